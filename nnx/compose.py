@@ -1,0 +1,450 @@
+"""Every operation, composed from the required members of a backend and Array API names: this is the specification.
+
+A backend overrides an operation by a method of the same name (without the leading `ops`), and may decline an input by
+returning `NotImplemented` before it has written anything. Conventions:
+
+- `n` rows, `c` classes or channels. `ops.xp` is the backend's Array API namespace.
+- A trailing underscore: the first arguments are mutated, and None is returned. Nothing else mutates an input.
+- `out`, `dx`, `dw`, `db`, `dz`, `mask`, `mean`, `var` are written if given, not added to, and never overlap an input.
+- `db` is the gradient of a bias that was added just below: the column sums of the gradient returned.
+- `hyper` is a 1-D array in the parameters' dtype, derived in float64 on the host. A Python number would be baked into a
+  captured CUDA graph. The last two entries of every optimizer's are `weight_decay` and `grad_scale`; the leading
+  `decay` elements of the flat buffers are under weight decay.
+- `guard` is a 0-d array: where it is not finite nothing is updated, so that parameters survive a loss that is not.
+- No operation copies to the host or waits for the device.
+"""
+
+from typing import Any
+
+from .backend import Array
+
+
+def _write(out: Array | None, value: Array) -> Array:
+    if out is None:
+        return value
+    out[...] = value
+    return out
+
+
+# Memory ---------------------------------------------------------------------------------------------------------------
+
+
+def allocate(ops: Any, size: int, dtype: str) -> Array:
+    """A zeroed 1-D buffer of `size` elements. A backend aligns it to 128 bytes where its memory is not by itself."""
+    return ops.xp.zeros((size,), dtype=getattr(ops.xp, dtype))
+
+
+def take(ops: Any, data: Array, index: Array, scale: Array | None = None, *, out: Array | None = None) -> Array:
+    """The rows `data[index]`; multiplied by the 0-d `scale`, in whose dtype they then are (uint8 images to floats).
+
+    data: (N, ...) of any dtype. index: (n,) int64, each in 0..N-1 (the caller has checked it).
+    """
+    rows = ops.xp.take(data, index, axis=0)
+    if scale is not None:
+        rows = ops.xp.astype(rows, scale.dtype) * scale
+    return _write(out, rows)
+
+
+def capture(ops: Any, step: Any, example_inputs: tuple[Array, ...]) -> Any:
+    """A callable that does what `step` does, for inputs of the shapes and dtypes of `example_inputs`.
+
+    Here `step` itself; on a GPU one CUDA graph, whose first runs on the way to the capture are the run's first steps.
+    """
+    return step
+
+
+# Layers ---------------------------------------------------------------------------------------------------------------
+
+
+def affine(ops: Any, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Array:
+    """x @ w + b. x: (n, i), w: (i, o), b: (o,)."""
+    y = ops.matmul(x, w, out=out)
+    return y if b is None else _write(out, y + b)
+
+
+def affine_relu(ops: Any, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Array:
+    """max(x @ w + b, 0)."""
+    return _write(out, ops.relu(ops.affine(x, w, b)))
+
+
+def affine_backward(
+    ops: Any,
+    dy: Array,
+    x: Array,
+    w: Array,
+    *,
+    dx: Array | None = None,
+    dw: Array | None = None,
+    db: Array | None = None,
+) -> None:
+    """dx = dy @ w.T, dw = x.T @ dy, db = the column sums of dy; each only if given."""
+    if dw is not None:
+        ops.matmul(x.T, dy, out=dw)
+    if db is not None:
+        db[...] = ops.xp.sum(dy, axis=0)
+    if dx is not None:
+        ops.matmul(dy, w.T, out=dx)
+
+
+def relu(ops: Any, x: Array, *, out: Array | None = None) -> Array:
+    """max(x, 0); NaN stays NaN."""
+    return _write(out, ops.xp.maximum(x, ops.xp.zeros_like(x)))
+
+
+def _activation_backward(ops: Any, dx: Array, out: Array | None, db: Array | None) -> Array:
+    if db is not None:
+        db[...] = ops.xp.sum(dx, axis=0)
+    return _write(out, dx)
+
+
+def relu_backward(ops: Any, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Array:
+    """dy * (y > 0), y the activation."""
+    return _activation_backward(ops, dy * ops.xp.astype(y > 0, dy.dtype), out, db)
+
+
+def sigmoid(ops: Any, x: Array, *, out: Array | None = None) -> Array:
+    """1 / (1 + exp(-x)), without overflow."""
+    xp = ops.xp
+    e = xp.exp(-xp.abs(x))
+    return _write(out, xp.where(x >= 0, 1 / (1 + e), e / (1 + e)))
+
+
+def sigmoid_backward(ops: Any, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Array:
+    """dy * y * (1 - y), y the activation."""
+    return _activation_backward(ops, dy * y * (1 - y), out, db)
+
+
+def tanh(ops: Any, x: Array, *, out: Array | None = None) -> Array:
+    """The hyperbolic tangent."""
+    return _write(out, ops.xp.tanh(x))
+
+
+def tanh_backward(ops: Any, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Array:
+    """dy * (1 - y**2), y the activation."""
+    return _activation_backward(ops, dy * (1 - y * y), out, db)
+
+
+def scale(ops: Any, x: Array, factor: Array, *, out: Array | None = None) -> Array:
+    """x times the 0-d `factor` (the classical Dropout's prediction)."""
+    return _write(out, x * factor)
+
+
+def batch_norm(
+    ops: Any,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    hyper: Array,
+    *,
+    out: Array | None = None,
+    mean: Array | None = None,
+    var: Array | None = None,
+) -> Array:
+    """gamma * (x - mean) / sqrt(var + eps) + beta, mean and biased variance over the rows (Ioffe & Szegedy 2015).
+
+    x: (n, c). gamma, beta, mean, var: (c,). hyper: [eps, momentum, 1 - momentum].
+    """
+    batch_mean = ops.xp.mean(x, axis=0)
+    centred = x - batch_mean
+    batch_var = ops.xp.mean(centred * centred, axis=0)
+    if mean is not None:
+        mean[...] = batch_mean
+    if var is not None:
+        var[...] = batch_var
+    return _write(out, centred * (gamma / ops.xp.sqrt(batch_var + hyper[0])) + beta)
+
+
+def batch_norm_backward(
+    ops: Any,
+    dy: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    var: Array,
+    hyper: Array,
+    *,
+    out: Array | None = None,
+    dgamma: Array | None = None,
+    dbeta: Array | None = None,
+    db: Array | None = None,
+) -> Array:
+    """The gradients of `batch_norm`, through the batch's own mean and variance.
+
+    db is exactly zero: the normalisation takes a bias below it out again. Rounding noise in its place would be blown up
+    to full steps by Adam.
+    """
+    xp = ops.xp
+    std = xp.sqrt(var + hyper[0])
+    normalised = (x - mean) / std
+    sum_dy = xp.sum(dy, axis=0)
+    sum_dy_normalised = xp.sum(dy * normalised, axis=0)
+    if dgamma is not None:
+        dgamma[...] = sum_dy_normalised
+    if dbeta is not None:
+        dbeta[...] = sum_dy
+    if db is not None:
+        db[...] = xp.zeros_like(db)
+    n = x.shape[0]
+    return _write(out, (gamma / std) * (dy - sum_dy / n - normalised * (sum_dy_normalised / n)))
+
+
+def batch_norm_inference(
+    ops: Any,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array,
+    var: Array,
+    hyper: Array,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """`batch_norm` with the running mean and variance in place of the batch's."""
+    return _write(out, (x - mean) * (gamma / ops.xp.sqrt(var + hyper[0])) + beta)
+
+
+def running_average_(ops: Any, running: Array, batch: Array, hyper: Array, *, guard: Array | None = None) -> None:
+    """running = momentum * running + (1 - momentum) * batch. hyper: [eps, momentum, 1 - momentum]."""
+    _update(ops, guard, (running, hyper[1] * running + hyper[2] * batch))
+
+
+# Random numbers -------------------------------------------------------------------------------------------------------
+
+_M0, _M1, _W0, _W1, _LOW = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85, 0xFFFFFFFF
+
+
+def philox(ops: Any, rng: Array, size: int) -> Array:
+    """`size` uint32 random words of Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+
+    rng: uint32 [seed low, seed high, layer, step low, step high, ...]. Word e is word e % 4 of the block with the
+    counter (e // 4, layer, step low, step high) under the key (seed low, seed high): a function of integers, so that it
+    has the same bits on every backend.
+    """
+    xp = ops.xp
+    wide = xp.astype(rng, xp.uint64)
+    c0 = xp.arange((size + 3) // 4, dtype=xp.uint64)
+    c1, c2, c3 = (xp.zeros_like(c0) + wide[i] for i in (2, 3, 4))
+    k0, k1 = wide[0], wide[1]
+    for _ in range(10):
+        p0, p1 = c0 * _M0, c2 * _M1
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & _LOW, (p0 >> 32) ^ c3 ^ k1, p0 & _LOW
+        k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+    words = xp.reshape(xp.stack((c0, c1, c2, c3), axis=1), (-1,))[:size]
+    return xp.astype(words, xp.uint32)
+
+
+def philox_uniform(ops: Any, rng: Array, size: int, dtype: str) -> Array:
+    """`size` numbers in [0, 1): the upper 24 bits of each word of `philox`, times 2**-24 (exact in float32)."""
+    return ops.xp.astype(ops.philox(rng, size) >> 8, getattr(ops.xp, dtype)) * 2.0**-24
+
+
+def dropout(
+    ops: Any, x: Array, rng: Array, factor: Array, *, out: Array | None = None, mask: Array | None = None
+) -> Array:
+    """x * kept * factor, an element being kept where its random word is at least the threshold (Srivastava et al.
+    2014).
+
+    x: (n, ...). rng: as for `philox`, and rng[5] the threshold floor(dropout_ratio * 2**32). mask: bool, x's shape,
+    receives what was kept. Word e belongs to the element e of x in row-major order.
+    """
+    xp = ops.xp
+    size = 1
+    for length in x.shape:
+        size *= length
+    kept = xp.reshape(ops.philox(rng, size) >= rng[5], x.shape)
+    if mask is not None:
+        mask[...] = kept
+    return _write(out, x * xp.astype(kept, x.dtype) * factor)
+
+
+def dropout_backward(
+    ops: Any, dy: Array, mask: Array, factor: Array, *, out: Array | None = None, db: Array | None = None
+) -> Array:
+    """dy * mask * factor."""
+    return _activation_backward(ops, dy * ops.xp.astype(mask, dy.dtype) * factor, out, db)
+
+
+# Losses and metrics ---------------------------------------------------------------------------------------------------
+
+
+def softmax(ops: Any, x: Array, *, out: Array | None = None) -> Array:
+    """exp(x) / sum(exp(x)) of each row of x: (n, c), the row's maximum subtracted first."""
+    e = ops.xp.exp(x - ops.xp.max(x, axis=1, keepdims=True))
+    return _write(out, e / ops.xp.sum(e, axis=1, keepdims=True))
+
+
+def _one_hot(ops: Any, t: Array, like: Array) -> Array:
+    xp = ops.xp
+    classes = xp.arange(like.shape[1], dtype=t.dtype)
+    return xp.astype(xp.expand_dims(t, axis=1) == xp.expand_dims(classes, axis=0), like.dtype)
+
+
+def softmax_cross_entropy(
+    ops: Any, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
+) -> Array:
+    """Mean over the rows of -sum(t * log(softmax(z + bias))), 0-d; dz = (softmax - t) / n.
+
+    z: (n, c). t: (n,) int64 labels, or (n, c) rows of probabilities that sum to 1. A label outside 0..c-1 makes the
+    loss NaN.
+    """
+    xp = ops.xp
+    n, c = z.shape
+    if bias is not None:
+        z = z + bias
+    z = z - xp.max(z, axis=1, keepdims=True)
+    e = xp.exp(z)
+    total = xp.sum(e, axis=1, keepdims=True)
+    target = _one_hot(ops, t, z) if t.ndim == 1 else t
+    # log(total) - z, not log(softmax): the latter is -inf where softmax underflows.
+    loss = xp.sum(target * (xp.log(total) - z)) / n
+    if t.ndim == 1:
+        valid = xp.all((t >= 0) & (t < c))
+        loss = xp.where(valid, loss, xp.full_like(loss, xp.nan))
+    if dz is not None or db is not None:
+        gradient = (e / total - target) / n
+        if dz is not None:
+            dz[...] = gradient
+        if db is not None:
+            db[...] = xp.sum(gradient, axis=0)
+    return loss
+
+
+def mean_squared_error(
+    ops: Any, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
+) -> Array:
+    """Mean over the rows of sum((z + bias - t)**2) / 2, 0-d; dz = (z + bias - t) / n. z, t: (n, c)."""
+    xp = ops.xp
+    n = z.shape[0]
+    difference = (z if bias is None else z + bias) - t
+    if dz is not None:
+        dz[...] = difference / n
+    if db is not None:
+        db[...] = xp.sum(difference, axis=0) / n
+    return xp.sum(difference * difference) / (2 * n)
+
+
+def count_correct(ops: Any, y: Array, t: Array) -> Array:
+    """How many rows of y: (n, c) have their first maximum at the label t: (n,) int64, or at t's maximum, t: (n, c).
+    0-d int64."""
+    xp = ops.xp
+    label = t if t.ndim == 1 else xp.argmax(t, axis=1)
+    return xp.sum(xp.astype(xp.argmax(y, axis=1) == label, xp.int64))
+
+
+def sum_squares(ops: Any, x: Array) -> Array:
+    """sum(x**2), 0-d, in x's dtype."""
+    return ops.xp.sum(x * x)
+
+
+def global_norm(ops: Any, x: Array) -> Array:
+    """sqrt(sum(x**2)), 0-d: the Euclidean norm of a whole gradient buffer."""
+    return ops.xp.sqrt(ops.sum_squares(x))
+
+
+# Optimizers -----------------------------------------------------------------------------------------------------------
+
+
+def _update(ops: Any, guard: Array | None, *pairs: tuple[Array, Array]) -> None:
+    for target, value in pairs:
+        target[...] = value if guard is None else ops.xp.where(ops.xp.isfinite(guard), value, target)
+
+
+def _decayed(ops: Any, p: Array, decay: int) -> Array:
+    """p where weight decay applies, in the leading `decay` elements in row-major order, and 0 elsewhere."""
+    flat = ops.xp.reshape(p, (-1,))
+    return ops.xp.reshape(ops.xp.concat((flat[:decay], ops.xp.zeros_like(flat[decay:]))), p.shape)
+
+
+def _gradient(ops: Any, p: Array, g: Array, hyper: Array, decay: int) -> Array:
+    """g * grad_scale + weight_decay * p, the latter where weight decay applies."""
+    g = g * hyper[-1]
+    return g + hyper[-2] * _decayed(ops, p, decay) if decay else g
+
+
+def clip_(ops: Any, hyper: Array, norm: Array, limit: Array) -> None:
+    """Lower grad_scale, the last of an optimizer's `hyper`, so that grad_scale * norm is at most `limit` (both 0-d)."""
+    norm = norm * hyper[-1]
+    hyper[-1] = hyper[-1] * (limit / ops.xp.maximum(norm, limit))
+
+
+def sgd_(ops: Any, p: Array, g: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None) -> None:
+    """p -= lr * g. hyper: [lr, weight_decay, grad_scale]."""
+    _update(ops, guard, (p, p - hyper[0] * _gradient(ops, p, g, hyper, decay)))
+
+
+def momentum_(
+    ops: Any, p: Array, g: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+) -> None:
+    """v = momentum * v - lr * g; p += v. hyper: [lr, momentum, weight_decay, grad_scale] (Polyak 1964)."""
+    v_new = hyper[1] * v - hyper[0] * _gradient(ops, p, g, hyper, decay)
+    _update(ops, guard, (p, p + v_new), (v, v_new))
+
+
+def nesterov_(
+    ops: Any, p: Array, g: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+) -> None:
+    """v = momentum * v - lr * g; p += momentum * v - lr * g (Nesterov 1983, as in Bengio et al. 2013).
+
+    hyper: [lr, momentum, weight_decay, grad_scale].
+    """
+    step = hyper[0] * _gradient(ops, p, g, hyper, decay)
+    v_new = hyper[1] * v - step
+    _update(ops, guard, (p, p + hyper[1] * v_new - step), (v, v_new))
+
+
+def adagrad_(
+    ops: Any, p: Array, g: Array, h: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+) -> None:
+    """h += g**2; p -= lr * g / (sqrt(h) + eps). hyper: [lr, eps, weight_decay, grad_scale] (Duchi et al. 2011)."""
+    g = _gradient(ops, p, g, hyper, decay)
+    h_new = h + g * g
+    _update(ops, guard, (p, p - hyper[0] * g / (ops.xp.sqrt(h_new) + hyper[1])), (h, h_new))
+
+
+def rmsprop_(
+    ops: Any, p: Array, g: Array, h: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+) -> None:
+    """h += (1 - rho) * (g**2 - h); p -= lr * g / (sqrt(h) + eps) (Tieleman & Hinton 2012).
+
+    hyper: [lr, eps, 1 - rho, weight_decay, grad_scale].
+    """
+    g = _gradient(ops, p, g, hyper, decay)
+    h_new = h + hyper[2] * (g * g - h)
+    _update(ops, guard, (p, p - hyper[0] * g / (ops.xp.sqrt(h_new) + hyper[1])), (h, h_new))
+
+
+def adam_(
+    ops: Any, p: Array, g: Array, m: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+) -> None:
+    """m += (1 - beta1) * (g - m); v += (1 - beta2) * (g**2 - v); p -= a * m / (b * sqrt(v) + eps) (Kingma & Ba 2015).
+
+    hyper: [a, b, eps, 1 - beta1, 1 - beta2, weight_decay, grad_scale], weight_decay being L2 (added to the gradient).
+    With c1 = 1 - beta1**t and c2 = 1 - beta2**t, the paper's form is a = lr / c1, b = 1 / sqrt(c2).
+    """
+    _adam(ops, p, p, _gradient(ops, p, g, hyper, decay), m, v, hyper, guard)
+
+
+def adamw_(
+    ops: Any, p: Array, g: Array, m: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+) -> None:
+    """Adam with decoupled weight decay: first p -= hyper[-2] * p (Loshchilov & Hutter 2019).
+
+    hyper: [a, b, eps, 1 - beta1, 1 - beta2, lr * weight_decay, grad_scale].
+    """
+    start = p - hyper[-2] * _decayed(ops, p, decay) if decay else p
+    _adam(ops, p, start, g * hyper[-1], m, v, hyper, guard)
+
+
+def _adam(ops: Any, p: Array, start: Array, g: Array, m: Array, v: Array, hyper: Array, guard: Array | None) -> None:
+    m_new = m + hyper[3] * (g - m)
+    v_new = v + hyper[4] * (g * g - v)
+    p_new = start - hyper[0] * m_new / (hyper[1] * ops.xp.sqrt(v_new) + hyper[2])
+    _update(ops, guard, (p, p_new), (m, m_new), (v, v_new))
+
+
+OPERATIONS = tuple(
+    name
+    for name, value in list(globals().items())
+    if not name.startswith("_") and getattr(value, "__module__", None) == __name__
+)
+"""The names of all operations, in the order of this file."""

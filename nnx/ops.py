@@ -1,0 +1,74 @@
+"""Binding: the operations of one backend, each the backend's own method or the composition, chosen once."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import compose
+from .backend import Array, Backend, HostArray
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which operations a backend does itself (fused), which nnx composes for it, and which it declined how often."""
+
+    backend: str
+    fused: tuple[str, ...]
+    composed: tuple[str, ...]
+    declined: dict[str, int]
+
+    def __str__(self) -> str:
+        rows = [f"backend {self.backend}: {len(self.fused)} operations fused, {len(self.composed)} composed"]
+        for name in compose.OPERATIONS:
+            how = "fused" if name in self.fused else "composed"
+            times = self.declined.get(name, 0)
+            rows.append(f"  {name:<24}{how}" + (f", declined {times} times" if times else ""))
+        return "\n".join(rows)
+
+
+class Ops:
+    """The operations bound to one backend: `ops.affine(x, w, b)`. Made once per model; no look-up happens per call."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.xp: Any = backend.xp
+        self.to_device: Callable[[HostArray], Array] = backend.to_device
+        self.to_host: Callable[[Array], HostArray] = backend.to_host
+        self.matmul: Callable[..., Array] = backend.matmul
+        self.array_type = type(backend.to_device(np.zeros(1, np.float32)))
+        self._declined: Counter[str] = Counter()
+        self._fused = tuple(name for name in compose.OPERATIONS if callable(getattr(backend, name, None)))
+        for name in compose.OPERATIONS:
+            setattr(self, name, self._bind(name))
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        # Reached only for a name that is no operation; it also tells a type checker that operations are callables.
+        raise AttributeError(f"there is no operation {name!r}; known: {', '.join(compose.OPERATIONS)}")
+
+    def _bind(self, name: str) -> Callable[..., Any]:
+        function = getattr(compose, name)
+
+        def composed(*args: Any, **kwargs: Any) -> Any:
+            return function(self, *args, **kwargs)
+
+        if name not in self._fused:
+            return composed
+        own = getattr(self.backend, name)
+        declined = self._declined
+
+        def fused(*args: Any, **kwargs: Any) -> Any:
+            result = own(*args, **kwargs)
+            if result is NotImplemented:
+                declined[name] += 1
+                return composed(*args, **kwargs)
+            return result
+
+        return fused
+
+    def explain(self) -> Explanation:
+        """Operation by operation: fused or composed, and how often a fused one declined its input so far."""
+        composed = tuple(name for name in compose.OPERATIONS if name not in self._fused)
+        return Explanation(self.backend.name, self._fused, composed, dict(self._declined))
