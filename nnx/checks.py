@@ -1,0 +1,124 @@
+"""Checks of arguments, before any kernel runs: what was got, what was expected, what to do."""
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from .backend import Array, HostArray
+from .errors import InputError, InputTypeError
+from .ops import Ops
+
+DTYPES = ("float32", "float64")
+
+
+def check_number(name: str, value: Any, least: float, below: float = math.inf, *, above: bool = False) -> float:
+    """A finite number in [least, below), or with above=True in (least, below)."""
+    if isinstance(value, bool | str) or not isinstance(value, int | float | np.integer | np.floating):
+        raise InputTypeError(f"{name}: got {value!r}, expected a number.")
+    fits = math.isfinite(value) and (value > least if above else value >= least) and value < below
+    if not fits:
+        low = f"greater than {least}" if above else f"of at least {least}"
+        high = "" if below == math.inf else f" and below {below}"
+        raise InputError(f"{name}: got {value}, expected a finite number {low}{high}.")
+    return float(value)
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """A whole number of at least `least`."""
+    if isinstance(value, bool):
+        raise InputTypeError(f"{name}: got {value!r}, expected a whole number of at least {least}.")
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise InputTypeError(f"{name}: got {value!r}, expected a whole number of at least {least}.") from None
+    if count < least:
+        raise InputError(f"{name}: got {count}, expected a whole number of at least {least}.")
+    return count
+
+
+def check_dtype(dtype: Any) -> str:
+    """`"float32"` or `"float64"`, from a name or a NumPy dtype."""
+    try:
+        name = str(np.dtype(dtype))
+    except TypeError:
+        name = repr(dtype)
+    if name not in DTYPES:
+        raise InputError(f"dtype: got {name}, expected float32 or float64.")
+    return name
+
+
+def check_native(ops: Ops, name: str, array: Any) -> Array:
+    """`array`, if it is of the backend's own type."""
+    if not isinstance(array, ops.array_type):
+        got, expected = (f"{t.__module__}.{t.__qualname__}" for t in (type(array), ops.array_type))
+        raise InputTypeError(
+            f"{name}: got {got}, but the backend {ops.backend.name!r} computes with {expected}. Convert it with "
+            f"nnx.get_backend({ops.backend.name!r}).to_device(...), or choose the other backend."
+        )
+    return array
+
+
+def as_host(name: str, value: Any) -> HostArray:
+    """A NumPy array of numbers from a list, an array, or anything that NumPy converts; refuses objects and text."""
+    if not isinstance(value, np.ndarray):
+        try:
+            value = np.asarray(value)
+        except (ValueError, TypeError) as error:
+            raise InputTypeError(f"{name}: cannot be made an array of numbers ({error}).") from None
+    if value.dtype.kind not in "fiub":
+        raise InputTypeError(f"{name}: got dtype {value.dtype}, expected numbers.")
+    array: HostArray = value
+    return array
+
+
+def check_rows(name: str, x: HostArray, shape: tuple[int, ...]) -> None:
+    """x is (n, *shape) with n > 0."""
+    if x.shape[1:] != shape or x.ndim == 0:
+        hint = ""
+        if x.shape == shape:
+            hint = f" For a single sample pass {name}[None]."
+        elif math.prod(x.shape[1:]) == math.prod(shape):
+            hint = f" Reshape it with {name}.reshape(len({name}), {', '.join(map(str, shape))}), or build a new model."
+        raise InputError(f"{name}: got shape {x.shape}, expected (n, {', '.join(map(str, shape))}).{hint}")
+    if len(x) == 0:
+        raise InputError(f"{name}: got no rows, expected at least one.")
+
+
+def check_finite(name: str, x: HostArray) -> None:
+    """No NaN and no infinity in x."""
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        rows = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))
+        raise InputError(
+            f"{name}: got NaN or infinite values in {len(rows)} of {len(x)} rows, the first being row {rows[0]}. "
+            "Clean the data, or pass check_finite=False to train on it as it is."
+        )
+
+
+def check_seed(seed: Any) -> int:
+    """A whole number in 0..2**64-1: the key of the random number generators."""
+    value = check_count("seed", seed, 0)
+    if value >= 2**64:
+        raise InputError(f"seed: got {value}, expected a whole number below 2**64.")
+    return value
+
+
+def check_labels(name: str, t: HostArray, classes: int) -> HostArray:
+    """Labels (n,) as contiguous, writable int64, each in 0..classes-1."""
+    if t.dtype.kind == "f" or t.dtype.kind == "b":
+        whole = t.dtype.kind == "f" and bool(np.isfinite(t).all()) and bool((t == np.floor(t)).all())
+        cure = f"Convert them with {name}.astype(int)." if whole else "Labels number the classes from 0."
+        raise InputTypeError(f"{name}: got labels of dtype {t.dtype}, expected integers. {cure}")
+    if t.dtype != np.int64 or not (t.flags.c_contiguous and t.flags.writeable and t.flags.aligned):
+        if t.dtype == np.uint64 and (t > np.iinfo(np.int64).max).any():
+            raise InputError(f"{name}: got the label {t.max()}, expected labels in 0..{classes - 1}.")
+        t = np.array(t, np.int64)
+    # One maximum over unsigned numbers finds labels below 0, too.
+    if np.maximum.reduce(t.view(np.uint64)) >= classes:
+        wrong = np.flatnonzero((t < 0) | (t >= classes))
+        raise InputError(
+            f"{name}: got the label {t[wrong[0]]} in row {wrong[0]}, expected labels in 0..{classes - 1} "
+            f"(the model has {classes} outputs)."
+        )
+    return t

@@ -1,0 +1,25 @@
+"""Data sets: digits come with nnx, MNIST and Fashion-MNIST by download or from a folder, and any folder of idx
+files."""
+
+from ._dataset import Dataset
+from ._digits import digits
+from ._download import fashion_mnist, mnist
+from ._folder import folder
+from ._idx import read_idx, write_idx
+from ._load import Splits, load
+from ._prepare import one_hot, shuffle, split
+
+__all__ = [
+    "Dataset",
+    "Splits",
+    "digits",
+    "fashion_mnist",
+    "folder",
+    "load",
+    "mnist",
+    "one_hot",
+    "read_idx",
+    "shuffle",
+    "split",
+    "write_idx",
+]

@@ -1,0 +1,68 @@
+"""A data set: inputs as they are stored, their scale, labels and the names of the classes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backend import HostArray
+from ..checks import as_host, check_dtype, check_finite, check_labels, check_number
+from ..errors import DatasetError, InputError
+from ._prepare import split_rows
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Labelled inputs.
+
+    x: (n, ...) uint8 or float. t: (n,) int64 labels. scale: what x is multiplied by to become the network's input.
+    classes: the names of the labels 0, 1, ...
+    """
+
+    name: str
+    x: HostArray
+    t: HostArray
+    scale: float
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        x, t = as_host("x", self.x), as_host("t", self.t)
+        if x.ndim < 2 or t.shape != x.shape[:1]:
+            raise DatasetError(
+                f"{self.name}: got inputs of shape {x.shape} and labels of {t.shape}, expected (n, ...) and (n,)."
+            )
+        if len(x) == 0:
+            raise DatasetError(f"{self.name}: holds no rows, expected at least one.")
+        if x.dtype != np.uint8 and x.dtype.kind != "f":
+            raise DatasetError(f"{self.name}: got inputs of dtype {x.dtype}, expected uint8 or floats.")
+        check_finite("x", x)
+        check_number("scale", self.scale, 0, above=True)
+        object.__setattr__(self, "t", check_labels("t", t, len(self.classes)))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        shape = ", ".join(map(str, self.x.shape[1:]))
+        return f"<Dataset {self.name}: {len(self)} x ({shape}) {self.x.dtype}, {len(self.classes)} classes>"
+
+    def inputs(self, dtype: str = "float32") -> HostArray:
+        """x times scale, as floats."""
+        dtype = check_dtype(dtype)
+        scaled: HostArray = np.multiply(self.x, np.array(self.scale, dtype), dtype=dtype)
+        return scaled
+
+    def take(self, rows: Any) -> "Dataset":
+        """The rows of these numbers, as a data set of its own."""
+        index = as_host("rows", rows)
+        if index.ndim != 1 or index.dtype.kind not in "iu" or (index.size and not _within(index, len(self))):
+            raise InputError(f"rows: expected row numbers in 0..{len(self) - 1}, one dimension of integers.")
+        return Dataset(self.name, self.x[index], self.t[index], self.scale, self.classes)
+
+    def split(self, *fractions: float, seed: int = 0) -> tuple["Dataset", ...]:
+        """Random parts: `train, test = data.split(0.8, 0.2)`."""
+        return tuple(self.take(rows) for rows in split_rows(len(self), fractions, seed))
+
+
+def _within(index: HostArray, n: int) -> bool:
+    return bool(index.min() >= 0 and index.max() < n)

@@ -1,0 +1,135 @@
+"""MNIST and Fashion-MNIST: from a folder where the files are, else downloaded once, with checksums, from several
+mirrors."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DatasetError, unknown
+from ._dataset import Dataset
+from ._folder import PREFIXES, file_names, find, read_pair
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set's files are, their MD5 sums as their publishers give them, and the names of the classes."""
+
+    mirrors: tuple[str, ...]
+    md5: dict[str, str]
+    classes: tuple[str, ...]
+
+
+SOURCES = {
+    "mnist": Source(
+        (
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+        {
+            "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+        tuple("0123456789"),
+    ),
+    "fashion_mnist": Source(
+        (
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        ),
+        {
+            "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+        ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+}
+_TIMEOUT = 15  # seconds without an answer
+
+
+def mnist(split: str = "train", folder: "str | os.PathLike[str] | None" = None) -> Dataset:
+    """Handwritten digits, (n, 28, 28) uint8: 60,000 to train on, 10,000 to test (LeCun, Cortes & Burges 1998).
+
+    split: "train" or "test". folder: where the four files are, gzip'd or not; default `NNX_DATA_DIR` (its folder
+    `mnist`, or itself), then a download into the user's cache.
+    """
+    return _load("mnist", split, folder)
+
+
+def fashion_mnist(split: str = "train", folder: "str | os.PathLike[str] | None" = None) -> Dataset:
+    """Clothes in MNIST's format (Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747); arguments as for `mnist`."""
+    return _load("fashion_mnist", split, folder)
+
+
+def _load(name: str, split: str, folder: "str | os.PathLike[str] | None") -> Dataset:
+    if split not in PREFIXES:
+        raise unknown("split", split, PREFIXES)
+    images, labels = (_file(name, file, folder) for file in file_names(split))
+    return read_pair(images, labels, name, SOURCES[name].classes)
+
+
+def _file(name: str, file: str, folder: "str | os.PathLike[str] | None") -> Path:
+    if folder is not None:
+        return _in_folder(Path(folder), file, "folder")
+    if data_dir := os.environ.get("NNX_DATA_DIR"):
+        own = Path(data_dir) / name
+        return _in_folder(own if own.is_dir() else Path(data_dir), file, "NNX_DATA_DIR")
+    return _download(name, file)
+
+
+def _in_folder(folder: Path, file: str, source: str) -> Path:
+    found = find(folder, file)
+    if found is None:
+        raise DatasetError(f"{folder} (from {source}): has no {file}[.gz]; put it there, or choose another folder.")
+    return found
+
+
+def _download(name: str, file: str) -> Path:
+    import pooch
+    import requests
+
+    source = SOURCES[name]
+    cache = Path(pooch.os_cache("nnx")) / name
+    failed = []
+    # Pooch downloads to a temporary file and moves it into place only when its checksum is right.
+    for mirror in source.mirrors:
+        download = pooch.HTTPDownloader(progressbar=_bar(file), timeout=_TIMEOUT)
+        try:
+            path = pooch.retrieve(
+                f"{mirror}{file}.gz", f"md5:{source.md5[file]}", fname=f"{file}.gz", path=cache, downloader=download
+            )
+        except (requests.RequestException, OSError, ValueError) as error:
+            failed.append(f"{mirror}: {str(error) or type(error).__name__}")
+        else:
+            return Path(path)
+    raise DatasetError(
+        f"{name}: {file}.gz could not be downloaded. "
+        + "; ".join(failed)
+        + ". Check the network, or copy the data set's "
+        "four files into a folder and set NNX_DATA_DIR to it."
+    )
+
+
+class _bar:  # noqa: N801  made anew for every file
+    """A progress bar in the form that pooch drives: it sets `total` and calls update, reset and close."""
+
+    def __init__(self, title: str) -> None:
+        from rich.progress import Progress
+
+        self._progress = Progress(transient=True)
+        self._task = self._progress.add_task(f"downloading {title}")
+        self.total = 0
+
+    def update(self, count: int) -> None:
+        if not self._progress.live.is_started:
+            self._progress.start()
+        self._progress.update(self._task, total=self.total, advance=count)
+
+    def reset(self) -> None:
+        self._progress.reset(self._task, total=self.total)
+
+    def close(self) -> None:
+        self._progress.stop()

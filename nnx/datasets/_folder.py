@@ -1,0 +1,65 @@
+"""Data sets from a folder of idx files, under the names that MNIST's have."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DatasetError
+from ._dataset import Dataset
+from ._idx import read_idx
+
+PREFIXES = {"train": "train", "test": "t10k"}
+
+
+def file_names(part: str) -> tuple[str, str]:
+    """The names of the images and the labels of "train" or "test", without .gz."""
+    return f"{PREFIXES[part]}-images-idx3-ubyte", f"{PREFIXES[part]}-labels-idx1-ubyte"
+
+
+def find(folder: Path, name: str) -> Path | None:
+    """The file in the folder, gzip'd or not."""
+    for candidate in (folder / f"{name}.gz", folder / name):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def read_pair(images: Path, labels: Path, name: str, classes: tuple[str, ...] | None = None) -> Dataset:
+    """Images of 8 bits and their labels as a data set; classes: default the numbers up to the greatest label."""
+    x, t = read_idx(images), read_idx(labels)
+    if x.ndim < 2 or t.ndim != 1 or len(x) != len(t):
+        raise DatasetError(
+            f"{images} and {labels}: hold arrays of shapes {x.shape} and {t.shape}, expected (n, height, width) "
+            "images and (n,) labels."
+        )
+    if x.dtype.kind != "f" and x.dtype != np.uint8:
+        raise DatasetError(f"{images}: holds {x.dtype}, expected unsigned bytes or floats.")
+    if t.dtype.kind not in "iu" or (t.size and t.min() < 0):
+        raise DatasetError(f"{labels}: expected labels that are whole numbers of at least 0.")
+    if classes is None:
+        classes = tuple(map(str, range(int(t.max()) + 1 if t.size else 1)))
+    elif t.size and t.max() >= len(classes):
+        raise DatasetError(f"{labels}: holds the label {t.max()}, expected labels in 0..{len(classes) - 1}.")
+    return Dataset(name, x, t.astype(np.int64), 1 / 255 if x.dtype == np.uint8 else 1.0, classes)
+
+
+def folder(path: "str | os.PathLike[str]") -> dict[str, Dataset]:
+    """What a folder of idx files holds: "train" (train-images-idx3-ubyte, ...), "test" (t10k-...), or both."""
+    path = Path(path)
+    if not path.is_dir():
+        raise DatasetError(f"{path}: is no folder; expected one with idx files.")
+    found = {}
+    for part in PREFIXES:
+        images, labels = (find(path, name) for name in file_names(part))
+        if images is None and labels is None:
+            continue
+        if images is None or labels is None:
+            there, missing = (labels, "images") if images is None else (images, "labels")
+            raise DatasetError(f"{path}: has {there.name if there else ''}, but not its {missing}.")
+        found[part] = read_pair(images, labels, path.resolve().name)
+    if not found:
+        names = ", ".join(f"{name}[.gz]" for part in PREFIXES for name in file_names(part))
+        raise DatasetError(f"{path}: holds no data set; expected images and labels named {names}.")
+    classes = max((data.classes for data in found.values()), key=len)
+    return {part: Dataset(d.name, d.x, d.t, d.scale, classes) for part, d in found.items()}

@@ -1,0 +1,61 @@
+"""One-hot labels, shuffling and splitting of plain arrays."""
+
+import math
+
+import numpy as np
+
+from ..backend import HostArray
+from ..checks import as_host, check_count, check_dtype, check_labels, check_seed
+from ..errors import InputError
+
+
+def one_hot(t: HostArray, classes: int | None = None, dtype: str = "float32") -> HostArray:
+    """Rows with a 1 at the label: (n, classes). t: (n,) integers in 0..classes-1; classes: default the greatest plus
+    1."""
+    t = as_host("t", t)
+    if t.ndim != 1:
+        raise InputError(f"t: got shape {t.shape}, expected (n,) labels.")
+    if classes is None:
+        if t.size == 0:
+            raise InputError("classes: cannot be told from no labels; pass it.")
+        classes = int(t.max()) + 1
+    labels = check_labels("t", t, check_count("classes", classes)) if t.size else t.astype(np.int64)
+    rows = np.zeros((len(t), classes), check_dtype(dtype))
+    rows[np.arange(len(t)), labels] = 1
+    return rows
+
+
+def _paired(x: HostArray, t: HostArray) -> tuple[HostArray, HostArray]:
+    x, t = as_host("x", x), as_host("t", t)
+    if x.ndim == 0 or t.ndim == 0 or len(x) != len(t) or len(x) == 0:
+        raise InputError(
+            f"x and t: got shapes {x.shape} and {t.shape}, expected as many rows of both, and at least one."
+        )
+    return x, t
+
+
+def shuffle(x: HostArray, t: HostArray, seed: int = 0) -> tuple[HostArray, HostArray]:
+    """Copies of both in the same new order of rows, which `seed` decides."""
+    x, t = _paired(x, t)
+    order = np.random.default_rng(check_seed(seed)).permutation(len(x))
+    return x[order], t[order]
+
+
+def split(x: HostArray, t: HostArray, *fractions: float, seed: int = 0) -> tuple[tuple[HostArray, HostArray], ...]:
+    """Copies in random parts: `(x_train, t_train), (x_test, t_test) = split(x, t, 0.8, 0.2)`."""
+    x, t = _paired(x, t)
+    return tuple((x[rows], t[rows]) for rows in split_rows(len(x), fractions, seed))
+
+
+def split_rows(n: int, fractions: tuple[float, ...], seed: int) -> list[HostArray]:
+    """Random row numbers for each of the fractions, which sum to 1; no part is empty."""
+    numbers = all(isinstance(f, int | float) and not isinstance(f, bool) and 0 < f <= 1 for f in fractions)
+    if not fractions or not numbers or not math.isclose(sum(fractions), 1, abs_tol=1e-9):
+        raise InputError(
+            f"fractions: got {fractions}, expected numbers greater than 0 that sum to 1, such as 0.8, 0.2."
+        )
+    ends = [round(n * share) for share in np.cumsum(fractions)]
+    parts = np.split(np.random.default_rng(check_seed(seed)).permutation(n), ends[:-1])
+    if any(len(part) == 0 for part in parts):
+        raise InputError(f"fractions: {n} rows are too few for parts of {fractions}; one would be empty.")
+    return parts

@@ -1,0 +1,44 @@
+"""Standard deviations of the initial weights, and the draw itself: on the host, so that every backend starts alike."""
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+
+from .backend import HostArray
+from .errors import InputError, InputTypeError, unknown
+
+Init: TypeAlias = "str | float | None"
+"""`"he"`, `"xavier"`, a plain standard deviation, or None for what suits the next activation."""
+
+INITIALIZERS = {
+    "he": lambda n_in: math.sqrt(2.0 / n_in),  # He et al. 2015, for ReLU
+    "xavier": lambda n_in: math.sqrt(1.0 / n_in),  # Glorot & Bengio 2010, in the form of fan-in alone
+}
+
+
+def check(init: Init) -> Init:
+    """`init` in canonical form, or an error that names what is known."""
+    if init is None:
+        return None
+    if isinstance(init, str):
+        if init.lower() not in INITIALIZERS:
+            raise unknown("initialiser", init, INITIALIZERS)
+        return init.lower()
+    if isinstance(init, bool) or not isinstance(init, int | float | np.floating):
+        raise InputTypeError(
+            f"init: got {type(init).__name__}, expected 'he', 'xavier' or a standard deviation as a number."
+        )
+    if not (math.isfinite(init) and init >= 0):
+        raise InputError(f"init: got {init}, expected a standard deviation of 0 or more.")
+    return float(init)
+
+
+def standard_deviation(init: "str | float", n_in: int) -> float:
+    """The standard deviation that `init` means for a layer of `n_in` inputs."""
+    return INITIALIZERS[init](n_in) if isinstance(init, str) else init
+
+
+def draw(init: "str | float", shape: tuple[int, ...], rng: np.random.Generator) -> HostArray:
+    """Normal weights of mean 0: float64, shape (n_in, n_out)."""
+    return rng.standard_normal(shape) * standard_deviation(init, shape[0])
