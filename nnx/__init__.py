@@ -1,0 +1,71 @@
+"""nnx: one layer/optimizer API for training neural networks, on interchangeable array backends."""
+
+from importlib.metadata import version as _version
+
+from . import datasets, functions, schedules
+from .backend import Backend
+from .callbacks import Callback, EarlyStopping
+from .errors import (
+    BackendError,
+    CheckpointError,
+    DatasetError,
+    DivergedError,
+    InputError,
+    InputTypeError,
+    NnxError,
+)
+from .layers import Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
+from .losses import Loss, MeanSquaredError, SoftmaxCrossEntropy
+from .model import MLP, Sequential
+from .ops import Ops
+from .optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
+from .registry import BackendStatus, get_backend, list_backends, set_backend, use_backend
+from .trainer import ResumeWarning, Trainer
+
+__version__ = _version("nnx-array")
+
+__all__ = [
+    "MLP",
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Affine",
+    "Backend",
+    "BackendError",
+    "BackendStatus",
+    "BatchNorm",
+    "Callback",
+    "CheckpointError",
+    "DatasetError",
+    "DivergedError",
+    "Dropout",
+    "EarlyStopping",
+    "Flatten",
+    "Identity",
+    "InputError",
+    "InputTypeError",
+    "Layer",
+    "Loss",
+    "MeanSquaredError",
+    "Momentum",
+    "Nesterov",
+    "NnxError",
+    "Ops",
+    "Optimizer",
+    "RMSprop",
+    "ReLU",
+    "ResumeWarning",
+    "Sequential",
+    "Sigmoid",
+    "SoftmaxCrossEntropy",
+    "Tanh",
+    "Trainer",
+    "datasets",
+    "functions",
+    "get_backend",
+    "list_backends",
+    "schedules",
+    "set_backend",
+    "use_backend",
+]

@@ -1,0 +1,17 @@
+"""The command line: `nnx train`, `nnx predict`, `nnx backends`."""
+
+import sys
+
+from ..errors import NnxError
+from ._app import app
+
+
+def main() -> None:
+    """Run the command line; an error raised on purpose is one message, not a traceback."""
+    from . import _backends, _predict, _train  # noqa: F401  each adds its command to the app
+
+    try:
+        app()
+    except NnxError as error:
+        print(f"nnx: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -1,0 +1,21 @@
+"""The typer application that the commands register with."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Train neural networks on interchangeable array backends.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        from .. import __version__
+
+        print(f"nnx {__version__}")
+        raise typer.Exit

@@ -1,0 +1,92 @@
+"""`nnx predict`: the classes of images by a trained run."""
+
+import gzip
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ..backend import HostArray
+from ..datasets import read_idx
+from ..errors import DatasetError, InputError
+from ..functions import softmax
+from ..registry import use_backend
+from ..run_folder import RunFolder
+from ..trainer import Trainer
+from ._app import app
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder that `nnx train` wrote.")],
+    images: Annotated[list[Path], typer.Argument(help="Pictures (PNG and the like) or idx files of images.")],
+    backend: Annotated[str | None, typer.Option(help="Backend by name.")] = None,
+) -> None:
+    """Show the class and the probabilities that a trained network gives to images."""
+    folder = RunFolder.existing(run)
+    _, data = folder.read_config()
+    model = Trainer.load(folder.checkpoint, backend=backend).model
+    rows: list[tuple[str, HostArray]] = []
+    for path in images:
+        rows += _read(path, model.input_shape, data.scale)
+    scores = model.predict(np.stack([image for _, image in rows]))
+    with use_backend("numpy"):
+        probabilities = softmax(scores)
+
+    table = Table("image", "class", "probability", *data.classes)
+    for (name, _), row in zip(rows, probabilities, strict=True):
+        best = int(np.argmax(row))
+        table.add_row(name, data.classes[best], f"{row[best]:.4f}", *(f"{p:.3f}" for p in row))
+    console = Console()
+    width = max(console.width, console.measure(table).maximum) if not console.is_terminal else console.width
+    Console(width=width).print(table)
+
+
+def _read(path: Path, shape: tuple[int, ...], scale: float) -> list[tuple[str, HostArray]]:
+    """Names and images in 0..1 of the network's shape."""
+    if not path.is_file():
+        raise DatasetError(f"{path}: there is no such file; expected a picture or an idx file.")
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:2] == b"\x1f\x8b":
+        try:
+            with gzip.open(path) as file:
+                start = file.read(4)
+        except (OSError, EOFError):
+            start = b""
+    if start[:2] == b"\0\0":
+        array = read_idx(path)
+        if array.shape[1:] != shape:
+            raise InputError(
+                f"{path}: holds an array of shape {array.shape}, expected (n, {', '.join(map(str, shape))})."
+            )
+        return [(f"{path.name}[{i}]", image * np.float32(scale)) for i, image in enumerate(array)]
+    return [(path.name, _picture(path, shape))]
+
+
+def _picture(path: Path, shape: tuple[int, ...]) -> HostArray:
+    if importlib.util.find_spec("PIL") is None:
+        raise InputError(f"{path}: reading pictures needs Pillow; pip install 'nnx-array[plot]'.")
+    from PIL import Image, UnidentifiedImageError
+
+    if len(shape) != 2:
+        raise InputError(f"{path}: the network takes inputs of shape {shape}, not pictures.")
+    try:
+        with Image.open(path) as file:
+            image = file.convert("L")
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise DatasetError(f"{path}: is no picture that Pillow can read, and no idx file ({error}).") from None
+    height, width = shape
+    if image.size != (width, height):
+        print(f"{path}: {image.size[0]} x {image.size[1]} pixels, scaled to {width} x {height}")
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
+    pixels = np.asarray(image, np.float32) / 255
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    if border.mean() > 0.5:
+        print(f"{path}: a light background, inverted (the training images have a dark one)")
+        pixels = 1 - pixels
+    return pixels

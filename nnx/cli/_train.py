@@ -1,0 +1,206 @@
+"""`nnx train`: from a data set to a trained network, its curves and its mistakes."""
+
+import importlib.util
+import shlex
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from .. import datasets, figures, initializers, optimizers
+from ..callbacks import EarlyStopping
+from ..checks import check_count
+from ..datasets import Dataset
+from ..errors import InputError
+from ..model import MLP
+from ..registry import choose
+from ..run_folder import RunConfig, RunData, RunFolder
+from ..trainer import Trainer
+from ._app import app
+
+
+@app.command()
+def train(
+    ctx: typer.Context,
+    dataset: Annotated[str, typer.Option(help="digits, mnist, fashion_mnist, or a folder of idx files.")] = "digits",
+    backend: Annotated[
+        str | None, typer.Option(help="Backend by name; default: NNX_BACKEND, or the best usable.")
+    ] = None,
+    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, separated by commas.")] = "200,100",
+    activation: Annotated[str, typer.Option(help="relu, sigmoid, tanh or identity.")] = "relu",
+    init: Annotated[
+        str | None, typer.Option(help="he, xavier or a standard deviation; default: what suits the activation.")
+    ] = None,
+    batchnorm: Annotated[
+        bool, typer.Option("--batchnorm", help="Batch normalization before every activation.")
+    ] = False,
+    dropout: Annotated[float, typer.Option(help="Share of the hidden units dropped while training.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(help="L2 penalty on the weights.")] = 0.0,
+    clip_norm: Annotated[float | None, typer.Option(help="Greatest norm of the gradient.")] = None,
+    optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(optimizers.OPTIMIZERS)}.")] = "adam",
+    lr: Annotated[float | None, typer.Option(help="Learning rate; default: the optimizer's own.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 20,
+    batch_size: Annotated[int, typer.Option(help="Rows per update.")] = 32,
+    seed: Annotated[int, typer.Option(help="Of the split, the weights, the batches and the dropout masks.")] = 0,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    early_stopping: Annotated[
+        int | None, typer.Option(metavar="EPOCHS", help="Stop when the validation loss has not fallen for so long.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the run; default: a new one under runs/.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out (default: the last), with its own settings.")
+    ] = False,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(metavar="STEPS", help="Write checkpoints within epochs, too; default: after each epoch."),
+    ] = None,
+) -> None:
+    """Train a multilayer perceptron, and write checkpoint, history.csv, curves.png and samples.png into a run
+    folder."""
+    config = RunConfig(
+        dataset=dataset,
+        hidden=_sizes(hidden),
+        activation=activation,
+        init=_init(init),
+        batchnorm=batchnorm,
+        dropout=dropout,
+        optimizer=optimizer,
+        lr=lr,
+        weight_decay=weight_decay,
+        clip_norm=clip_norm,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        dtype=dtype,
+        early_stopping=early_stopping,
+    )
+    folder = None
+    if resume:
+        folder = RunFolder.existing(out)
+        config = _resumed(ctx, config, folder)
+    _check(config, checkpoint_every)
+    choose(backend)
+    splits = datasets.load(config.dataset, seed=config.seed)
+    trainer = _trainer(config, backend, folder, len(splits.train.classes))
+    stopping = EarlyStopping(patience=config.early_stopping) if config.early_stopping is not None else None
+    if folder is None:
+        folder = RunFolder.new(out, config.dataset)
+        folder.write_config(config, RunData(splits.train.scale, splits.train.classes))
+
+    shape = " x ".join(map(str, splits.train.x.shape[1:]))
+    print(
+        f"{config.dataset}: {len(splits.train)} rows to train on, {len(splits.validation)} to validate, "
+        f"{len(splits.test)} to test; {shape} inputs, {len(splits.train.classes)} classes"
+    )
+    run = folder
+    history = trainer.fit(
+        splits.train,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        validation_data=splits.validation,
+        callbacks=[lambda t, epoch, logs: run.write_history(t.history)],
+        early_stopping=stopping,
+        checkpoint=folder.checkpoint,
+        checkpoint_every=checkpoint_every,
+    )
+    if trainer.interrupted:
+        print(f"interrupted; continue with: nnx train --resume --out {shlex.quote(str(folder.path))}")
+        raise typer.Exit(130)
+    folder.write_history(history)
+    print(f"test accuracy {trainer.model.accuracy(splits.test):.4f}")
+    written = [folder.checkpoint, folder.history, *_pictures(folder, config, trainer, splits.test)]
+    print(f"written to {folder.path}: {', '.join(file.name for file in written)}")
+
+
+def _sizes(hidden: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in hidden.split(",")) if hidden.strip() else ()
+    except ValueError:
+        raise InputError(f"--hidden: got {hidden!r}, expected sizes separated by commas, such as 100,100.") from None
+
+
+def _init(init: str | None) -> "str | float | None":
+    if init is None:
+        return None
+    try:
+        return float(init)
+    except ValueError:
+        checked: Any = initializers.check(init)
+        return checked  # type: ignore[no-any-return]
+
+
+def _resumed(ctx: typer.Context, given: RunConfig, folder: RunFolder) -> RunConfig:
+    """The run's own settings; a flag that says otherwise is refused, but for more epochs."""
+    saved, _ = folder.read_config()
+    wanted = asdict(given)
+    for name in asdict(saved):
+        source = ctx.get_parameter_source(name)
+        if source is None or source.name == "DEFAULT" or name == "epochs":
+            continue
+        if wanted[name] != getattr(saved, name):
+            raise InputError(
+                f"--{name.replace('_', '-')}: got {wanted[name]!r}, but the run in {folder.path} has "
+                f"{getattr(saved, name)!r}; a resumed run keeps its settings (only --epochs and --backend may differ)."
+            )
+    source = ctx.get_parameter_source("epochs")
+    if source is not None and source.name != "DEFAULT":
+        saved = replace(saved, epochs=given.epochs)
+        folder.write_config(saved, folder.read_config()[1])
+    return saved
+
+
+def _check(config: RunConfig, checkpoint_every: int | None) -> None:
+    """What could only fail later is looked at before the data are loaded."""
+    check_count("--epochs", config.epochs)
+    check_count("--batch-size", config.batch_size)
+    if config.early_stopping is not None:
+        check_count("--early-stopping", config.early_stopping)
+    if checkpoint_every is not None:
+        check_count("--checkpoint-every", checkpoint_every)
+    _trainer(config, None, None, 2)
+
+
+def _trainer(config: RunConfig, backend: str | None, folder: RunFolder | None, classes: int) -> Trainer:
+    if folder is not None and folder.checkpoint.exists():
+        return Trainer.load(folder.checkpoint, backend=backend)
+    model = MLP(
+        config.hidden,
+        classes,
+        activation=config.activation,
+        init=config.init,
+        batch_norm=config.batchnorm,
+        dropout=config.dropout,
+    )
+    rate = {} if config.lr is None else {"lr": config.lr}
+    return Trainer(
+        model,
+        optimizers.optimizer(config.optimizer, **rate),
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+        backend=backend,
+        seed=config.seed,
+        dtype=config.dtype,
+    )
+
+
+def _pictures(folder: RunFolder, config: RunConfig, trainer: Trainer, test: Dataset) -> list[Path]:
+    """The pictures that could be made; says which could not, and why."""
+    made = []
+    if importlib.util.find_spec("matplotlib") is None:
+        print("left out: curves.png (matplotlib is not installed; pip install 'nnx-array[plot]')")
+    else:
+        layers = "-".join(map(str, (int(np.prod(test.x.shape[1:])), *config.hidden, len(test.classes))))
+        title = f"{Path(config.dataset).name}: {layers}, {config.activation}, {trainer.optimizer!r}, seed {config.seed}"
+        figures.curves(folder.curves, trainer.history, title)
+        made.append(folder.curves)
+    if test.x.ndim != 3:
+        print("left out: samples.png (the inputs are no grey images)")
+    elif importlib.util.find_spec("PIL") is None:
+        print("left out: samples.png (Pillow is not installed; pip install 'nnx-array[plot]')")
+    else:
+        predicted = np.argmax(trainer.model.predict(test), axis=1)
+        figures.samples(folder.samples, test.x, predicted, test.t, test.classes)
+        made.append(folder.samples)
+    return made

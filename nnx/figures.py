@@ -1,0 +1,108 @@
+"""The pictures of a run: learning curves (matplotlib) and a sheet of test images (Pillow)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .backend import HostArray
+
+_TRAIN, _VALIDATION = "#1f6fb4", "#d1600d"
+_RIGHT, _WRONG, _INK, _PAPER = "#1a7f37", "#c4162a", "#24292f", "#ffffff"
+
+
+def curves(path: Path, history: Mapping[str, Sequence[float]], title: str) -> None:
+    """Loss and accuracy over the epochs, training against validation: where the two part, the network overfits."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    panels = [name for name in ("loss", "accuracy") if name in history]
+    figure = Figure(figsize=(5.5 * len(panels), 4.2), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        epochs = np.arange(1, len(history[name]) + 1)
+        marker = "o" if len(epochs) <= 30 else None
+        axes.plot(epochs, history[name], color=_TRAIN, marker=marker, markersize=3, label="training")
+        validation = history.get(f"val_{name}")
+        if validation:
+            axes.plot(epochs, validation, color=_VALIDATION, marker=marker, markersize=3, label="validation")
+            axes.fill_between(
+                epochs, history[name], validation, color=_VALIDATION, alpha=0.10, linewidth=0, label="gap"
+            )
+            best = int(np.argmin(validation) if name == "loss" else np.argmax(validation))
+            axes.axvline(best + 1, color="0.6", linewidth=0.8, linestyle="--")
+            axes.annotate(
+                f"best validation {validation[best]:.4f}\nepoch {best + 1}",
+                (best + 1, validation[best]),
+                xytext=(0, 28 if name == "loss" else -34),
+                textcoords="offset points",
+                ha="right" if best > len(epochs) / 2 else "left",
+                fontsize=8,
+                color="0.25",
+            )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("loss (mean per row)" if name == "loss" else "accuracy (share of rows)")
+        axes.set_title(name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        axes.legend(loc="upper right" if name == "loss" else "lower right", fontsize=9)
+    figure.savefig(path, dpi=130)
+
+
+def samples(
+    path: Path,
+    images: HostArray,
+    predicted: HostArray,
+    true: HostArray,
+    classes: Sequence[str],
+    *,
+    columns: int = 10,
+    rows: int = 5,
+) -> None:
+    """A sheet of test images with the predicted label and the true one: the mistakes first (half of the sheet at most).
+
+    images: (n, height, width), uint8 or float of any range. predicted, true: (n,) indices into `classes`.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    wrong = np.flatnonzero(predicted != true)
+    right = np.flatnonzero(predicted == true)
+    count = min(columns * rows, len(images))
+    shown_wrong = wrong[: max(count // 2, count - len(right))]
+    chosen = np.concatenate([shown_wrong, right[: count - len(shown_wrong)]])
+
+    size, pad = 84, 12
+    font = ImageFont.load_default(13)
+    label_height, header = 36, 46
+    width = pad + columns * (size + pad)
+    lines = -(-count // columns)
+    sheet = Image.new("RGB", (width, header + lines * (size + label_height + pad) + pad), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    correct = len(right) / len(images)
+    draw.text(
+        (pad, 14),
+        f"{len(images)} test images, {correct:.2%} right. Of {len(wrong)} mistakes these are {len(shown_wrong)}, in "
+        "red: predicted, and below it the true label.",
+        fill=_INK,
+        font=font,
+    )
+    for place, i in enumerate(chosen.tolist()):
+        x = pad + place % columns * (size + pad)
+        y = header + place // columns * (size + label_height + pad)
+        tile = Image.fromarray(_to_uint8(images[i])).resize((size, size), Image.Resampling.NEAREST)
+        sheet.paste(tile, (x, y))
+        good = predicted[i] == true[i]
+        draw.rectangle((x - 2, y - 2, x + size + 1, y + size + 1), outline=_RIGHT if good else _WRONG, width=2)
+        draw.text((x, y + size + 3), _fit(classes[predicted[i]]), fill=_RIGHT if good else _WRONG, font=font)
+        if not good:
+            draw.text((x, y + size + 18), f"is {_fit(classes[true[i]])}", fill=_INK, font=font)
+    sheet.save(path)
+
+
+def _fit(label: str) -> str:
+    return label if len(label) <= 11 else label[:10] + "…"
+
+
+def _to_uint8(image: HostArray) -> HostArray:
+    low, high = float(image.min()), float(image.max())
+    return ((image.astype(np.float64) - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)

@@ -1,0 +1,175 @@
+"""The loop of one `Trainer.fit`: epochs, steps, what is read and saved when, and how it ends."""
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .backend import Array
+from .callbacks import Callback
+from .device_data import DeviceData
+from .errors import DivergedError
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+@dataclass
+class FitState:
+    """How far a `fit` has come: all that is needed to go on with it bit for bit."""
+
+    rows: int
+    batch_size: int
+    shuffle: bool
+    first_epoch: int
+    """The trainer's count of epochs when it began."""
+    epochs: int
+    step: int = 0
+    """Steps done of the current epoch."""
+    loss_sum: float = 0.0
+    """Sum of their losses."""
+    stopped: bool = False
+    """Ended early by a callback."""
+    checksum: int | None = None
+    """Of the data; None until a checkpoint needs it."""
+
+
+class FitLoop:
+    """The loop of one `fit`."""
+
+    def __init__(
+        self,
+        trainer: "Trainer",
+        fit: FitState,
+        data: DeviceData,
+        validation: DeviceData | None,
+        hooks: Sequence[Callback],
+        progress: Progress,
+        checkpoint: "str | os.PathLike[str] | None",
+        checkpoint_every: int | None,
+    ) -> None:
+        self.trainer, self.fit, self.data, self.validation = trainer, fit, data, validation
+        self.hooks, self.progress = hooks, progress
+        self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
+        self.first = trainer.epochs
+        self.done = 0
+        """Steps since the start of this call."""
+        self.pending: list[Array] = []
+        # Where arrays are in the host's memory, reading a loss waits for nothing.
+        self.read_at_once = trainer.model.ops.array_type is np.ndarray
+
+    def train(self, interrupted: threading.Event) -> bool:
+        """Whether it came to its end."""
+        fit, trainer = self.fit, self.trainer
+        if self.checkpoint is not None:
+            fit.checksum = self.data.checksum()
+        while trainer.epochs < fit.first_epoch + fit.epochs and not fit.stopped:
+            if not self.epoch(interrupted):
+                return False
+            if interrupted.is_set():
+                return trainer.epochs >= fit.first_epoch + fit.epochs or fit.stopped
+        return True
+
+    def epoch(self, interrupted: threading.Event) -> bool:
+        """One epoch, or what is left of it; False if it was interrupted before its end."""
+        fit, trainer, data = self.fit, self.trainer, self.data
+        began = time.perf_counter()
+        order = np.arange(fit.rows)
+        if fit.shuffle:
+            np.random.default_rng((trainer.seed, 1, trainer.epochs)).shuffle(order)
+        index = trainer.model.ops.to_device(order)
+        size = fit.batch_size
+        while fit.step * size < fit.rows:
+            start = fit.step * size
+            loss = trainer._update(*data.gather(index[start : start + size]))
+            fit.step += 1
+            self.done += 1
+            self.pending.append(loss)
+            if self.read_at_once or self.progress.due:
+                self.read(loss)
+            saving = self.checkpoint_every is not None and trainer.steps % self.checkpoint_every == 0
+            if (saving or interrupted.is_set()) and fit.step * size < fit.rows:
+                self.read(loss)
+                if interrupted.is_set():
+                    return False
+                self.save()
+        self.finish_epoch(began)
+        return True
+
+    def read(self, loss: Array) -> None:
+        """Add the losses of the last steps up, and look whether they are finite."""
+        to_host, fit = self.trainer.model.ops.to_host, self.fit
+        for i, pending in enumerate(self.pending):
+            value = float(to_host(pending))
+            if not math.isfinite(value):
+                self.diverged(value, fit.step - len(self.pending) + i + 1)
+            fit.loss_sum += value
+        self.pending.clear()
+        if self.progress.due:
+            rows = self.done * fit.batch_size
+            self.progress.show(self.done, rows, value, self.trainer.epochs - self.first, fit.step)
+
+    def diverged(self, value: float, step: int) -> None:
+        trainer = self.trainer
+        n = min(self.fit.batch_size, self.fit.rows - (self.fit.step - 1) * self.fit.batch_size)
+        layer = trainer.plan.program(n).first_non_finite()
+        where = f"first seen in the output of {layer}" if layer else "first seen in the loss itself"
+        rate = trainer.optimizer.rate(trainer.steps - 1)
+        raise DivergedError(
+            f"the loss became {value} in epoch {trainer.epochs + 1}, step {step} (step {trainer.steps} of all), "
+            f"{where}. Its update was skipped, and the history is kept. Try a lower learning rate "
+            f"(it was {rate:g}), clip_norm=1.0, or inputs scaled to about -1..1."
+        )
+
+    def finish_epoch(self, began: float) -> None:
+        fit, trainer = self.fit, self.trainer
+        if self.pending:
+            self.read(self.pending[-1])
+        logs = {"loss": fit.loss_sum / fit.step}
+        _, accuracy = trainer._evaluate(self.data) if trainer.loss.classifies else (0.0, None)
+        if accuracy is not None:
+            logs["accuracy"] = accuracy
+        if self.validation is not None:
+            logs["val_loss"], accuracy = trainer._evaluate(self.validation)
+            if accuracy is not None:
+                logs["val_accuracy"] = accuracy
+        for name, value in logs.items():
+            trainer.history.setdefault(name, []).append(value)
+        trainer.epochs += 1
+        fit.step, fit.loss_sum = 0, 0.0
+        self.progress.epoch(trainer.epochs - fit.first_epoch, logs, time.perf_counter() - began)
+        stops = [bool(hook(trainer, trainer.epochs, logs)) for hook in self.hooks]
+        fit.stopped = any(stops)
+        self.save()
+
+    def save(self) -> None:
+        if self.checkpoint is not None:
+            self.trainer.save(self.checkpoint)
+
+
+@contextmanager
+def interruption() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, so that no update is cut in two; a second Ctrl-C interrupts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)

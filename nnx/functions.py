@@ -1,0 +1,188 @@
+"""The functions of the study notes, on any backend: activations, losses, one-hot labels, numerical gradients.
+
+Arrays are the active backend's; NumPy arrays and lists are converted to it. Floating dtypes are kept, whole numbers
+become float32. Results are the backend's arrays.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from . import model as models
+from .backend import Array
+from .checks import as_host, check_number
+from .datasets import one_hot
+from .errors import InputError
+from .losses import Loss, SoftmaxCrossEntropy
+from .model import Sequential
+from .ops import Ops
+from .optimizers import SGD
+from .plan import Plan
+from .registry import get_backend
+
+__all__ = [
+    "cross_entropy_error",
+    "gradient_check",
+    "mean_squared_error",
+    "numerical_gradient",
+    "one_hot",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "step",
+]
+
+
+@cache
+def _bound(backend: Any) -> Ops:
+    return Ops(backend)
+
+
+def _ops() -> Ops:
+    backend: Any = get_backend()  # hashable, as every object is that does not say otherwise
+    return _bound(backend)
+
+
+def _floating(ops: Ops, name: str, x: Any) -> Array:
+    if isinstance(x, ops.array_type) and not isinstance(x, np.ndarray):
+        return x
+    host = as_host(name, x)
+    return ops.to_device(host if host.dtype.kind == "f" else host.astype(np.float32))
+
+
+def step(x: Any) -> Array:
+    """1 where x is positive, else 0: int64, of x's shape."""
+    ops = _ops()
+    return ops.xp.astype(_floating(ops, "x", x) > 0, ops.xp.int64)
+
+
+def sigmoid(x: Any) -> Array:
+    """1 / (1 + exp(-x)), elementwise."""
+    ops = _ops()
+    return ops.sigmoid(_floating(ops, "x", x))
+
+
+def relu(x: Any) -> Array:
+    """max(x, 0), elementwise."""
+    ops = _ops()
+    return ops.relu(_floating(ops, "x", x))
+
+
+def softmax(x: Any) -> Array:
+    """exp(x) / sum(exp(x)) of a vector (c,) or of each row of (n, c)."""
+    ops = _ops()
+    x = _floating(ops, "x", x)
+    if x.ndim not in (1, 2) or 0 in x.shape:
+        raise InputError(f"x: got shape {tuple(x.shape)}, expected (c,) or (n, c), not empty.")
+    rows = ops.softmax(ops.xp.reshape(x, (-1, x.shape[-1])))
+    return ops.xp.reshape(rows, x.shape)
+
+
+def _rows(ops: Ops, y: Any) -> Array:
+    y = _floating(ops, "y", y)
+    if y.ndim not in (1, 2) or 0 in y.shape:
+        raise InputError(f"y: got shape {tuple(y.shape)}, expected (c,) or (n, c), not empty.")
+    return ops.xp.reshape(y, (-1, y.shape[-1]))
+
+
+def mean_squared_error(y: Any, t: Any) -> Array:
+    """sum((y - t)**2) / 2 of a vector, or its mean over the rows of (n, c); 0-d. t: y's shape."""
+    ops = _ops()
+    y, t = _floating(ops, "y", y), _floating(ops, "t", t)
+    if y.shape != t.shape:
+        raise InputError(f"t: got shape {tuple(t.shape)}, expected y's {tuple(y.shape)}.")
+    return ops.mean_squared_error(_rows(ops, y), ops.xp.astype(_rows(ops, t), y.dtype))
+
+
+def cross_entropy_error(y: Any, t: Any) -> Array:
+    """-sum(t * log(y + 1e-7)), averaged over the rows; 0-d. y: probabilities, (c,) or (n, c); t: one-hot, or labels."""
+    ops = _ops()
+    xp = ops.xp
+    y = _rows(ops, y)
+    t = as_host("t", t if not isinstance(t, ops.array_type) else ops.to_host(t))
+    if t.size != y.shape[0] or y.shape[1] == 1:
+        if t.size != y.shape[0] * y.shape[1]:
+            raise InputError(
+                f"t: got shape {t.shape} for y of {tuple(y.shape)}; expected ({y.shape[0]},) labels or one-hot rows."
+            )
+        target = t.reshape(y.shape)
+    else:
+        target = one_hot(SoftmaxCrossEntropy().check_targets("t", t.reshape(-1), (y.shape[1],), "float64"), y.shape[1])
+    target = ops.to_device(np.ascontiguousarray(target, str(y.dtype)))
+    return -xp.sum(target * xp.log(y + 1e-7)) / y.shape[0]
+
+
+def numerical_gradient(f: Callable[[Array], Any], x: Array, h: float = 1e-4) -> Array:
+    """The gradient of f at x by central differences, (f(x + h) - f(x - h)) / 2h for each element.
+
+    f: takes x and gives a number (or a 0-d array). x: a floating array of the backend or of NumPy, changed element by
+    element meanwhile and restored. Use float64: in float32 the differences are mostly rounding.
+    """
+    check_number("h", h, 0, above=True)
+    if not hasattr(x, "dtype") or "float" not in str(x.dtype):
+        raise InputError(f"x: got {getattr(x, 'dtype', type(x).__name__)}, expected an array of float32 or float64.")
+    gradient = x * 0
+    for index in np.ndindex(*x.shape):
+        value = float(x[index])
+        try:
+            x[index] = value + h
+            above = float(f(x))
+            x[index] = value - h
+            below = float(f(x))
+        finally:
+            x[index] = value
+        gradient[index] = (above - below) / (2 * h)
+    return gradient
+
+
+def gradient_check(
+    model: Sequential, x: Any, t: Any, loss: Loss | None = None, *, samples: int = 20, seed: int = 0
+) -> dict[str, float]:
+    """How far the gradients are from numerical ones: the relative error by parameter.
+
+    The error is |analytic - numerical| / max(|analytic| + |numerical|, 1e-5), the greatest of `samples` elements of
+    each parameter. Right gradients give less than about 1e-5, except where a ReLU's kink lies between the two
+    differences. It works on a float64 copy of the built model (or of an unbuilt one, built for x), with dropout masks
+    held fixed, and changes neither parameters nor running statistics.
+    """
+    host, targets = as_host("x", x), as_host("t", t)
+    copy = models.from_config(model.config())
+    if model.built:
+        copy.build(model.input_shape, backend=model.backend, seed=model.seed, dtype="float64")
+        copy.load_state_dict(model.state_dict())
+    else:
+        copy.build(host.shape[1:], seed=seed, dtype="float64")
+    loss = SoftmaxCrossEntropy() if loss is None else loss
+    targets = loss.check_targets("t", targets, copy.output_shape, "float64")
+    native_x, native_t = copy.native_input("x", host), copy.ops.to_device(targets)
+    if native_x.shape[0] != native_t.shape[0]:
+        raise InputError(f"t: got {native_t.shape[0]} rows for {native_x.shape[0]} rows of x; expected as many.")
+    plan = Plan(copy.arena, copy.stages, loss, SGD())
+    program, to_host = plan.program(native_x.shape[0]), copy.ops.to_host
+    keys = [layer.random_key(copy.seed, 0) for layer in plan.dropouts]
+    rng = copy.ops.to_device(np.stack(keys)) if keys else None
+
+    def value() -> float:
+        return float(to_host(program.differentiate(native_x, native_t, rng)))
+
+    value()
+    analytic = {name: np.array(to_host(g)).reshape(-1) for name, g in copy.grads.items()}
+    draw, h = np.random.default_rng(seed), 1e-5
+    errors = {}
+    for name, parameter in copy.params.items():
+        flat = copy.ops.xp.reshape(parameter, (-1,))
+        chosen = draw.permutation(flat.shape[0])[:samples].tolist()
+        worst = 0.0
+        for i in chosen:
+            before = float(flat[i])
+            flat[i] = before + h
+            above = value()
+            flat[i] = before - h
+            below = value()
+            flat[i] = before
+            numerical, own = (above - below) / (2 * h), float(analytic[name][i])
+            worst = max(worst, abs(own - numerical) / max(abs(own) + abs(numerical), 1e-5))
+        errors[name] = worst
+    return errors

@@ -1,0 +1,28 @@
+"""Layers: small objects with `forward(x, train_flg)` and `backward(dout)`, unfused; `nnx.plan` fuses them for
+training."""
+
+from ._activations import Activation, ReLU, Sigmoid, Tanh
+from ._affine import Affine
+from ._batch_norm import BatchNorm
+from ._dropout import Dropout
+from ._layer import Layer
+from ._shape import Flatten, Identity
+
+LAYERS: dict[str, type[Layer]] = {
+    cls.__name__: cls for cls in (Affine, ReLU, Sigmoid, Tanh, BatchNorm, Dropout, Flatten, Identity)
+}
+"""The layers that a checkpoint can name."""
+
+__all__ = [
+    "LAYERS",
+    "Activation",
+    "Affine",
+    "BatchNorm",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Layer",
+    "ReLU",
+    "Sigmoid",
+    "Tanh",
+]

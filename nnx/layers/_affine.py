@@ -1,0 +1,97 @@
+"""The fully connected layer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import initializers
+from ..arena import Spec
+from ..backend import Array
+from ..checks import check_count
+from ..errors import InputError, InputTypeError
+from ..initializers import Init
+from ._layer import Layer
+
+
+class Affine(Layer):
+    """y = x @ W + b. x: (n, i), W: (i, size), b: (size,).
+
+    `Affine(100)` gets its parameters when its model is built; `Affine(W, b)` uses these arrays, in place and in their
+    dtype (as a part of a model: copies of their values, in the model's dtype). `bias=False` leaves b out. `init` is
+    "he" (standard deviation sqrt(2/i)), "xavier" (sqrt(1/i)), a standard deviation, or None: he before a ReLU, else
+    xavier.
+    """
+
+    fields = ("size", "bias", "init")
+
+    def __init__(self, size: "int | Array", b: Array | None = None, *, bias: bool = True, init: Init = None) -> None:
+        super().__init__()
+        self.init = initializers.check(init)
+        if hasattr(size, "shape") and len(size.shape) > 0:
+            self._adopt(size, b, bias)
+        elif b is not None:
+            raise InputTypeError(f"Affine: got a bias but no weights ({size!r}); pass both: Affine(W, b).")
+        else:
+            self.size = check_count("Affine: size", size)
+            self.bias = bool(bias)
+
+    def _adopt(self, w: Array, b: Array | None, bias: bool) -> None:
+        if len(w.shape) != 2:
+            raise InputError(f"Affine: W has shape {tuple(w.shape)}, expected two dimensions (inputs, outputs).")
+        self.size, self.bias = int(w.shape[1]), b is not None
+        if b is not None and not bias:
+            raise InputError("Affine: got bias=False and an array b; leave one of them out.")
+        self.params = {"W": w}
+        if b is not None:
+            if tuple(b.shape) != (self.size,) or b.dtype != w.dtype:
+                raise InputError(
+                    f"Affine: b has shape {tuple(b.shape)} {b.dtype}, expected ({self.size},) {w.dtype} as W's columns."
+                )
+            self.params["b"] = b
+        if "float" not in str(w.dtype):
+            raise InputError(f"Affine: W has dtype {w.dtype}, expected float32 or float64.")
+
+    def declare(self, shape: tuple[int, ...]) -> tuple[Sequence[Spec], tuple[int, ...]]:
+        if len(shape) != 1:
+            raise InputError(
+                f"{self!r}: got inputs of shape (n, {', '.join(map(str, shape))}), expected (n, features). "
+                "Put a Flatten() before it."
+            )
+        weights = Spec("W", (shape[0], self.size), init=self.init, decay=True)
+        biases = Spec("b", (self.size,))
+        if self.params:
+            given = {name: self._host(array) for name, array in self.params.items()}
+            if given["W"].shape != weights.shape:
+                raise InputError(f"{self!r}: got inputs of {shape[0]} features, but W has shape {given['W'].shape}.")
+            weights = Spec("W", weights.shape, value=given["W"], decay=True)
+            biases = Spec("b", (self.size,), value=given.get("b", 0.0))
+        return ((weights, biases) if self.bias else (weights,)), (self.size,)
+
+    def _host(self, array: Array) -> Any:
+        return array if isinstance(array, np.ndarray) else self.ops.to_host(array)
+
+    def _gradients(self) -> dict[str, Array]:
+        if not self.grads:
+            if not self.params:
+                raise InputError(
+                    f"{self!r} has no parameters yet: put it into a Sequential and build that, or give it arrays: "
+                    "Affine(W, b)."
+                )
+            self.grads = {name: self.ops.xp.zeros_like(p) for name, p in self.params.items()}
+        return self.grads
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        self._gradients()
+        w = self.params["W"]
+        if len(x.shape) != 2 or x.shape[1] != w.shape[0]:
+            raise InputError(f"{self!r}: got inputs of shape {tuple(x.shape)}, expected (n, {w.shape[0]}).")
+        if train_flg:
+            self._saved = x
+        return self.ops.affine(x, w, self.params.get("b"))
+
+    def backward(self, dout: Array) -> Array:
+        x, grads = self._last(), self._gradients()
+        dx = self.ops.xp.empty_like(x)
+        self.ops.affine_backward(dout, x, self.params["W"], dx=dx, dw=grads["W"], db=grads.get("b"))
+        return dx

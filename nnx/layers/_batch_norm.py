@@ -1,0 +1,102 @@
+"""Batch normalization."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..arena import Arena, Spec
+from ..backend import Array
+from ..checks import check_number
+from ..errors import InputError
+from ._layer import Layer
+
+
+class BatchNorm(Layer):
+    """gamma * (x - mean) / sqrt(var + eps) + beta, over the rows of x: (n, c) (Ioffe & Szegedy 2015).
+
+    In training with the batch's mean and biased variance, which enter the running ones as
+    running = momentum * running + (1 - momentum) * batch (a batch of one row does not); otherwise with the running
+    ones. `BatchNorm()` gets its arrays when its model is built; `BatchNorm(gamma, beta)` uses these, in place.
+    """
+
+    fields = ("momentum", "eps")
+
+    def __init__(
+        self, gamma: Array | None = None, beta: Array | None = None, *, momentum: float = 0.9, eps: float = 1e-5
+    ) -> None:
+        super().__init__()
+        self.momentum = check_number("BatchNorm: momentum", momentum, 0, 1)
+        self.eps = check_number("BatchNorm: eps", eps, 0, above=True)
+        if (gamma is None) != (beta is None):
+            raise InputError("BatchNorm: got only one of gamma and beta; pass both or neither.")
+        if gamma is not None and beta is not None:
+            if len(gamma.shape) != 1 or gamma.shape != beta.shape:
+                raise InputError(
+                    f"BatchNorm: got gamma of shape {tuple(gamma.shape)} and beta of {tuple(beta.shape)}, "
+                    "expected one dimension and equal lengths."
+                )
+            self.params = {"gamma": gamma, "beta": beta}
+
+    def declare(self, shape: tuple[int, ...]) -> tuple[Sequence[Spec], tuple[int, ...]]:
+        if len(shape) != 1:
+            raise InputError(
+                f"{self!r}: got inputs of shape (n, {', '.join(map(str, shape))}), expected (n, features). "
+                "Put a Flatten() before it."
+            )
+        given = {n: p if isinstance(p, np.ndarray) else self.ops.to_host(p) for n, p in self.params.items()}
+        if given and given["gamma"].shape != shape:
+            raise InputError(
+                f"{self!r}: got inputs of {shape[0]} features, but gamma has shape {given['gamma'].shape}."
+            )
+        return (
+            Spec("gamma", shape, value=given.get("gamma", 1.0)),
+            Spec("beta", shape, value=given.get("beta", 0.0)),
+            Spec("running_mean", shape, trainable=False),
+            Spec("running_var", shape, value=1.0, trainable=False),
+        ), shape
+
+    def attach(self, arena: Arena, names: Sequence[str], prefix: str) -> None:
+        super().attach(arena, names, prefix)
+        statistics = [name for name in names if name in self.running]
+        self.batch = {name: arena.batch[prefix + name] for name in statistics}
+        self.span = arena.running.layout.span(*(prefix + name for name in statistics))
+        self.hyper = self._make_hyper(arena.dtype)
+
+    def _make_hyper(self, dtype: str) -> Array:
+        return self.ops.to_device(np.array([self.eps, self.momentum, 1.0 - self.momentum], dtype))
+
+    def _prepare(self) -> None:
+        """Standalone: make what a model would have given it."""
+        if self.running:
+            return
+        if not self.params:
+            raise InputError(
+                f"{self!r} has no parameters yet: put it into a Sequential and build that, or give it arrays: "
+                "BatchNorm(gamma, beta)."
+            )
+        xp, gamma = self.ops.xp, self.params["gamma"]
+        self.grads = {name: xp.zeros_like(p) for name, p in self.params.items()}
+        self.running = {"running_mean": xp.zeros_like(gamma), "running_var": xp.ones_like(gamma)}
+        self.hyper = self._make_hyper(str(gamma.dtype))
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        self._prepare()
+        ops, gamma, beta = self.ops, self.params["gamma"], self.params["beta"]
+        mean, var = self.running["running_mean"], self.running["running_var"]
+        if len(x.shape) != 2 or x.shape[1] != gamma.shape[0]:
+            raise InputError(f"{self!r}: got inputs of shape {tuple(x.shape)}, expected (n, {gamma.shape[0]}).")
+        if not train_flg:
+            return ops.batch_norm_inference(x, gamma, beta, mean, var, self.hyper)
+        batch_mean, batch_var = ops.xp.empty_like(gamma), ops.xp.empty_like(gamma)
+        y = ops.batch_norm(x, gamma, beta, self.hyper, mean=batch_mean, var=batch_var)
+        if x.shape[0] > 1:
+            ops.running_average_(mean, batch_mean, self.hyper)
+            ops.running_average_(var, batch_var, self.hyper)
+        self._saved = x, batch_mean, batch_var
+        return y
+
+    def backward(self, dout: Array) -> Array:
+        x, mean, var = self._last()
+        return self.ops.batch_norm_backward(
+            dout, x, self.params["gamma"], mean, var, self.hyper, dgamma=self.grads["gamma"], dbeta=self.grads["beta"]
+        )

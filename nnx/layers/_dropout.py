@@ -1,0 +1,62 @@
+"""Dropout with masks that are the same on every backend."""
+
+import math
+
+import numpy as np
+
+from ..backend import Array, HostArray
+from ..checks import check_number, check_seed
+from ._layer import Layer
+
+
+class Dropout(Layer):
+    """Sets each element to 0 with probability `dropout_ratio` while training (Srivastava et al. 2014).
+
+    The classical form scales by 1 - dropout_ratio otherwise; `inverted=True` scales by 1 / (1 - dropout_ratio) while
+    training instead, as PyTorch does. The masks are a function of (seed, layer, step, element): in a model the seed
+    is the model's; standing alone it is `seed`, or is drawn once from NumPy's global generator, so that
+    `np.random.seed` holds.
+    """
+
+    fields = ("dropout_ratio", "inverted")
+
+    def __init__(self, dropout_ratio: float = 0.5, inverted: bool = False, *, seed: int | None = None) -> None:
+        super().__init__()
+        self.dropout_ratio = check_number("Dropout: dropout_ratio", dropout_ratio, 0, 1)
+        self.inverted = bool(inverted)
+        self.seed = None if seed is None else check_seed(seed)
+        self.index = 0
+        self.step = 0
+
+    def random_key(self, seed: int, step: int) -> HostArray:
+        """The `rng` of the operation `dropout`: uint32 [seed low, seed high, layer, step low, step high, threshold]."""
+        low = 0xFFFFFFFF
+        threshold = math.floor(self.dropout_ratio * 2**32)
+        return np.array([seed & low, seed >> 32, self.index, step & low, step >> 32, threshold], np.uint32)
+
+    @property
+    def training_factor(self) -> float:
+        """What kept elements are multiplied by in training."""
+        return 1.0 / (1.0 - self.dropout_ratio) if self.inverted else 1.0
+
+    @property
+    def inference_factor(self) -> float:
+        """What all elements are multiplied by otherwise."""
+        return 1.0 if self.inverted else 1.0 - self.dropout_ratio
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        ops = self.ops
+        if not train_flg:
+            return ops.scale(x, ops.to_device(np.array(self.inference_factor, str(x.dtype))))
+        if self.seed is None:
+            self.seed = int(np.random.randint(0, 2**63, dtype=np.int64))  # noqa: NPY002  scripts seed this one
+        mask = ops.xp.empty(x.shape, dtype=ops.xp.bool)
+        factor = ops.to_device(np.array(self.training_factor, str(x.dtype)))
+        y = ops.dropout(x, ops.to_device(self.random_key(self.seed, self.step)), factor, mask=mask)
+        self.step += 1
+        self._saved = mask, factor
+        return y
+
+    def backward(self, dout: Array) -> Array:
+        mask, factor = self._last()
+        return self.ops.dropout_backward(dout, mask, factor)

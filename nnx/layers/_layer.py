@@ -1,0 +1,76 @@
+"""What every layer is."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from ..arena import Arena, Spec
+from ..backend import Array
+from ..errors import InputError
+from ..ops import Ops
+from ..registry import get_backend
+
+
+class Layer:
+    """Base of the layers. A subclass defines `forward`, `backward`, and `declare` if it has arrays or changes the
+    shape.
+
+    params, grads: the layer's parameters and their gradients, by name; `backward` writes the latter.
+    """
+
+    fields: ClassVar[tuple[str, ...]] = ()
+    """Names of the settings: attributes and constructor arguments, kept in checkpoints and shown by repr."""
+
+    def __init__(self) -> None:
+        self.params: dict[str, Array] = {}
+        self.grads: dict[str, Array] = {}
+        self.running: dict[str, Array] = {}
+        """Statistics that training updates beside the gradient, such as BatchNorm's."""
+        self.attached = False
+        self._ops: Ops | None = None
+        self._saved: Any = None
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        """The layer's output. With train_flg=False nothing is stored: many threads may predict at once."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward(x, train_flg)")
+
+    def backward(self, dout: Array) -> Array:
+        """The gradient with respect to the last training input; writes the parameters' gradients into `grads`."""
+        raise NotImplementedError(f"{type(self).__name__} must define backward(dout)")
+
+    def declare(self, shape: tuple[int, ...]) -> tuple[Sequence[Spec], tuple[int, ...]]:
+        """The arrays it needs, and the shape of its output, for inputs of (n, *shape)."""
+        return (), shape
+
+    def attach(self, arena: Arena, names: Sequence[str], prefix: str) -> None:
+        """Take its arrays from the arena of the model that it now belongs to."""
+        self.attached, self._ops = True, arena.ops
+        self.params = {n: arena.params[prefix + n] for n in names if prefix + n in arena.params}
+        self.grads = {n: arena.grads[prefix + n] for n in self.params}
+        self.running = {n: arena.running[prefix + n] for n in names if prefix + n in arena.running}
+
+    @property
+    def ops(self) -> Ops:
+        """The operations it computes with: its model's, or those of the backend in force when it is first used."""
+        if self._ops is None:
+            self._ops = Ops(get_backend())
+        return self._ops
+
+    def _last(self) -> Any:
+        if self._saved is None:
+            raise InputError(f"{self!r}: backward needs a forward(x, train_flg=True) before it.")
+        return self._saved
+
+    def config(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {"layer": type(self).__name__, **{name: getattr(self, name) for name in self.fields}}
+
+    def __repr__(self) -> str:
+        """The constructor call, without what is at its default."""
+        defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
+        shown = []
+        for i, name in enumerate(self.fields):
+            value, default = getattr(self, name), defaults.get(name)
+            if value != default:
+                shown.append(repr(value) if i == 0 else f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"

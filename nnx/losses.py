@@ -1,0 +1,121 @@
+"""Losses: each is one operation that gives the value and the gradient."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .backend import Array, HostArray
+from .checks import check_labels
+from .errors import InputError, unknown
+from .ops import Ops
+from .registry import get_backend
+
+
+class Loss:
+    """Base of the losses. Standing alone it has the layers' form: `forward(y, t)`, then `backward()`."""
+
+    op: ClassVar[str]
+    classifies: ClassVar[bool]
+    """Whether targets are classes, so that there is an accuracy."""
+
+    def __init__(self) -> None:
+        self._ops: Ops | None = None
+        self._gradient: Array | None = None
+
+    def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
+        """The targets in the form that the operation takes, for a model whose outputs are (n, *outputs)."""
+        raise NotImplementedError(f"{type(self).__name__} must define check_targets")
+
+    def forward(self, y: Array, t: Array) -> Array:
+        """The mean loss over the rows of the model's output y: (n, c); 0-d."""
+        if self._ops is None:
+            self._ops = Ops(get_backend())
+        if isinstance(t, np.ndarray):
+            t = self._ops.to_device(self.check_targets("t", t, tuple(y.shape[1:]), str(y.dtype)))
+        if y.shape[0] != t.shape[0]:
+            raise InputError(f"t: got {t.shape[0]} rows, expected {y.shape[0]} as the model's output has.")
+        self._gradient = self._ops.xp.empty_like(y)
+        return getattr(self._ops, self.op)(y, t, dz=self._gradient)
+
+    def backward(self, dout: float = 1.0) -> Array:
+        """The gradient with respect to y, times `dout`."""
+        if self._gradient is None:
+            raise InputError(f"{self!r}: backward needs a forward(y, t) before it.")
+        return self._gradient if dout == 1.0 else self._gradient * dout
+
+    def config(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {"loss": type(self).__name__}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class SoftmaxCrossEntropy(Loss):
+    """Mean over the rows of -sum(t * log(softmax(y))).
+
+    Targets: (n,) integer labels in 0..c-1, or (n, c) rows of probabilities that sum to 1, one-hot among them.
+    """
+
+    op = "softmax_cross_entropy"
+    classifies = True
+
+    def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
+        if len(outputs) != 1:
+            raise InputError(
+                f"the model's outputs have shape (n, {', '.join(map(str, outputs))}), expected (n, classes)."
+            )
+        classes = outputs[0]
+        if t.ndim == 1:
+            return check_labels(name, t, classes)
+        if t.ndim == 2 and t.shape[1] == classes:
+            return _check_probabilities(name, t, dtype)
+        cure = f" For integer labels pass {name}.ravel()." if t.ndim == 2 and t.shape[1] == 1 else ""
+        raise InputError(
+            f"{name}: got targets of shape {t.shape}, expected (n,) integer labels or (n, {classes}) rows of "
+            f"probabilities.{cure}"
+        )
+
+
+def _check_probabilities(name: str, t: HostArray, dtype: str) -> HostArray:
+    rows: HostArray = np.ascontiguousarray(t, dtype)
+    sums = np.add.reduce(rows, axis=1)
+    wrong = ~((np.abs(sums - 1) < 1e-3) & (np.minimum.reduce(rows, axis=1, initial=0) >= 0))
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise InputError(
+            f"{name}: row {first} is {np.array2string(rows[first], threshold=10)}, expected probabilities of at least "
+            "0 that sum to 1."
+        )
+    return rows
+
+
+class MeanSquaredError(Loss):
+    """Mean over the rows of sum((y - t)**2) / 2. Targets: of the outputs' shape; (n,) will do for one column."""
+
+    op = "mean_squared_error"
+    classifies = False
+
+    def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
+        if len(outputs) != 1:
+            raise InputError(
+                f"the model's outputs have shape (n, {', '.join(map(str, outputs))}), expected (n, columns)."
+            )
+        if t.ndim == 1 and outputs == (1,):
+            t = t[:, None]
+        if t.ndim != 2 or t.shape[1:] != outputs:
+            raise InputError(
+                f"{name}: got targets of shape {t.shape}, expected (n, {outputs[0]}) as the model's outputs."
+            )
+        rows: HostArray = np.ascontiguousarray(t, dtype)
+        return rows
+
+
+LOSSES: dict[str, type[Loss]] = {cls.__name__: cls for cls in (SoftmaxCrossEntropy, MeanSquaredError)}
+
+
+def from_config(config: dict[str, Any]) -> Loss:
+    """The loss that `Loss.config` described."""
+    if config["loss"] not in LOSSES:
+        raise unknown("loss", config["loss"], LOSSES)
+    return LOSSES[config["loss"]]()

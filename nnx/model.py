@@ -1,0 +1,286 @@
+"""Models: layers one after another, their parameters in one arena."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import initializers
+from .arena import Arena, Spec, Views
+from .backend import Array, Backend, HostArray
+from .checks import as_host, check_count, check_dtype, check_number, check_rows, check_seed
+from .datasets import Dataset
+from .errors import CheckpointError, InputError, InputTypeError, unknown
+from .initializers import Init
+from .layers import LAYERS, Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
+from .ops import Ops
+from .plan import infer, lower
+from .registry import BackendLike, choose
+
+_CHUNK = 1024  # rows predicted at once: enough to keep a CPU busy, few enough for the caches
+
+
+class Sequential:
+    """Layers one after another: `Sequential(Affine(100), ReLU(), Affine(10))`.
+
+    `build` gives it its parameters; a `Trainer` does so at the first data. It then belongs to one backend for good.
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        for i, layer in enumerate[Any](layers):
+            if not isinstance(layer, Layer):
+                hint = f"; write {layer.__name__}()" if isinstance(layer, type) else ""
+                raise InputTypeError(f"Sequential: layer {i} is {layer!r}, expected a layer such as nnx.ReLU(){hint}.")
+            if layer.attached or any(layer is other for other in layers[:i]):
+                raise InputError(
+                    f"Sequential: layer {i}, {layer!r}, is in use already; every place needs a layer of its own."
+                )
+        self.layers = layers
+        self.built = False
+
+    def build(
+        self,
+        input_shape: "Sequence[int] | int",
+        *,
+        backend: BackendLike = None,
+        seed: int = 0,
+        dtype: str = "float32",
+    ) -> "Sequential":
+        """Make the parameters, for inputs of (n, *input_shape), on a backend, and return self.
+
+        The weights are drawn on the host from `seed`, so that every backend starts from the same ones.
+        """
+        if self.built:
+            raise InputError("this model is built already; make a new one to change its shape, backend, seed or dtype.")
+        shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+        shape = tuple(check_count("input_shape", length) for length in shape)
+        self.dtype, self.seed = check_dtype(dtype), check_seed(seed)
+        choice = choose(backend)
+        self.backend: Backend = choice.backend
+        self.why = choice.why
+        self.ops = Ops(self.backend)
+        self.input_shape, self.shapes = shape, []
+
+        names: list[list[str]] = []
+        specs: list[Spec] = []
+        for i, layer in enumerate(self.layers):
+            declared, shape = layer.declare(shape)
+            names.append([spec.name for spec in declared])
+            specs += [_with_prefix(spec, f"{i}.", self._default_init(i)) for spec in declared]
+            self.shapes.append(shape)
+        self.arena = Arena(self.ops, specs, self.dtype)
+        rng = np.random.default_rng(self.seed)
+        for spec in specs:
+            value = spec.value if spec.init is None else initializers.draw(spec.init, spec.shape, rng)
+            host = np.array(np.broadcast_to(np.asarray(value), spec.shape), self.dtype)
+            views = self.arena.params if spec.trainable else self.arena.running
+            views[spec.name][...] = self.ops.to_device(host)
+
+        for i, layer in enumerate(self.layers):
+            layer.attach(self.arena, names[i], f"{i}.")
+            if isinstance(layer, Dropout):
+                layer.seed, layer.index = self.seed, i
+        self.stages = lower(self.layers, self.shapes)
+        self.built = True
+        return self
+
+    def _default_init(self, index: int) -> str:
+        """He before a ReLU, looking past BatchNorm and Dropout; else Xavier."""
+        after = (layer for layer in self.layers[index + 1 :] if not isinstance(layer, BatchNorm | Dropout))
+        return "he" if isinstance(next(after, None), ReLU) else "xavier"
+
+    def _need(self, what: str) -> None:
+        if not self.built:
+            raise InputError(
+                f"{what}: the model has no parameters yet; train it with a Trainer or call "
+                "model.build(input_shape) first."
+            )
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of the output without the rows."""
+        return self.shapes[-1] if self.shapes else self.input_shape
+
+    @property
+    def params(self) -> Views:
+        """The parameters by name, such as "0.W": views on one buffer of the backend."""
+        self._need("params")
+        return self.arena.params
+
+    @property
+    def grads(self) -> Views:
+        """Their gradients, as the last backward or training step left them."""
+        self._need("grads")
+        return self.arena.grads
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        """The output, layer by layer, unfused: the study notes' way. x: native, (n, *input_shape)."""
+        self._need("forward")
+        for layer in self.layers:
+            x = layer.forward(x, train_flg)
+        return x
+
+    def backward(self, dout: Array) -> Array:
+        """The gradient with respect to the last x; writes `grads`."""
+        self._need("backward")
+        for layer in reversed(self.layers):
+            dout = layer.backward(dout)
+        return dout
+
+    def native_input(self, name: str, x: Any) -> Array:
+        """x as a native array of the model's dtype: (n, *input_shape). Whole numbers are not scaled."""
+        if isinstance(x, self.ops.array_type) and not isinstance(x, np.ndarray):
+            check_rows(name, x, self.input_shape)
+            return x if str(x.dtype) == self.dtype else self.ops.xp.astype(x, getattr(self.ops.xp, self.dtype))
+        host = as_host(name, x)
+        check_rows(name, host, self.input_shape)
+        return self.ops.to_device(np.ascontiguousarray(host, self.dtype))
+
+    def predict(self, x: Any) -> HostArray:
+        """The output for x, without dropout, as a NumPy array (n, ...): for a classifier the scores before the softmax.
+
+        x: any array of (n, *input_shape), or a `Dataset`, whose scale is applied. Safe from many threads at once.
+        """
+        self._need("predict")
+        host = as_host("x", x.x if isinstance(x, Dataset) else x) if not isinstance(x, self.ops.array_type) else x
+        check_rows("x", host, self.input_shape)
+        factor = x.scale if isinstance(x, Dataset) else 1.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = [
+                np.array(self.ops.to_host(infer(self.ops, self.stages, self.native_input("x", part))))
+                for part in (_scaled(host[i : i + _CHUNK], factor, self.dtype) for i in range(0, len(host), _CHUNK))
+            ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def accuracy(self, x: Any, t: Any = None) -> float:
+        """The share of rows whose greatest output is at the label. t: (n,) labels or (n, classes) rows; none for a
+        `Dataset`."""
+        t = as_host("t", x.t if t is None and isinstance(x, Dataset) else t)
+        scores = self.predict(x)
+        if scores.ndim != 2 or t.shape not in ((len(scores),), scores.shape):
+            raise InputError(
+                f"t: got shape {t.shape}, expected ({len(scores)},) labels or {scores.shape} rows of probabilities."
+            )
+        label = t if t.ndim == 1 else np.argmax(t, axis=1)
+        return float(np.mean(np.argmax(scores, axis=1) == label))
+
+    def state_dict(self) -> dict[str, HostArray]:
+        """Copies of all parameters and running statistics, as NumPy arrays by name."""
+        self._need("state_dict")
+        return {name: np.array(self.ops.to_host(array)) for name, array in self._arrays().items()}
+
+    def load_state_dict(self, state: Mapping[str, HostArray]) -> None:
+        """Take over the values of `state`; nothing changes if a name or a shape does not fit."""
+        self._need("load_state_dict")
+        arrays = self._arrays()
+        if set(state) != set(arrays):
+            missing, extra = sorted(set(arrays) - set(state)), sorted(set(state) - set(arrays))
+            raise CheckpointError(
+                f"state: the names do not fit the model: missing {missing or 'none'}, unknown {extra or 'none'}."
+            )
+        hosts = {name: as_host(f"state[{name!r}]", value) for name, value in state.items()}
+        for name, host in hosts.items():
+            if host.shape != tuple(arrays[name].shape):
+                raise CheckpointError(f"state[{name!r}]: got shape {host.shape}, expected {tuple(arrays[name].shape)}.")
+        for name, host in hosts.items():
+            arrays[name][...] = self.ops.to_device(np.array(host, self.dtype))
+
+    def _arrays(self) -> dict[str, Array]:
+        return {**self.arena.params, **self.arena.running}
+
+    def config(self) -> list[dict[str, Any]]:
+        """What a checkpoint keeps of the architecture."""
+        return [layer.config() for layer in self.layers]
+
+    def summary(self) -> str:
+        """A table of the layers: output shape, parameters, initial standard deviation of the weights."""
+        self._need("summary")
+        rows = [("layer", "output", "parameters", "initial weights")]
+        shape: tuple[int, ...] = self.input_shape
+        for i, layer in enumerate(self.layers):
+            count = sum(math.prod(p.shape) for p in layer.params.values())
+            init = ""
+            if isinstance(layer, Affine):
+                how = layer.init if layer.init is not None else self._default_init(i)
+                init = f"{how}, std {initializers.standard_deviation(how, math.prod(shape)):.4g}"
+            shape = self.shapes[i]
+            rows.append((f"{i} {layer!r}", f"(n, {', '.join(map(str, shape))})", f"{count:,}" if count else "", init))
+        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        lines = [
+            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:<{widths[3]}}".rstrip() for a, b, c, d in rows
+        ]
+        lines.insert(1, "-" * max(map(len, lines)))
+        total = sum(math.prod(p.shape) for p in self.params.values())
+        size = total * np.dtype(self.dtype).itemsize
+        lines.append(f"{total:,} parameters, {size / 2**20:.2f} MiB in {self.dtype}, backend {self.backend.name}")
+        return "\n".join(lines)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __getitem__(self, index: int) -> Layer:
+        return self.layers[index]
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+def _with_prefix(spec: Spec, prefix: str, default: str) -> Spec:
+    """The spec under its full name; weights whose initialiser is left open get the default."""
+    drawn = spec.decay and spec.init is None and isinstance(spec.value, float)
+    return Spec(prefix + spec.name, spec.shape, spec.value, default if drawn else spec.init, spec.decay, spec.trainable)
+
+
+def _scaled(x: Any, factor: float, dtype: str) -> Any:
+    return x if factor == 1.0 else np.multiply(x, np.array(factor, dtype), dtype=dtype)
+
+
+def from_config(config: Sequence[dict[str, Any]]) -> Sequential:
+    """The unbuilt model that `Sequential.config` described."""
+    layers = []
+    for entry in config:
+        fields = dict(entry)
+        name = fields.pop("layer")
+        if name not in LAYERS:
+            raise unknown("layer", name, LAYERS)
+        layers.append(LAYERS[name](**fields))
+    return Sequential(*layers)
+
+
+ACTIVATIONS: dict[str, type[Layer]] = {
+    cls.__name__.lower(): cls for cls in (ReLU, Sigmoid, Tanh, Identity) if issubclass(cls, Activation | Identity)
+}
+
+
+def MLP(  # noqa: N802  reads like the classes it makes
+    hidden: Sequence[int],
+    outputs: int,
+    *,
+    activation: str = "relu",
+    init: Init = None,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+) -> Sequential:
+    """A multilayer perceptron: for every hidden size Affine, BatchNorm on request, the activation, Dropout on request.
+
+    Inputs of any shape are flattened. `init` is that of all layers but the last, as for `Affine`.
+    """
+    if activation.lower() not in ACTIVATIONS:
+        raise unknown("activation", activation, ACTIVATIONS)
+    sizes: Any = hidden
+    if isinstance(sizes, str) or not isinstance(sizes, Sequence):
+        raise InputTypeError(f"hidden: got {hidden!r}, expected a sequence of sizes such as (100, 100).")
+    ratio = check_number("dropout", dropout, 0, 1)
+    layers: list[Layer] = [Flatten()]
+    for size in hidden:
+        layers.append(Affine(check_count("hidden", size), init=init))
+        if batch_norm:
+            layers.append(BatchNorm())
+        layers.append(ACTIVATIONS[activation.lower()]())
+        if ratio > 0:
+            layers.append(Dropout(ratio))
+    return Sequential(*layers, Affine(check_count("outputs", outputs)))

@@ -1,0 +1,258 @@
+"""Optimizers: each turns its settings into the `hyper` array of one operation, for the trainer or for `update(params,
+grads)`."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from . import schedules
+from .arena import Views
+from .backend import Array
+from .checks import check_native, check_number
+from .errors import InputError, unknown
+from .ops import Ops
+from .registry import get_backend
+from .schedules import Constant, Schedule
+
+
+class Optimizer:
+    """Base of the optimizers. `lr` is a number or a schedule, and may be set anew at any time."""
+
+    op: ClassVar[str]
+    """The operation that does the update."""
+    slots: ClassVar[tuple[str, ...]] = ()
+    """Names of the state arrays, each of the parameters' shapes, zero at first."""
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Names of the numbers beside `lr`: attributes and constructor arguments."""
+    decoupled: ClassVar[bool] = False
+    """Whether weight decay is kept out of the gradient and the loss."""
+
+    def __init__(self, lr: "float | Schedule") -> None:
+        self.lr = lr
+        self.t = 0
+        self.state: dict[str, dict[str, Array]] = {}
+        self._buffers: dict[str, Views] = {}
+        self._layout: object = None
+        self._ops: Ops | None = None
+
+    @property
+    def lr(self) -> "float | Schedule":
+        """The learning rate, or the schedule that gives it."""
+        return self._schedule.lr if isinstance(self._schedule, Constant) else self._schedule
+
+    @lr.setter
+    def lr(self, value: "float | Schedule") -> None:
+        self._schedule = schedules.schedule(value)
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step, counted from 0."""
+        return self._schedule(step)
+
+    def coefficients(self, step: int) -> tuple[float, ...]:
+        """The leading entries of the operation's `hyper` at a step (counted from 0), in float64."""
+        raise NotImplementedError(f"{type(self).__name__} must define coefficients(step)")
+
+    def hyper(self, step: int, weight_decay: float = 0.0) -> tuple[float, ...]:
+        """The operation's whole `hyper` at a step: coefficients, weight decay, gradient scale."""
+        decay = self.rate(step) * weight_decay if self.decoupled else weight_decay
+        return (*self.coefficients(step), decay, 1.0)
+
+    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        """One step, in place: `params[name] -= ...` for every name; state is kept from call to call.
+
+        params: floating arrays of the active backend. grads: at least the same names, shapes and dtypes. On a model's
+        `params` and `grads` it is one launch over the whole buffer.
+        """
+        if self._ops is None:
+            self._ops = Ops(get_backend())
+        _check_update(self._ops, params, grads)
+        if isinstance(params, Views) and isinstance(grads, Views) and params.layout is grads.layout:
+            self._update_buffer(self._ops, params, grads)
+        else:
+            for name in params:
+                self._update_array(self._ops, name, params[name], grads[name])
+        self.t += 1
+
+    def _update_buffer(self, ops: Ops, params: Views, grads: Views) -> None:
+        if self._layout is not params.layout:
+            self._layout, self.t = params.layout, 0
+            size, dtype = params.buffer.shape[0], str(np.dtype(params.buffer.dtype))
+            self._buffers = {slot: Views(ops, params.layout, ops.allocate(size, dtype)) for slot in self.slots}
+            self.state = {slot: dict(views) for slot, views in self._buffers.items()}
+        state = [self._buffers[slot].buffer for slot in self.slots]
+        hyper = self._native_hyper(ops, params.buffer)
+        getattr(ops, self.op)(params.buffer, grads.buffer, *state, hyper, decay=params.layout.decay)
+
+    def _update_array(self, ops: Ops, name: str, param: Array, grad: Array) -> None:
+        state = []
+        for slot in self.slots:
+            arrays = self.state.setdefault(slot, {})
+            if name not in arrays or arrays[name].shape != param.shape:
+                arrays[name] = ops.xp.zeros_like(param)
+            state.append(arrays[name])
+        # In a plain mapping a weight is told from a bias by its dimensions.
+        decay = math.prod(param.shape) if self.decoupled and param.ndim > 1 else 0
+        getattr(ops, self.op)(param, grad, *state, self._native_hyper(ops, param), decay=decay)
+
+    def _native_hyper(self, ops: Ops, param: Array) -> Array:
+        own = getattr(self, "weight_decay", 0.0)
+        decay = AdamW.DEFAULT_DECAY if own is None else own
+        return ops.to_device(np.array(self.hyper(self.t, decay), dtype=np.dtype(str(param.dtype))))
+
+    def config(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        values = {name: getattr(self, name) for name in self.settings}
+        return {"optimizer": type(self).__name__, "lr": schedules.to_config(self._schedule), **values}
+
+    def __repr__(self) -> str:
+        values = {"lr": self.lr, **{name: getattr(self, name) for name in self.settings}}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in values.items())})"
+
+
+def _check_update(ops: Ops, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+    for name, param in params.items():
+        check_native(ops, f"params[{name!r}]", param)
+        if name not in grads:
+            raise InputError(
+                f"grads: there is no gradient for the parameter {name!r}; got {', '.join(grads) or 'none'}."
+            )
+        check_native(ops, f"grads[{name!r}]", grads[name])
+        if param.shape != grads[name].shape or param.dtype != grads[name].dtype:
+            raise InputError(
+                f"grads[{name!r}]: got shape {tuple(grads[name].shape)} {grads[name].dtype}, "
+                f"expected the parameter's {tuple(param.shape)} {param.dtype}."
+            )
+        if not ops.xp.isdtype(param.dtype, "real floating"):
+            raise InputError(
+                f"params[{name!r}]: got dtype {param.dtype}, expected float32 or float64: "
+                "an update in place would be rounded to whole numbers."
+            )
+
+
+class SGD(Optimizer):
+    """p -= lr * g."""
+
+    op = "sgd_"
+
+    def __init__(self, lr: "float | Schedule" = 0.01) -> None:
+        super().__init__(lr)
+
+    def coefficients(self, step: int) -> tuple[float, ...]:
+        return (self.rate(step),)
+
+
+class Momentum(Optimizer):
+    """v = momentum * v - lr * g; p += v (Polyak 1964)."""
+
+    op = "momentum_"
+    slots = ("v",)
+    settings = ("momentum",)
+
+    def __init__(self, lr: "float | Schedule" = 0.01, momentum: float = 0.9) -> None:
+        super().__init__(lr)
+        self.momentum = check_number("momentum", momentum, 0, 1)
+
+    def coefficients(self, step: int) -> tuple[float, ...]:
+        return (self.rate(step), self.momentum)
+
+
+class Nesterov(Momentum):
+    """v = momentum * v - lr * g; p += momentum * v - lr * g (Nesterov 1983, as in Bengio et al. 2013)."""
+
+    op = "nesterov_"
+
+
+class AdaGrad(Optimizer):
+    """h += g**2; p -= lr * g / (sqrt(h) + eps) (Duchi et al. 2011)."""
+
+    op = "adagrad_"
+    slots = ("h",)
+    settings = ("eps",)
+
+    def __init__(self, lr: "float | Schedule" = 0.01, eps: float = 1e-7) -> None:
+        super().__init__(lr)
+        self.eps = check_number("eps", eps, 0, above=True)
+
+    def coefficients(self, step: int) -> tuple[float, ...]:
+        return (self.rate(step), self.eps)
+
+
+class RMSprop(Optimizer):
+    """h += (1 - decay_rate) * (g**2 - h); p -= lr * g / (sqrt(h) + eps) (Tieleman & Hinton 2012)."""
+
+    op = "rmsprop_"
+    slots = ("h",)
+    settings = ("decay_rate", "eps")
+
+    def __init__(self, lr: "float | Schedule" = 0.01, decay_rate: float = 0.99, eps: float = 1e-7) -> None:
+        super().__init__(lr)
+        self.decay_rate = check_number("decay_rate", decay_rate, 0, 1)
+        self.eps = check_number("eps", eps, 0, above=True)
+
+    def coefficients(self, step: int) -> tuple[float, ...]:
+        return (self.rate(step), self.eps, 1.0 - self.decay_rate)
+
+
+class Adam(Optimizer):
+    """Bias-corrected first and second moments, in the paper's formula (Kingma & Ba 2015)."""
+
+    op = "adam_"
+    slots = ("m", "v")
+    settings: ClassVar[tuple[str, ...]] = ("beta1", "beta2", "eps")
+
+    def __init__(
+        self, lr: "float | Schedule" = 0.001, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+    ) -> None:
+        super().__init__(lr)
+        self.beta1 = check_number("beta1", beta1, 0, 1)
+        self.beta2 = check_number("beta2", beta2, 0, 1)
+        self.eps = check_number("eps", eps, 0, above=True)
+
+    def coefficients(self, step: int) -> tuple[float, ...]:
+        c1, c2 = 1.0 - self.beta1 ** (step + 1), 1.0 - self.beta2 ** (step + 1)
+        return (self.rate(step) / c1, 1.0 / math.sqrt(c2), self.eps, 1.0 - self.beta1, 1.0 - self.beta2)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay, p -= lr * weight_decay * p of weights only (Loshchilov & Hutter 2019).
+
+    weight_decay: None is the trainer's, or 0.01 where that is 0. It is not part of the loss.
+    """
+
+    op = "adamw_"
+    settings: ClassVar[tuple[str, ...]] = (*Adam.settings, "weight_decay")
+    decoupled = True
+    DEFAULT_DECAY: ClassVar[float] = 0.01
+
+    def __init__(
+        self,
+        lr: "float | Schedule" = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float | None = None,
+    ) -> None:
+        super().__init__(lr, beta1, beta2, eps)
+        self.weight_decay = None if weight_decay is None else check_number("weight_decay", weight_decay, 0)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    cls.__name__.lower(): cls for cls in (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW)
+}
+
+
+def optimizer(name: str, **settings: Any) -> Optimizer:
+    """An optimizer by its name in any case, such as `"adam"`; settings as for its class."""
+    if name.lower() not in OPTIMIZERS:
+        raise unknown("optimizer", name, OPTIMIZERS)
+    return OPTIMIZERS[name.lower()](**settings)
+
+
+def from_config(config: dict[str, Any]) -> Optimizer:
+    """The optimizer that `Optimizer.config` described."""
+    settings = dict(config)
+    name = settings.pop("optimizer")
+    lr = schedules.from_config(settings.pop("lr"))
+    return optimizer(name, lr=lr, **settings)
