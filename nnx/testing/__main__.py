@@ -1,0 +1,32 @@
+"""`python -m nnx.testing NAME`: the conformance kit without pytest."""
+
+import argparse
+import sys
+
+from ..errors import NnxError
+from ..registry import get_backend
+from . import run, tolerances
+
+
+def main() -> int:
+    """0 if the backend conforms, 1 if not, 2 if there is no such backend."""
+    parser = argparse.ArgumentParser(prog="python -m nnx.testing", description="Run the nnx conformance kit.")
+    parser.add_argument("backend", nargs="?", metavar="NAME", help="name of an installed backend")
+    parser.add_argument("--tolerances", action="store_true", help="print the table of tolerances in Markdown")
+    arguments = parser.parse_args()
+    if arguments.tolerances:
+        print(tolerances(), end="")
+        return 0
+    if arguments.backend is None:
+        parser.error("name an installed backend, such as numpy")
+    try:
+        backend = get_backend(arguments.backend)
+    except NnxError as error:
+        parser.error(str(error))
+    report = run(backend)
+    print(report)
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Losses, and what is counted or summed."""
+
+import numpy as np
+
+from .._case import EXACT, SUMS, Inputs, Maker, cases
+from ._inputs import by_shape, normal
+
+
+def _labelled(r: np.random.Generator, n: int, c: int) -> Inputs:
+    return {"z": r.normal(size=(n, c)), "t": r.integers(0, c, n), "bias": r.normal(size=c)}
+
+
+def _mixed(r: np.random.Generator, n: int, c: int) -> Inputs:
+    """Rows of probabilities."""
+    return _labelled(r, n, c) | {"t": r.dirichlet(np.ones(c), n)}
+
+
+def _one_hot(r: np.random.Generator) -> Inputs:
+    inputs = _labelled(r, 37, 13)
+    return inputs | {"t": np.eye(13)[inputs["t"]]}
+
+
+def _large_logits(r: np.random.Generator) -> Inputs:
+    # Whole numbers, so that adding the bias does not round.
+    return _labelled(r, 37, 13) | {"z": r.choice([-1e4, 0.0, 1e4], (37, 13)), "bias": r.integers(-3, 4, 13) * 1.0}
+
+
+def _out_of_range(label: int, row: int) -> Maker:
+    def make(r: np.random.Generator) -> Inputs:
+        inputs = _labelled(r, 37, 13)
+        inputs["t"][row] = label
+        return inputs
+
+    return make
+
+
+def _without_bias(inputs: Inputs) -> Inputs:
+    return {name: value for name, value in inputs.items() if name != "bias"}
+
+
+def _regression(r: np.random.Generator, n: int, c: int) -> Inputs:
+    return normal(r, z=(n, c), t=(n, c), bias=c)
+
+
+def _scores(r: np.random.Generator, n: int, c: int) -> Inputs:
+    """Few different values, so that most rows have several maxima."""
+    return {"y": r.integers(0, 3, (n, c)) * 0.5, "t": r.integers(0, c, n)}
+
+
+def _flat(size: int) -> Maker:
+    return lambda r: normal(r, x=size)
+
+
+CASES = [
+    *cases("softmax", by_shape(lambda r, n, c: normal(r, x=(n, c))), SUMS, nan="x"),
+    *cases("softmax", {"large-logits": lambda r: {"x": _large_logits(r)["z"]}}, SUMS),
+    *cases(
+        "softmax_cross_entropy",
+        {
+            **by_shape(_labelled),
+            "no-bias": lambda r: _without_bias(_labelled(r, 37, 13)),
+            "large-logits": _large_logits,
+            "probabilities": lambda r: _mixed(r, 37, 13),
+            "probabilities-one-row": lambda r: _mixed(r, 1, 7),
+            "probabilities-no-bias": lambda r: _without_bias(_mixed(r, 515, 3)),
+            "one-hot": _one_hot,
+        },
+        SUMS,
+        nan="z",
+    ),
+    *cases(
+        "softmax_cross_entropy",
+        {
+            "label-below": _out_of_range(-1, row=0),
+            "label-above": _out_of_range(13, row=36),
+            "label-beyond-32-bits": _out_of_range(2**32, row=5),
+            "label-far-below": _out_of_range(-(2**62), row=5),
+        },
+        SUMS,
+        unspecified=("dz", "db"),
+    ),
+    *cases(
+        "mean_squared_error",
+        by_shape(_regression) | {"no-bias": lambda r: _without_bias(_regression(r, 37, 13))},
+        SUMS,
+        nan="z",
+    ),
+    *cases(
+        "count_correct",
+        {
+            **by_shape(_scores),
+            "probabilities": lambda r: _scores(r, 37, 13) | {"t": r.integers(0, 3, (37, 13)) / 4},
+            "all-right": lambda r: {"y": np.eye(5), "t": np.arange(5)},
+        },
+        EXACT,
+    ),
+    *cases("sum_squares", {"one": _flat(1), "odd-size": _flat(37), "large": _flat(70001)}, SUMS, nan="x"),
+    *cases("global_norm", {"odd-size": _flat(37), "large": _flat(70001)}, SUMS, nan="x"),
+]

@@ -1,0 +1,146 @@
+"""Backward operations against central differences of the forward operations on the same backend, in float64."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from ..backend import Array, HostArray
+from ..ops import Ops
+
+STEP, TOLERANCE = 1e-6, 1e-7
+
+Point: TypeAlias = "dict[str, HostArray]"
+
+
+class Problem(NamedTuple):
+    """A scalar function of host arrays, where to differentiate it, and the gradients to test, by argument."""
+
+    value: Callable[..., float]
+    point: Point
+    gradients: Point
+
+
+def _central_difference(value: Callable[..., float], point: Point, name: str, direction: HostArray) -> float:
+    """How `value` changes along a direction of one argument."""
+    up, down = ({**point, name: point[name] + sign * STEP * direction} for sign in (1, -1))
+    return (value(**up) - value(**down)) / (2 * STEP)
+
+
+def check_gradients(ops: Ops, op: str) -> None:
+    """Compare every gradient that `op` gives with differences along three random directions."""
+    generator = np.random.default_rng(1)
+    value, point, gradients = PROBLEMS[op](_Device(ops), generator)
+    for name, gradient in gradients.items():
+        for _ in range(3):
+            direction = generator.normal(size=point[name].shape)
+            numeric = _central_difference(value, point, name, direction)
+            got = float(np.sum(gradient * direction))
+            if not abs(numeric - got) <= TOLERANCE * (1 + abs(numeric)):
+                raise AssertionError(
+                    f"{op}[float64-numerical-gradient]: the derivative by {name} along a random direction is {got!r}, "
+                    f"central differences of the forward operation give {numeric!r}"
+                )
+
+
+class _Device:
+    """Calls operations with host arrays: `device.affine(x, w)` takes and returns NumPy arrays."""
+
+    def __init__(self, ops: Ops) -> None:
+        self._ops = ops
+
+    def native(self, value: Any) -> Array:
+        return self._ops.to_device(np.array(value)) if isinstance(value, np.ndarray) else value
+
+    def host(self, array: Array) -> HostArray:
+        return np.array(self._ops.to_host(array))
+
+    def __getattr__(self, op: str) -> Callable[..., HostArray]:
+        def call(*args: Any, **kwargs: Any) -> HostArray:
+            return self.host(getattr(self._ops, op)(*map(self.native, args), **kwargs))
+
+        return call
+
+    def written(self, op: str, *args: HostArray, buffers: dict[str, tuple[int, ...]], **kwargs: Any) -> Point:
+        """What `op` writes to buffers of the given shapes."""
+        native = {name: self.native(np.full(shape, np.nan)) for name, shape in buffers.items()}
+        getattr(self._ops, op)(*map(self.native, args), **{k: self.native(v) for k, v in kwargs.items()}, **native)
+        return {name: self.host(array) for name, array in native.items()}
+
+
+def _affine(device: _Device, r: np.random.Generator) -> Problem:
+    x, w, b, dy = r.normal(size=(5, 4)), r.normal(size=(4, 3)), r.normal(size=3), r.normal(size=(5, 3))
+    written = device.written("affine_backward", dy, x, w, buffers={"dx": x.shape, "dw": w.shape, "db": b.shape})
+    return Problem(
+        lambda x, w, b: float(np.sum(device.affine(x, w, b) * dy)),
+        {"x": x, "w": w, "b": b},
+        {"x": written["dx"], "w": written["dw"], "b": written["db"]},
+    )
+
+
+def _activation(op: str) -> Callable[[_Device, np.random.Generator], Problem]:
+    def problem(device: _Device, r: np.random.Generator) -> Problem:
+        forward = getattr(device, op)
+        # Not near ReLU's kink.
+        x, dy = r.uniform(0.1, 2, (5, 3)) * r.choice([-1, 1], (5, 3)), r.normal(size=(5, 3))
+        written = device.written(f"{op}_backward", dy, forward(x), buffers={"out": x.shape, "db": (3,)})
+        return Problem(
+            lambda x, bias: float(np.sum(forward(x + bias) * dy)),
+            {"x": x, "bias": np.zeros(3)},
+            {"x": written["out"], "bias": written["db"]},
+        )
+
+    return problem
+
+
+def _batch_norm(device: _Device, r: np.random.Generator) -> Problem:
+    x, gamma, beta, dy = r.normal(size=(5, 3)), r.normal(size=3), r.normal(size=3), r.normal(size=(5, 3))
+    hyper = np.array([0.1, 0.9, 0.1])
+    columns = dict.fromkeys(("dgamma", "dbeta", "db"), (3,))
+    statistics = x.mean(axis=0), x.var(axis=0)
+    written = device.written(
+        "batch_norm_backward", dy, x, gamma, *statistics, hyper, buffers={"out": x.shape, **columns}
+    )
+    return Problem(
+        lambda x, gamma, beta, bias: float(np.sum(device.batch_norm(x + bias, gamma, beta, hyper) * dy)),
+        {"x": x, "gamma": gamma, "beta": beta, "bias": np.zeros(3)},
+        {"x": written["out"], "gamma": written["dgamma"], "beta": written["dbeta"], "bias": written["db"]},
+    )
+
+
+def _dropout(device: _Device, r: np.random.Generator) -> Problem:
+    x, dy, factor = r.normal(size=(5, 3)), r.normal(size=(5, 3)), np.array(2.0)
+    rng = np.array([1, 2, 3, 4, 5, 2**31], np.uint32)
+    mask = device.native(np.zeros((5, 3), np.bool_))
+    device.dropout(x, rng, factor, mask=mask)
+    written = device.written("dropout_backward", dy, device.host(mask), factor, buffers={"out": x.shape, "db": (3,)})
+    return Problem(
+        lambda x, bias: float(np.sum(device.dropout(x + bias, rng, factor) * dy)),
+        {"x": x, "bias": np.zeros(3)},
+        {"x": written["out"], "bias": written["db"]},
+    )
+
+
+def _loss(op: str) -> Callable[[_Device, np.random.Generator], Problem]:
+    def problem(device: _Device, r: np.random.Generator) -> Problem:
+        z, bias, t = r.normal(size=(5, 3)), r.normal(size=3), r.dirichlet(np.ones(3), 5)
+        written = device.written(op, z, t, bias=bias, buffers={"dz": z.shape, "db": (3,)})
+        return Problem(
+            lambda z, bias: float(getattr(device, op)(z, t, bias=device.native(bias))),
+            {"z": z, "bias": bias},
+            {"z": written["dz"], "bias": written["db"]},
+        )
+
+    return problem
+
+
+PROBLEMS: dict[str, Callable[[_Device, np.random.Generator], Problem]] = {
+    "affine_backward": _affine,
+    "relu_backward": _activation("relu"),
+    "sigmoid_backward": _activation("sigmoid"),
+    "tanh_backward": _activation("tanh"),
+    "batch_norm_backward": _batch_norm,
+    "dropout_backward": _dropout,
+    "softmax_cross_entropy": _loss("softmax_cross_entropy"),
+    "mean_squared_error": _loss("mean_squared_error"),
+}

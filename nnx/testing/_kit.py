@@ -1,0 +1,150 @@
+"""The kit as a list of checks, and its run without pytest."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from time import perf_counter
+
+from .. import compose
+from ..backend import Backend
+from ..errors import unknown
+from ..ops import Explanation, Ops
+from . import _members
+from ._case import FLOATS, SUMS
+from ._cases import CASES
+from ._checks import check_case
+from ._gradients import PROBLEMS, check_gradients
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing to check: `run(ops)` raises AssertionError if it fails. `op` is "required" for the required members."""
+
+    op: str
+    id: str
+    run: Callable[[Ops], None]
+
+    @property
+    def name(self) -> str:
+        return f"{self.op}[{self.id}]"
+
+
+def checks(ops: Iterable[str] | None = None) -> Iterator[Check]:
+    """All checks, or those of the named operations."""
+    wanted = None if ops is None else set(ops)
+    known = ("required", *compose.OPERATIONS)
+    for name in wanted or ():
+        if name not in known:
+            raise unknown("operation", name, known)
+    return (check for check in _all() if wanted is None or check.op in wanted)
+
+
+def _all() -> Iterator[Check]:
+    yield Check("required", "descriptions", _members.descriptions)
+    for name, (check, dtypes) in _members.REQUIRED.items():
+        for dtype in dtypes:
+            yield Check("required", f"{dtype}-{name}", _bound(check, dtype))
+    for case in CASES:
+        for dtype in case.dtypes:
+            yield Check(case.op, f"{dtype}-{case.id}", _bound(check_case, case, dtype))
+    for op in PROBLEMS:
+        yield Check(op, "float64-numerical-gradient", _bound(check_gradients, op))
+    for dtype in FLOATS:
+        yield Check("capture", f"{dtype}-step", _bound(_members.capture, dtype))
+
+
+def _bound(check: Callable[..., None], *args: object) -> Callable[[Ops], None]:
+    return lambda ops: check(ops, *args)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one check went: `error` is None or what is wrong."""
+
+    check: Check
+    error: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """How the kit went on one backend."""
+
+    explanation: Explanation
+    results: tuple[Result, ...]
+
+    @property
+    def failures(self) -> tuple[Result, ...]:
+        return tuple(result for result in self.results if result.error is not None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything passed."""
+        return not self.failures
+
+    def summary(self) -> str:
+        """What the backend does itself, what it declined, and where the time went."""
+        how = self.explanation
+        declined = sum(how.declined.values())
+        lines = [
+            f"nnx conformance: backend {how.backend}: {len(how.fused)} operations fused, "
+            f"{len(how.composed)} composed, {declined} declined calls"
+        ]
+        if not how.fused:
+            verb = "passed" if self.ok else "ran"
+            lines.append(f"It has no operation of its own: everything {verb} by falling back to the compositions.")
+        lines += [f"  declined {times} times: {op}" for op, times in how.declined.items()]
+        seconds: dict[str, list[float]] = {}
+        for result in self.results:
+            seconds.setdefault(result.check.op, []).append(result.seconds)
+        slowest = sorted(seconds, key=lambda op: -sum(seconds[op]))[:5]
+        times = (f"{op} {sum(seconds[op]):.2f} s in {len(seconds[op])} checks" for op in slowest)
+        lines.append("slowest: " + ", ".join(times))
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        failed = [f"FAILED {result.check.name}\n    {result.error}" for result in self.failures]
+        counts = f"{len(self.results) - len(failed)} checks passed, {len(failed)} failed"
+        return "\n".join([*failed, self.summary(), counts])
+
+
+def run(backend: Backend, ops: Iterable[str] | None = None) -> Report:
+    """Run the kit, or the checks of the named operations ("required": the required members), on a backend.
+
+    >>> from nnx_numpy import NumpyBackend
+    >>> run(NumpyBackend(), ["relu"]).ok
+    True
+    """
+    bound = Ops(backend)
+    results = []
+    for check in checks(ops):
+        start = perf_counter()
+        error = None
+        try:
+            check.run(bound)
+        except AssertionError as failure:
+            error = str(failure)
+        except Exception as failure:
+            error = f"{check.name}: {type(failure).__name__}: {failure}"
+        results.append(Result(check, error, perf_counter() - start))
+    return Report(bound.explain(), tuple(results))
+
+
+def tolerances() -> str:
+    """The Markdown table of docs/conformance.md: for each operation its checks and how near its results have to be."""
+    rows = ["| operation | cases | float32 | float64 |", "| --- | ---: | --- | --- |"]
+    for op in compose.OPERATIONS:
+        own = [case for case in CASES if case.op == op]
+        columns = []
+        for dtype in FLOATS:
+            groups: dict[float, list[str]] = {}
+            for case in own:
+                groups.setdefault(case.allowed(dtype), []).append(case.id)
+            usual = max(groups, key=lambda t: len(groups[t]), default=SUMS[dtype == "float64"])  # capture has no rows
+            rest = "".join(f"; {', '.join(ids)}: {_shown(t)}" for t, ids in groups.items() if t != usual)
+            columns.append(_shown(usual) + rest)
+        rows.append(f"| `{op}` | {len(own) or 1} | {' | '.join(columns)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _shown(tolerance: float) -> str:
+    return f"{tolerance:.0e}" if tolerance else "exact"

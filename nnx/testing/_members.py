@@ -1,0 +1,125 @@
+"""Checks that are no rows of the table: the required members of a backend, and `capture`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, HostArray
+from ..ops import Ops
+from ._arrays import mismatch, same_bits
+from ._case import SUMS
+
+
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise AssertionError(problem)
+
+
+def _require_near(got: HostArray, expected: HostArray, tolerance: float, what: str) -> None:
+    _require(got.shape == expected.shape, f"{what} has shape {got.shape}, expected {expected.shape}")
+    problem = mismatch(got, expected, tolerance)
+    _require(problem is None, f"{what}: {problem}")
+
+
+def round_trip(ops: Ops, dtype: str) -> None:
+    """`to_host(to_device(x))` has x's values, shape and dtype, and `to_device` leaves x alone, whatever its layout."""
+    for shape in ((), (1,), (7,), (5, 3), (2, 3, 5), (0, 4)):
+        host = (np.random.default_rng(0).random(shape) * 200).astype(dtype)
+        layouts = {"contiguous": host, "transposed": host.T, "reversed": host[::-1] if shape else host}
+        for layout, given in layouts.items():
+            before = given.copy()
+            back = np.array(ops.to_host(ops.to_device(given)))
+            what = f"required[{dtype}-round-trip]: a {layout} array of shape {given.shape}"
+            _require(back.dtype == given.dtype, f"{what} came back as {back.dtype}")
+            _require(back.shape == given.shape, f"{what} came back with shape {back.shape}")
+            _require(same_bits(back, before), f"{what} came back with other values")
+            _require(same_bits(given, before), f"{what} was changed by to_device")
+
+
+def matmul(ops: Ops, dtype: str) -> None:
+    """Products of matrices and transposed views, returned or written to `out`."""
+    r = np.random.default_rng(0)
+    tolerance = SUMS[dtype == "float64"]
+    for n, k, m in ((37, 13, 5), (1, 130, 9), (6, 1, 11), (9, 7, 1)):
+        a, b = r.normal(size=(n, k)).astype(dtype), r.normal(size=(k, m)).astype(dtype)
+        expected = a.astype(np.float64) @ b.astype(np.float64)
+        lefts = {"a": ops.to_device(a), "a.T": ops.to_device(np.ascontiguousarray(a.T)).T}
+        rights = {"b": ops.to_device(b), "b.T": ops.to_device(np.ascontiguousarray(b.T)).T}
+        for left, x in lefts.items():
+            for right, y in rights.items():
+                what = f"required[{dtype}-matmul]: matmul({left}, {right}) of ({n}, {k}) and ({k}, {m})"
+                product = np.array(ops.to_host(ops.matmul(x, y)))
+                _require(product.dtype == np.dtype(dtype), f"{what} has dtype {product.dtype}")
+                _require_near(product, expected, tolerance, what)
+                out = ops.to_device(np.full((n, m), np.nan, dtype))
+                _require(ops.matmul(x, y, out=out) is out, f"{what} with out= does not return out")
+                _require_near(np.array(ops.to_host(out)), expected, tolerance, f"{what} with out=")
+
+
+def views(ops: Ops, dtype: str) -> None:
+    """A reshaped slice of a buffer is a view: parameters are named views on one buffer. Two buffers share nothing."""
+    where = f"required[{dtype}-views]"
+    buffer, other = ops.allocate(12, dtype), ops.allocate(12, dtype)
+    view = ops.xp.reshape(buffer[4:10], (2, 3))
+    view[...] = ops.to_device(np.array([[1, 2, 3], [4, 5, 6]], dtype))
+    expected = np.array([0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0], dtype)
+    _require(
+        same_bits(np.array(ops.to_host(buffer)), expected),
+        f"{where}: writing to a reshaped slice of a buffer does not show in the buffer: is it a copy?",
+    )
+    buffer[...] = ops.to_device(np.ones(12, dtype))
+    _require(
+        same_bits(np.array(ops.to_host(view)), np.ones((2, 3), dtype)),
+        f"{where}: writing to a buffer does not show in a reshaped slice of it: is it a copy?",
+    )
+    _require(not np.array(ops.to_host(other)).any(), f"{where}: two allocated buffers share memory")
+
+
+def descriptions(ops: Ops) -> None:
+    """name, unavailable(), device_info() and synchronize() are what the contract says."""
+    where, backend = "required[descriptions]", ops.backend
+    name: Any = backend.name
+    _require(isinstance(name, str) and bool(name), f"{where}: name is {name!r}, expected a string")
+    reason: Any = type(backend).unavailable()
+    _require(
+        reason is None or (isinstance(reason, str) and bool(reason)),
+        f"{where}: unavailable() gave {reason!r}, expected None or a sentence",
+    )
+    info: Any = backend.device_info()
+    strings = isinstance(info, dict) and all(isinstance(s, str) for item in info.items() for s in item)
+    _require(strings and bool(info), f"{where}: device_info() gave {info!r}, expected a dictionary of strings")
+    done: Any = backend.synchronize()  # type: ignore[func-returns-value]
+    _require(done is None, f"{where}: synchronize() gave {done!r}, expected None")
+
+
+def capture(ops: Ops, dtype: str) -> None:
+    """A captured step does the same as the step, on each call's own inputs, once per call from the first on."""
+    where, tolerance, p = f"capture[{dtype}-step]", SUMS[dtype == "float64"], ops.allocate(5, dtype)
+
+    def step(g: Array, hyper: Array) -> Array:
+        ops.sgd_(p, g, hyper)
+        return ops.sum_squares(p)
+
+    gradients = np.random.default_rng(0).normal(size=(6, 5)).astype(dtype)
+    rates = np.linspace(0.5, 1.0, 6).astype(dtype)
+    inputs = [
+        (ops.to_device(g.copy()), ops.to_device(np.array([rate, 0.0, 1.0], dtype)))
+        for g, rate in zip(gradients, rates, strict=True)
+    ]
+    captured = ops.capture(step, inputs[0])
+    returned = [captured(*given) for given in inputs]
+    path = -np.cumsum(rates[:, np.newaxis].astype(np.float64) * gradients, axis=0)
+    _require_near(np.array(ops.to_host(p)), path[-1], tolerance, f"{where}: what the step updates")
+    for i, loss in enumerate(returned):
+        expected = np.asarray(np.sum(path[i] ** 2))
+        _require_near(np.array(ops.to_host(loss)), expected, tolerance, f"{where}: the result of call {i + 1}")
+        unchanged = same_bits(np.array(ops.to_host(inputs[i][0])), gradients[i])
+        _require(unchanged, f"{where}: the input of call {i + 1} was modified")
+
+
+REQUIRED: dict[str, tuple[Callable[[Ops, str], None], tuple[str, ...]]] = {
+    "round-trip": (round_trip, ("float32", "float64", "bool", "uint8", "uint32", "int64")),
+    "matmul": (matmul, ("float32", "float64")),
+    "views": (views, ("float32", "float64", "bool")),
+}

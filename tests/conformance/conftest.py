@@ -1,0 +1,115 @@
+"""Backends that have nothing but the required members, and pytest in a process of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+class MembersOnly:
+    """NumPy without one operation of its own: whatever runs on it is the compositions."""
+
+    name = "members-only"
+    xp: Any = np
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        return None
+
+    def to_device(self, host: Any, /) -> Any:
+        return host
+
+    def to_host(self, array: Any, /) -> Any:
+        return np.asarray(array)
+
+    def matmul(self, a: Any, b: Any, /, *, out: Any = None) -> Any:
+        return np.matmul(a, b, out=out)
+
+    def synchronize(self) -> None:
+        pass
+
+    def device_info(self) -> dict[str, str]:
+        return {"device": "CPU"}
+
+
+@pytest.fixture
+def members_only() -> type[MembersOnly]:
+    """The class, to make a backend from or to add operations to."""
+    return MembersOnly
+
+
+def install(source: Path, site: Path) -> None:
+    """Lay out the one-module project in `source` as an installer would: its module, and what its metadata say of it.
+
+    An installer proper would need the build backend (hatchling), which is there where nnx is developed but not where it
+    is merely installed, or else the network. Python and nnx read no more of an installed distribution than these files.
+    """
+    project = tomllib.loads((source / "pyproject.toml").read_text())["project"]
+    metadata = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    metadata.mkdir(parents=True)
+    for module in source.glob("*.py"):
+        shutil.copy(module, site)
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    groups = [
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
+        for group, entries in project["entry-points"].items()
+    ]
+    (metadata / "entry_points.txt").write_text("\n".join(groups))
+
+
+@pytest.fixture(scope="session")
+def toy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory to import from, in which the third-party plugin `tests/toy_plugin` is installed."""
+    site = tmp_path_factory.mktemp("toy-site")
+    install(Path(__file__).parents[1] / "toy_plugin", site)
+    return site
+
+
+@pytest.fixture
+def wrong_site(tmp_path: Path) -> Path:
+    """A directory in which a plugin is installed whose one operation is wrong in float64; it needs `toy_site`, too."""
+    source, site = tmp_path / "wrong-source", tmp_path / "wrong-site"
+    source.mkdir()
+    (source / "pyproject.toml").write_text(
+        '[project]\nname = "nnx-wrong"\nversion = "1.0"\n'
+        '[project.entry-points."nnx.backends"]\nwrong = "nnx_wrong:WrongBackend"\n'
+    )
+    (source / "nnx_wrong.py").write_text(
+        "from nnx_toy import ToyBackend\n"
+        "class WrongBackend(ToyBackend):\n"
+        "    name = 'wrong'\n"
+        "    def relu(self, x, *, out=None):\n"
+        "        return super().relu(x, out=out) if x.dtype == 'float32' else self.xp.positive(x, out=out)\n"
+    )
+    install(source, site)
+    return site
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Run:
+    """`run_python("-m", "pytest", ..., path=[...])`: Python in an empty directory, with more to import from."""
+
+    def run(*args: str, path: tuple[Path, ...] = ()) -> "subprocess.CompletedProcess[str]":
+        directory = tmp_path / "elsewhere"
+        directory.mkdir(exist_ok=True)
+        # Whatever this process can import, installed or not, and no pytest plugins but nnx.testing.
+        search = os.pathsep.join([*map(str, path), *(p for p in sys.path if p)])
+        environment = os.environ | {"PYTHONPATH": search, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+        return subprocess.run(
+            [sys.executable, "-W", "error", *args],
+            cwd=directory, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    return run

@@ -1,0 +1,99 @@
+"""The kit as a pytest plugin and as a command, run on a third-party backend that was found by its entry point."""
+
+import re
+
+import pytest
+
+from nnx import compose, testing
+
+PYTEST = ("-m", "pytest", "-p", "nnx.testing")
+SUMMARY = (
+    rf"nnx conformance: backend toy: 2 operations fused, {len(compose.OPERATIONS) - 2} composed, (\d+) declined calls"
+)
+
+
+@pytest.fixture
+def toy(run_python, toy_site):
+    """Run Python where the toy backend is installed."""
+
+    def run(*args, path=()):
+        return run_python(*args, path=(toy_site, *path))
+
+    return run
+
+
+def test_the_toy_plugin_imports_nothing_of_nnx(toy):
+    done = toy("-c", "import nnx_toy, sys; assert not any(m == 'nnx' or m.startswith('nnx.') for m in sys.modules)")
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_runs_in_any_directory_without_a_test_file(toy):
+    done = toy(*PYTEST, "--nnx-backend=toy", "-v")
+    assert done.returncode == 0, done.stdout
+    checks = list(testing.checks())
+    assert f"{len(checks)} passed" in done.stdout
+    assert "nnx.testing::affine[float32-odd-sizes] PASSED" in done.stdout
+    declined = int(re.search(SUMMARY, done.stdout)[1])
+    assert declined > 0
+    assert f"  declined {declined} times: relu" in done.stdout
+    assert "slowest: " in done.stdout
+
+
+def test_explicit_paths_are_collected_beside_it(toy, tmp_path):
+    file = tmp_path / "test_own.py"
+    file.write_text("def test_own(): pass\n")
+    done = toy(*PYTEST, "--nnx-backend=toy", "-v", "-k", "own or (relu and float32)", str(file))
+    assert done.returncode == 0, done.stdout
+    assert "test_own.py::test_own PASSED" in done.stdout
+    assert "nnx.testing::relu[float32-odd-sizes] PASSED" in done.stdout
+    assert "float64" not in done.stdout
+
+
+def test_without_a_backend_it_does_nothing(toy, tmp_path):
+    file = tmp_path / "test_own.py"
+    file.write_text("def test_own(): pass\n")
+    done = toy(*PYTEST, str(file))
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+    assert "conformance" not in done.stdout
+
+
+def test_an_unknown_backend_is_a_usage_error(toy):
+    done = toy(*PYTEST, "--nnx-backend=toi")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "ERROR: unknown backend 'toi'. Did you mean 'toy'?" in done.stderr
+
+
+def test_a_wrong_backend_fails_with_what_is_wrong(toy, wrong_site):
+    done = toy(*PYTEST, "--nnx-backend=wrong", "-k", "relu", path=(wrong_site,))
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "FAILED nnx.testing::relu[float64-odd-sizes]" in done.stdout
+    assert "relu[float64-odd-sizes], all buffers given: result: largest error" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "FAILED nnx.testing::relu[float32-odd-sizes]" not in done.stdout
+
+
+def test_the_command(toy, wrong_site):
+    done = toy("-m", "nnx.testing", "toy")
+    assert done.returncode == 0, done.stdout
+    assert re.search(SUMMARY, done.stdout)
+    assert f"{len(list(testing.checks()))} checks passed, 0 failed" in done.stdout
+    done = toy("-m", "nnx.testing", "wrong", path=(wrong_site,))
+    assert done.returncode == 1
+    assert "FAILED relu[float64-odd-sizes]" in done.stdout
+
+
+def test_the_command_refuses_an_unknown_backend(toy):
+    done = toy("-m", "nnx.testing", "toi")
+    assert done.returncode == 2
+    assert "unknown backend 'toi'. Did you mean 'toy'?" in done.stderr
+
+
+def test_the_command_prints_the_tolerances(toy):
+    done = toy("-m", "nnx.testing", "--tolerances")
+    assert done.stdout == testing.tolerances()
+
+
+def test_the_kit_needs_no_pytest(toy):
+    done = toy("-c", "import nnx.testing, sys; assert 'pytest' not in sys.modules")
+    assert done.returncode == 0, done.stderr
