@@ -285,7 +285,7 @@ def softmax_cross_entropy(
     """Mean over the rows of -sum(t * log(softmax(z + bias))), 0-d; dz = (softmax - t) / n.
 
     z: (n, c). t: (n,) int64 labels, or (n, c) rows of probabilities that sum to 1. A label outside 0..c-1 makes the
-    loss NaN.
+    loss NaN; the gradients are then unspecified (with that loss as `guard` they reach no parameter).
     """
     xp = ops.xp
     n, c = z.shape

@@ -63,6 +63,8 @@ class FitLoop:
         self.done = 0
         """Steps since the start of this call."""
         self.pending: list[Array] = []
+        """Losses that nobody has read yet."""
+        self.last_loss = math.nan
         # Where arrays are in the host's memory, reading a loss waits for nothing.
         self.read_at_once = trainer.model.ops.array_type is np.ndarray
 
@@ -94,28 +96,29 @@ class FitLoop:
             self.done += 1
             self.pending.append(loss)
             if self.read_at_once or self.progress.due:
-                self.read(loss)
+                self.read()
             saving = self.checkpoint_every is not None and trainer.steps % self.checkpoint_every == 0
             if (saving or interrupted.is_set()) and fit.step * size < fit.rows:
-                self.read(loss)
+                self.read()
                 if interrupted.is_set():
                     return False
                 self.save()
         self.finish_epoch(began)
         return True
 
-    def read(self, loss: Array) -> None:
-        """Add the losses of the last steps up, and look whether they are finite."""
+    def read(self) -> None:
+        """Add the losses of the last steps up, look whether they are finite, and show the last if it is time to."""
         to_host, fit = self.trainer.model.ops.to_host, self.fit
         for i, pending in enumerate(self.pending):
             value = float(to_host(pending))
             if not math.isfinite(value):
                 self.diverged(value, fit.step - len(self.pending) + i + 1)
             fit.loss_sum += value
+            self.last_loss = value
         self.pending.clear()
         if self.progress.due:
             rows = self.done * fit.batch_size
-            self.progress.show(self.done, rows, value, self.trainer.epochs - self.first, fit.step)
+            self.progress.show(self.done, rows, self.last_loss, self.trainer.epochs - self.first, fit.step)
 
     def diverged(self, value: float, step: int) -> None:
         trainer = self.trainer
@@ -131,8 +134,7 @@ class FitLoop:
 
     def finish_epoch(self, began: float) -> None:
         fit, trainer = self.fit, self.trainer
-        if self.pending:
-            self.read(self.pending[-1])
+        self.read()
         logs = {"loss": fit.loss_sum / fit.step}
         _, accuracy = trainer._evaluate(self.data) if trainer.loss.classifies else (0.0, None)
         if accuracy is not None:

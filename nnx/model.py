@@ -1,7 +1,7 @@
 """Models: layers one after another, their parameters in one arena."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,8 +53,8 @@ class Sequential:
         """
         if self.built:
             raise InputError("this model is built already; make a new one to change its shape, backend, seed or dtype.")
-        shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
-        shape = tuple(check_count("input_shape", length) for length in shape)
+        lengths = input_shape if isinstance(input_shape, Iterable) else (input_shape,)
+        shape = tuple(check_count("input_shape", length) for length in lengths)
         self.dtype, self.seed = check_dtype(dtype), check_seed(seed)
         choice = choose(backend)
         self.backend: Backend = choice.backend

@@ -24,7 +24,7 @@ PREFERENCE = ("cupy", "numba", "numpy")
 _log = logging.getLogger("nnx")
 _lock = threading.RLock()
 _backends: dict[str, Backend] = {}
-_logged: set[str] = set()
+_logged: set[tuple[str, ...]] = set()
 _context: ContextVar[str | None] = ContextVar("nnx_backend", default=None)
 _default: str | None = None
 
@@ -129,17 +129,17 @@ def _one(name: str, why: str) -> Choice:
 
 
 def _first(names: tuple[str, ...], why: str) -> Choice:
-    passed: list[str] = []
+    passed: dict[str, str] = {}
     for name in names:
         made = _make(name)
         if not isinstance(made, str):
-            reason = why + "".join(f"; {p}" for p in passed)
-            if reason not in _logged:
-                _logged.add(reason)
-                _log.info("backend %s: %s", name, reason)
-            return Choice(made, reason)
-        passed.append(f"{name}: {made}")
-    raise BackendError(f"no usable backend ({why}): " + "; ".join(passed))
+            over = f"; {' and '.join(passed)} cannot run here" if passed else ""
+            if (name, why, *passed.values()) not in _logged:
+                _logged.add((name, why, *passed.values()))
+                _log.info("backend %s (%s)%s", name, why, "".join(f"; {n}: {r}" for n, r in passed.items()))
+            return Choice(made, why + over)
+        passed[name] = made
+    raise BackendError(f"no usable backend ({why}): " + "; ".join(f"{n}: {r}" for n, r in passed.items()))
 
 
 def _check(request: str, source: str) -> str:

@@ -37,13 +37,12 @@ def predict(
     with use_backend("numpy"):
         probabilities = softmax(scores)
 
-    table = Table("image", "class", "probability", *data.classes)
+    table = Table("image", "class", "probability", "all probabilities")
     for (name, _), row in zip(rows, probabilities, strict=True):
         best = int(np.argmax(row))
-        table.add_row(name, data.classes[best], f"{row[best]:.4f}", *(f"{p:.3f}" for p in row))
-    console = Console()
-    width = max(console.width, console.measure(table).maximum) if not console.is_terminal else console.width
-    Console(width=width).print(table)
+        every = "  ".join(f"{label}:\N{NO-BREAK SPACE}{p:.3f}" for label, p in zip(data.classes, row, strict=True))
+        table.add_row(name, data.classes[best], f"{row[best]:.4f}", every)
+    Console().print(table)
 
 
 def _read(path: Path, shape: tuple[int, ...], scale: float) -> list[tuple[str, HostArray]]:

@@ -1,0 +1,21 @@
+"""The same comparison under pytest-benchmark: `pytest bench --benchmark-group-by=param:network`."""
+
+import itertools
+
+import pytest
+from networks import NETWORKS, batches, handwritten_step, nnx_step
+
+import nnx
+
+USABLE = [status.name for status in nnx.list_backends() if status.usable]
+
+
+@pytest.mark.parametrize("candidate", ["handwritten", *USABLE])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_training_step(benchmark, network, candidate):
+    net = NETWORKS[network]
+    step = handwritten_step(net) if candidate == "handwritten" else nnx_step(net, candidate)
+    turns = itertools.cycle(batches(net))
+    for _ in range(20):
+        step(*next(turns))
+    benchmark(lambda: step(*next(turns)))
