@@ -1,7 +1,10 @@
 """Every error that nnx raises on purpose: what was got, what was expected, what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class NnxError(Exception):
@@ -30,6 +33,13 @@ class DatasetError(NnxError, ValueError):
 
 class DivergedError(NnxError, FloatingPointError):
     """The loss became NaN or infinite; the update of that step was skipped and the history is kept."""
+
+
+def look_up(kind: str, name: object, known: Mapping[str, T]) -> T:
+    """The entry of a name in any case, or the error of `unknown`."""
+    if not isinstance(name, str) or name.lower() not in known:
+        raise unknown(kind, name, known)
+    return known[name.lower()]
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:

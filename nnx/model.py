@@ -11,7 +11,7 @@ from .arena import Arena, Spec, Views
 from .backend import Array, Backend, HostArray
 from .checks import as_host, check_count, check_dtype, check_number, check_rows, check_seed
 from .datasets import Dataset
-from .errors import CheckpointError, InputError, InputTypeError, unknown
+from .errors import CheckpointError, InputError, InputTypeError, look_up, unknown
 from .initializers import Init
 from .layers import LAYERS, Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
 from .ops import Ops
@@ -269,8 +269,7 @@ def MLP(  # noqa: N802  reads like the classes it makes
 
     Inputs of any shape are flattened. `init` is that of all layers but the last, as for `Affine`.
     """
-    if activation.lower() not in ACTIVATIONS:
-        raise unknown("activation", activation, ACTIVATIONS)
+    kind = look_up("activation", activation, ACTIVATIONS)
     sizes: Any = hidden
     if isinstance(sizes, str) or not isinstance(sizes, Sequence):
         raise InputTypeError(f"hidden: got {hidden!r}, expected a sequence of sizes such as (100, 100).")
@@ -280,7 +279,7 @@ def MLP(  # noqa: N802  reads like the classes it makes
         layers.append(Affine(check_count("hidden", size), init=init))
         if batch_norm:
             layers.append(BatchNorm())
-        layers.append(ACTIVATIONS[activation.lower()]())
+        layers.append(kind())
         if ratio > 0:
             layers.append(Dropout(ratio))
     return Sequential(*layers, Affine(check_count("outputs", outputs)))

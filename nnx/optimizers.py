@@ -11,7 +11,7 @@ from . import schedules
 from .arena import Views
 from .backend import Array
 from .checks import check_native, check_number
-from .errors import InputError, unknown
+from .errors import InputError, look_up
 from .ops import Ops
 from .registry import get_backend
 from .schedules import Constant, Schedule
@@ -245,9 +245,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 def optimizer(name: str, **settings: Any) -> Optimizer:
     """An optimizer by its name in any case, such as `"adam"`; settings as for its class."""
-    if name.lower() not in OPTIMIZERS:
-        raise unknown("optimizer", name, OPTIMIZERS)
-    return OPTIMIZERS[name.lower()](**settings)
+    return look_up("optimizer", name, OPTIMIZERS)(**settings)
 
 
 def from_config(config: dict[str, Any]) -> Optimizer:

@@ -67,10 +67,10 @@ class Layer:
 
     def __repr__(self) -> str:
         """The constructor call, without what is at its default."""
-        defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
+        parameters = inspect.signature(type(self)).parameters
         shown = []
-        for i, name in enumerate(self.fields):
-            value, default = getattr(self, name), defaults.get(name)
-            if value != default:
-                shown.append(repr(value) if i == 0 else f"{name}={value!r}")
+        for name in self.fields:
+            value = getattr(self, name)
+            if value != parameters[name].default:
+                shown.append(repr(value) if name == next(iter(parameters)) else f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"

@@ -12,7 +12,7 @@ import pytest
 from nnx.checkpoint import read
 
 FLAGS = ["--epochs", "8", "--batch-size", "16", "--dropout", "0.2", "--batchnorm", "--hidden", "100,100"]
-NNX = [sys.executable, "-c", "from nnx.cli import main; main()", "train"]
+NNX = [sys.executable, "-m", "nnx", "train"]
 
 
 def start(folder, *flags):

@@ -1,0 +1,5 @@
+"""`python -m nnx` is `nnx`."""
+
+from .cli import main
+
+main()

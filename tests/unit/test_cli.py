@@ -1,0 +1,258 @@
+"""`nnx train`, `nnx predict` and `nnx backends`, as a person meets them."""
+
+import csv
+import importlib.util
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nnx
+from nnx.cli import main
+from nnx.datasets import digits, write_idx
+
+QUICK = ["train", "--epochs", "2", "--hidden", "20"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NNX_BACKEND", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+def run(*arguments):
+    """Exit status of the command line in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["nnx", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+    return end.value.code or 0
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    command = [sys.executable, "-W", "error", "-m", "nnx", *QUICK, "--out", folder]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return folder, done.stdout
+
+
+def test_train_prints_what_matters(trained):
+    _, out = trained
+    lines = out.splitlines()
+    assert lines[0] == "digits: 1294 rows to train on, 144 to validate, 359 to test; 8 x 8 inputs, 10 classes"
+    assert re.match(r"backend \w+ \((nothing was asked for: auto|asked for by NNX_BACKEND).*operations fused", lines[1])
+    assert lines[2].split() == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
+    assert [line.split()[0] for line in lines[3:5]] == ["1", "2"]
+    assert re.fullmatch(r"test accuracy 0\.\d{4}", lines[5])
+    assert lines[6].endswith("checkpoint.safetensors, history.csv, curves.png, samples.png")
+
+
+def test_train_writes_a_run_folder(trained):
+    folder, out = trained
+    rows = list(csv.reader((folder / "history.csv").read_text().splitlines()))
+    assert rows[0] == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+    trainer = nnx.Trainer.load(folder / "checkpoint.safetensors")
+    assert [float(row[1]) for row in rows[1:]] == trainer.history["loss"]
+    test = nnx.datasets.load("digits").test
+    assert f"test accuracy {trainer.model.accuracy(test):.4f}" in out
+    for name in ("curves.png", "samples.png"):
+        with Image.open(folder / name) as image:
+            assert min(image.size) > 400
+            assert len(set(image.convert("L").resize((50, 50)).tobytes())) > 20  # not blank
+
+
+def test_default_folders_are_numbered(capsys):
+    assert run(*QUICK) == run(*QUICK) == 0
+    out = capsys.readouterr().out
+    assert "written to runs/digits:" in out
+    assert "written to runs/digits-2:" in out
+
+
+def test_resume_with_more_epochs(trained, here, capsys):
+    assert run(*QUICK) == 0
+    assert run("train", "--resume", "--epochs", 4) == 0
+    assert "continuing after epoch 2" in capsys.readouterr().out
+    whole = here / "whole"
+    assert run("train", "--hidden", "20", "--epochs", 4, "--out", whole) == 0
+    assert (here / "runs/digits/history.csv").read_text() == (whole / "history.csv").read_text()
+
+
+def test_every_flag_arrives(here):
+    flags = "--hidden 9,8 --activation tanh --init 0.1 --batchnorm --dropout 0.5 --weight-decay 1e-4 --clip-norm 1"
+    flags += " --optimizer rmsprop --lr 0.01 --epochs 1 --batch-size 77 --seed 5 --dtype float64 --backend numpy"
+    assert run("train", *flags.split(), "--early-stopping", 3, "--out", "run") == 0
+    trainer = nnx.Trainer.load("run/checkpoint.safetensors")
+    assert repr(trainer.model) == (
+        "Sequential(Flatten(), Affine(9, init=0.1), BatchNorm(), Tanh(), Dropout(), "
+        "Affine(8, init=0.1), BatchNorm(), Tanh(), Dropout(), Affine(10))"
+    )
+    assert repr(trainer.optimizer) == "RMSprop(lr=0.01, decay_rate=0.99, eps=1e-07)"
+    assert (trainer.weight_decay, trainer.clip_norm, trainer.seed) == (1e-4, 1, 5)
+    assert (trainer.model.dtype, trainer.steps) == ("float64", -(-1294 // 77))
+
+
+def test_a_folder_of_idx_files(here, capsys):
+    data = digits()
+    write_idx(here / "t10k-images-idx3-ubyte.gz", data.x)
+    write_idx(here / "t10k-labels-idx1-ubyte", data.t.astype(np.uint8))
+    assert run(*QUICK, "--dataset", here, "--out", "run") == 0
+    assert "1294 rows to train on, 144 to validate, 359 to test" in capsys.readouterr().out
+
+
+def test_predict(trained, here, capsys):
+    folder, _ = trained
+    data = digits()
+    expected = np.argmax(nnx.Trainer.load(folder / "checkpoint.safetensors").model.predict(data), axis=1)
+    image = np.round(data.x[2] * 15.9375).astype(np.uint8)
+    Image.fromarray(image).save("plain.png")
+    Image.fromarray(255 - image).resize((64, 64), Image.Resampling.NEAREST).save("paper.png")
+    write_idx("many.idx.gz", data.x[:3])
+    assert run("predict", folder, "plain.png", "paper.png", "many.idx.gz") == 0
+    out = capsys.readouterr().out
+    assert "paper.png: 64 x 64 pixels, scaled to 8 x 8" in out
+    assert "paper.png: a light background, inverted" in out
+    rows = re.findall(r"│ ([\w.\[\]]+) +│ (\d) +│ ([\d.]+) +│ (.*?) +│", out)
+    assert [row[0] for row in rows] == ["plain.png", "paper.png", "many.idx.gz[0]", "many.idx.gz[1]", "many.idx.gz[2]"]
+    assert [int(row[1]) for row in rows] == [expected[2], expected[2], *expected[:3]]
+    for _, _, best, every in rows:
+        probabilities = [float(p) for p in re.findall(r":\s(\d\.\d{3})", every)]
+        assert len(probabilities) == 10
+        assert sum(probabilities) == pytest.approx(1, abs=0.006)
+        assert max(probabilities) == pytest.approx(float(best), abs=0.0006)
+
+
+def test_backends(capsys, monkeypatch):
+    assert run("backends") == 0
+    out = capsys.readouterr().out
+    assert re.search(r"numpy +│ yes", out)
+    assert "Used now: " in out
+    monkeypatch.setenv("NNX_BACKEND", "nunpy")
+    assert run("backends") == 1
+    assert "Did you mean 'numpy'" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"nnx {nnx.__version__}\n"
+
+
+def test_without_the_extra_it_says_what_is_left_out(capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name in ("matplotlib", "PIL") else find(name)
+    )
+    assert run(*QUICK) == 0
+    out = capsys.readouterr().out
+    assert "left out: curves.png (matplotlib is not installed; pip install 'nnx-array[plot]')" in out
+    assert "left out: samples.png (Pillow is not installed; pip install 'nnx-array[plot]')" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--dataset digit", "unknown data set 'digit'. Did you mean 'digits'"),
+        ("--backend nunpy", "unknown backend 'nunpy'. Did you mean 'numpy'"),
+        ("--optimizer adm", "unknown optimizer 'adm'. Did you mean 'adam'"),
+        ("--activation relo", "unknown activation 'relo'. Did you mean 'relu'"),
+        ("--init xaver", "unknown initialiser 'xaver'. Did you mean 'xavier'"),
+        ("--init nan", "init: got nan"),
+        ("--hidden 1,a", "--hidden: got '1,a', expected sizes separated by commas, such as 100,100"),
+        ("--hidden 0", "hidden: got 0"),
+        ("--hidden -5", "hidden: got -5"),
+        ("--batch-size 0", "--batch-size: got 0, expected a whole number of at least 1"),
+        ("--epochs 0", "--epochs: got 0"),
+        ("--lr -1", "lr: got -1.0, expected a finite number of 0 or more"),
+        ("--lr nan", "lr: got nan"),
+        ("--dropout 1", "dropout: got 1.0"),
+        ("--weight-decay -1", "weight_decay: got -1.0"),
+        ("--clip-norm 0", "clip_norm: got 0.0"),
+        ("--seed -1", "seed: got -1"),
+        ("--dtype int8", "dtype: got int8"),
+        ("--early-stopping 0", "--early-stopping: got 0"),
+        ("--checkpoint-every 0", "--checkpoint-every: got 0"),
+        ("--out file", "file: cannot be made a folder"),
+        ("--out file/x", "file/x: cannot be made a folder"),
+        ("--resume", "there is no run under runs/; pass --out"),
+        ("--resume --out empty", "empty: is no run folder"),
+        ("--dataset empty", "empty: holds no data set"),
+    ],
+)
+def test_bad_flags_are_one_message(arguments, message, here, capsys):
+    (here / "file").write_text("x")
+    (here / "empty").mkdir()
+    assert run("train", *arguments.split()) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("nnx: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+    assert captured.out == ""
+    assert not (here / "runs").exists()
+
+
+def test_a_run_is_not_overwritten(trained, capsys):
+    folder, _ = trained
+    before = (folder / "checkpoint.safetensors").read_bytes()
+    assert run(*QUICK, "--out", folder) == 1
+    assert "holds a run already; pass --resume to continue it, or another --out" in capsys.readouterr().err
+    assert run("train", "--resume", "--out", folder, "--hidden", "30") == 1
+    assert "--hidden: got (30,), but the run in" in capsys.readouterr().err
+    assert (folder / "checkpoint.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("checkpoint.safetensors", b"x" * 100, "is no whole safetensors file"),
+        ("config.json", b"{", "is no configuration of a run"),
+        ("config.json", b'{"train": {"epochs": 2}, "data": {}}', "is no configuration of a run"),
+        ("config.json", b"[]", "is no configuration of a run"),
+    ],
+)
+def test_damaged_run_folders(trained, here, capsys, file, content, message):
+    (here / "run").mkdir()
+    for name in ("checkpoint.safetensors", "config.json"):
+        (here / "run" / name).write_bytes((trained[0] / name).read_bytes())
+    (here / "run" / file).write_bytes(content)
+    for command in (("train", "--resume", "--out", "run"), ("predict", "run", "x.png")):
+        assert run(*command) == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.png", "missing.png: there is no such file"),
+        ("text.png", "text.png: is no picture that Pillow can read, and no idx file"),
+        ("empty.png", "empty.png: is no picture"),
+        ("wide.idx", r"wide.idx: holds an array of shape (3, 5), expected (n, 8, 8)"),
+        ("cut.idx", "cut.idx: is cut off"),
+    ],
+)
+def test_predict_refuses(trained, here, capsys, name, message):
+    (here / "text.png").write_text("hello")
+    (here / "empty.png").write_bytes(b"")
+    write_idx(here / "wide.idx", np.zeros((3, 5), np.uint8))
+    (here / "cut.idx").write_bytes((here / "wide.idx").read_bytes()[:-1])
+    assert run("predict", trained[0], name) == 1
+    assert message in capsys.readouterr().err
+    assert run("predict", "nowhere", name) == 1
+    assert "nowhere: is no run folder" in capsys.readouterr().err
+
+
+def test_divergence_is_one_message_and_keeps_what_there_is(here, capsys):
+    assert run(*QUICK, "--lr", "1e30", "--optimizer", "sgd", "--out", "run") == 1
+    error = capsys.readouterr().err
+    assert re.search(
+        r"nnx: the loss became (nan|inf) in epoch 1, step \d+ .*Try a lower learning rate \(it was 1e\+30\)", error
+    )
+    assert error.count("\n") == 1
