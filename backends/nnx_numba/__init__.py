@@ -1,14 +1,5 @@
-"""The Numba backend. Its kernels are not built yet; until they are it says so."""
+"""The Numba backend: NumPy's BLAS for matrix products, fused kernels for the rest. It imports Numba when it is made."""
 
-from typing import Any
+from ._backend import NumbaBackend
 
-
-class NumbaBackend:
-    """NumPy's BLAS for matrix products, Numba-JIT fused kernels for the rest."""
-
-    name = "numba"
-    xp: Any = None
-
-    @classmethod
-    def unavailable(cls) -> str | None:
-        return "its kernels are not built yet in this version of nnx; use NNX_BACKEND=numpy"
+__all__ = ["NumbaBackend"]

@@ -1,0 +1,380 @@
+"""The operations on Numba's kernels. A kernel declines by itself what it was not compiled for: layouts, dtypes."""
+
+import importlib.util
+import math
+from typing import Any
+
+import numpy as np
+
+from ._threads import SlicePool, thread_count
+
+Array = np.ndarray[Any, Any]
+
+_SLICE = 262_144  # elements of a flat buffer that one thread takes at a time
+_NOTHING = {np.dtype(d): np.empty(0, d) for d in (np.float32, np.float64)}
+_FLOATS = _NOTHING.keys()
+
+
+def _rows(x: Array) -> Array:
+    """x as a matrix of its rows."""
+    return x if x.ndim == 2 else x.reshape(len(x), -1)
+
+
+class NumbaBackend:
+    """Fused kernels on any CPU. `NNX_NUM_THREADS` sets the threads of BLAS (process-wide) and of our own pool."""
+
+    name = "numba"
+    xp = np
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        if importlib.util.find_spec("numba") is None:
+            return "Numba is not installed; pip install numba"
+        try:
+            thread_count()
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def __init__(self) -> None:
+        from nnx_kernels.cpu import (
+            _jit,
+            activation,
+            batch_norm,
+            bias,
+            gather,
+            optimizers,
+            philox,
+            reduce,
+            softmax,
+            squared_error,
+        )
+        from threadpoolctl import ThreadpoolController
+
+        self._jit = _jit
+        self._activation, self._batch_norm, self._bias, self._gather = activation, batch_norm, bias, gather
+        self._optimizers, self._philox, self._reduce = optimizers, philox, reduce
+        self._softmax, self._squared_error = softmax, squared_error
+        controller, asked = ThreadpoolController(), thread_count()
+        if asked is not None:
+            controller.limit(limits=asked, user_api="blas")
+        blas = [pool["num_threads"] for pool in controller.info() if pool["user_api"] == "blas"]
+        self._pool = SlicePool(asked or max(blas, default=1))
+
+    def to_device(self, host: Array, /) -> Array:
+        return host
+
+    def to_host(self, array: Array, /) -> Array:
+        return np.asarray(array)
+
+    def matmul(self, a: Array, b: Array, /, *, out: Array | None = None) -> Array:
+        return np.matmul(a, b, out=out)
+
+    def synchronize(self) -> None:
+        """Nothing to wait for: every operation has finished when it returns."""
+
+    def device_info(self) -> dict[str, str]:
+        import numba
+        from threadpoolctl import threadpool_info
+
+        info = {
+            "device": "CPU",
+            "numpy": np.__version__,
+            "numba": numba.__version__,
+            "threads": str(self._pool.threads),
+        }
+        for pool in threadpool_info():
+            if pool["user_api"] == "blas":
+                info["blas"] = f"{pool['internal_api']} {pool['version']} ({pool.get('architecture', 'unknown core')})"
+                info["blas threads"] = str(pool["num_threads"])
+        if self._jit.uncached:
+            info["kernel cache"] = "no writable folder: kernels are compiled anew in every process"
+        return info
+
+    def allocate(self, size: int, dtype: str) -> Array:
+        # np.zeros aligns to 16 bytes only, and an optimizer's pass over misaligned memory is slower.
+        itemsize = np.dtype(dtype).itemsize
+        memory = np.zeros(size * itemsize + 127, np.uint8)
+        start = -memory.ctypes.data % 128
+        return memory[start : start + size * itemsize].view(dtype)
+
+    # Data -------------------------------------------------------------------------------------------------------------
+
+    def take(self, data: Array, index: Array, scale: Array | None = None, *, out: Array | None = None) -> Any:
+        if scale is None:
+            # mode="clip": the default would copy `out` to be able to raise; the caller has checked the index.
+            return np.take(data, index, axis=0, out=out, mode="clip")
+        y = np.empty((len(index), *data.shape[1:]), scale.dtype) if out is None else out
+        if y.ndim < 2 or not (data.flags.c_contiguous and y.flags.c_contiguous):
+            return NotImplemented
+        kernel = self._gather.take_bytes if data.dtype == np.uint8 else self._gather.take_scaled
+        return _done(kernel(_rows(data), index, scale[()], _rows(y)), y)
+
+    # Layers -----------------------------------------------------------------------------------------------------------
+
+    def affine(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Any:
+        if b is None:
+            return np.matmul(x, w, out=out)
+        return self._affine(self._bias.add_bias, x, w, b, out)
+
+    def affine_relu(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Any:
+        return self._affine(self._bias.add_bias_relu, x, w, np.zeros(w.shape[1], w.dtype) if b is None else b, out)
+
+    def _affine(self, finish: Any, x: Array, w: Array, b: Array, out: Array | None) -> Any:
+        if (out is not None and not out.flags.c_contiguous) or not b.flags.c_contiguous:
+            return NotImplemented  # before the product is written
+        y = np.matmul(x, w, out=out)
+        return _done(finish(y, b), y)
+
+    def affine_backward(
+        self,
+        dy: Array,
+        x: Array,
+        w: Array,
+        *,
+        dx: Array | None = None,
+        dw: Array | None = None,
+        db: Array | None = None,
+    ) -> Any:
+        if db is not None and self._bias.column_sums(dy, db) is NotImplemented:
+            return NotImplemented
+        if dw is not None:
+            np.matmul(x.T, dy, out=dw)
+        if dx is not None:
+            np.matmul(dy, w.T, out=dx)
+        return None
+
+    def relu(self, x: Array, *, out: Array | None = None) -> Any:
+        return self._elementwise(self._activation.relu, x, out)
+
+    def sigmoid(self, x: Array, *, out: Array | None = None) -> Any:
+        return self._elementwise(self._activation.sigmoid, x, out)
+
+    def tanh(self, x: Array, *, out: Array | None = None) -> Array:
+        return np.tanh(x, out=out)  # one pass, vectorised by NumPy
+
+    def _elementwise(self, kernel: Any, x: Array, out: Array | None) -> Any:
+        if not x.flags.c_contiguous or x.ndim == 0 or len(x) == 0 or (out is not None and not out.flags.c_contiguous):
+            return NotImplemented
+        y = np.empty_like(x) if out is None else out
+        return _done(kernel(_rows(x), _rows(y)), y)
+
+    def relu_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Any:
+        return self._backward(self._activation.relu_backward, dy, y, out, db)
+
+    def sigmoid_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Any:
+        return self._backward(self._activation.sigmoid_backward, dy, y, out, db)
+
+    def tanh_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Any:
+        return self._backward(self._activation.tanh_backward, dy, y, out, db)
+
+    def _backward(self, kernel: Any, dy: Array, y: Array, out: Array | None, db: Array | None) -> Any:
+        dx = np.empty_like(dy) if out is None else out
+        if dy.ndim != 2:
+            if not (dy.flags.c_contiguous and y.flags.c_contiguous and dx.flags.c_contiguous) or dy.ndim == 0:
+                return NotImplemented
+            return _done(kernel(_rows(dy), _rows(y), _rows(dx), _nothing(dy) if db is None else db), dx)
+        return _done(kernel(dy, y, dx, _nothing(dy) if db is None else db), dx)
+
+    def scale(self, x: Array, factor: Array, *, out: Array | None = None) -> Array:
+        return np.multiply(x, factor, out=out)  # one pass, vectorised by NumPy
+
+    def batch_norm(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        hyper: Array,
+        *,
+        out: Array | None = None,
+        mean: Array | None = None,
+        var: Array | None = None,
+    ) -> Any:
+        y = np.empty_like(x) if out is None else out
+        mean = np.empty_like(gamma) if mean is None else mean
+        var = np.empty_like(gamma) if var is None else var
+        return _done(self._batch_norm.batch_norm(x, gamma, beta, hyper, y, mean, var), y)
+
+    def batch_norm_backward(
+        self,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        mean: Array,
+        var: Array,
+        hyper: Array,
+        *,
+        out: Array | None = None,
+        dgamma: Array | None = None,
+        dbeta: Array | None = None,
+        db: Array | None = None,
+    ) -> Any:
+        dx = np.empty_like(x) if out is None else out
+        dgamma = np.empty_like(gamma) if dgamma is None else dgamma
+        dbeta = np.empty_like(gamma) if dbeta is None else dbeta
+        done = self._batch_norm.batch_norm_backward(dy, x, gamma, mean, var, hyper, dx, dgamma, dbeta)
+        if done is not NotImplemented and db is not None:
+            db.fill(0)
+        return _done(done, dx)
+
+    def batch_norm_inference(
+        self,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        mean: Array,
+        var: Array,
+        hyper: Array,
+        *,
+        out: Array | None = None,
+    ) -> Any:
+        y = np.empty_like(x) if out is None else out
+        return _done(self._batch_norm.batch_norm_inference(x, gamma, beta, mean, var, hyper, y), y)
+
+    def running_average_(self, running: Array, batch: Array, hyper: Array, *, guard: Array | None = None) -> Any:
+        if guard is not None and not math.isfinite(guard):
+            return None
+        return self._optimizers.running_average(running, batch, hyper)
+
+    # Random numbers ---------------------------------------------------------------------------------------------------
+
+    def philox(self, rng: Array, size: int) -> Any:
+        words = np.empty(size, np.uint32)
+        return _done(self._philox.philox(rng, words), words)
+
+    def philox_uniform(self, rng: Array, size: int, dtype: str) -> Any:
+        return np.multiply(self.philox(rng, size) >> 8, 2.0**-24, dtype=dtype)
+
+    def dropout(
+        self, x: Array, rng: Array, factor: Array, *, out: Array | None = None, mask: Array | None = None
+    ) -> Any:
+        y = np.empty_like(x) if out is None else out
+        kept = np.empty(x.shape, bool) if mask is None else mask
+        if not (x.flags.c_contiguous and y.flags.c_contiguous and kept.flags.c_contiguous):
+            return NotImplemented
+        return _done(self._philox.dropout(x.reshape(-1), rng, factor[()], y.reshape(-1), kept.reshape(-1)), y)
+
+    def dropout_backward(
+        self, dy: Array, mask: Array, factor: Array, *, out: Array | None = None, db: Array | None = None
+    ) -> Any:
+        dx = np.empty_like(dy) if out is None else out
+        if not (dy.flags.c_contiguous and mask.flags.c_contiguous and dx.flags.c_contiguous) or dy.ndim == 0:
+            return NotImplemented
+        db = _nothing(dy) if db is None else db
+        return _done(self._philox.dropout_backward(_rows(dy), mask.reshape(-1), factor[()], _rows(dx), db), dx)
+
+    # Losses and metrics -----------------------------------------------------------------------------------------------
+
+    def softmax(self, x: Array, *, out: Array | None = None) -> Any:
+        y = np.empty_like(x) if out is None else out
+        return _done(self._softmax.softmax(x, _nothing(x), y), y)
+
+    def softmax_cross_entropy(
+        self, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
+    ) -> Any:
+        kernel = self._softmax.cross_entropy_of_labels if t.ndim == 1 else self._softmax.cross_entropy_of_rows
+        return self._loss(kernel, z, t, bias, dz, db)
+
+    def mean_squared_error(
+        self, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
+    ) -> Any:
+        return self._loss(self._squared_error.squared_error, z, t, bias, dz, db)
+
+    def _loss(self, kernel: Any, z: Array, t: Array, bias: Array | None, dz: Array | None, db: Array | None) -> Any:
+        loss = kernel(
+            z,
+            t,
+            _nothing(z) if bias is None else bias,
+            np.empty_like(z) if dz is None else dz,
+            _nothing(z) if db is None else db,
+        )
+        return loss if loss is NotImplemented else z.dtype.type(loss)
+
+    def count_correct(self, y: Array, t: Array) -> Any:
+        count = self._reduce.count_correct(y, t if t.ndim == 1 else np.argmax(t, axis=1))
+        return count if count is NotImplemented else np.int64(count)
+
+    def sum_squares(self, x: Array) -> Any:
+        if not x.flags.c_contiguous:
+            return NotImplemented
+        total = self._reduce.sum_squares(x.reshape(-1))
+        return total if total is NotImplemented else x.dtype.type(total)
+
+    def global_norm(self, x: Array) -> Any:
+        if not x.flags.c_contiguous:
+            return NotImplemented
+        total = self._reduce.sum_squares(x.reshape(-1))
+        return total if total is NotImplemented else x.dtype.type(math.sqrt(total))
+
+    # Optimizers -------------------------------------------------------------------------------------------------------
+
+    def clip_(self, hyper: Array, norm: Array, limit: Array) -> None:
+        hyper[-1] *= limit / np.maximum(norm * hyper[-1], limit)
+
+    def sgd_(self, p: Array, g: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None) -> Any:
+        return self._optimize(self._optimizers.sgd, (p, g), hyper, decay, guard)
+
+    def momentum_(
+        self, p: Array, g: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+    ) -> Any:
+        return self._optimize(self._optimizers.momentum, (p, g, v), hyper, decay, guard)
+
+    def nesterov_(
+        self, p: Array, g: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+    ) -> Any:
+        return self._optimize(self._optimizers.nesterov, (p, g, v), hyper, decay, guard)
+
+    def adagrad_(
+        self, p: Array, g: Array, h: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+    ) -> Any:
+        return self._optimize(self._optimizers.adagrad, (p, g, h), hyper, decay, guard)
+
+    def rmsprop_(
+        self, p: Array, g: Array, h: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+    ) -> Any:
+        return self._optimize(self._optimizers.rmsprop, (p, g, h), hyper, decay, guard)
+
+    def adam_(
+        self, p: Array, g: Array, m: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+    ) -> Any:
+        return self._optimize(self._optimizers.adam, (p, g, m, v), hyper, decay, guard)
+
+    def adamw_(
+        self, p: Array, g: Array, m: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+    ) -> Any:
+        return self._optimize(self._optimizers.adamw, (p, g, m, v), hyper, decay, guard)
+
+    def _optimize(self, kernel: Any, buffers: tuple[Array, ...], hyper: Array, decay: int, guard: Array | None) -> Any:
+        if guard is not None and not math.isfinite(guard):
+            return None
+        if buffers[0].ndim != 1:
+            if not all(b.flags.c_contiguous for b in buffers):
+                return NotImplemented
+            buffers = tuple(b.reshape(-1) for b in buffers)
+        size = buffers[0].size
+        if decay and hyper[-2] == 0:
+            decay = 0
+        # The first call, on an empty part, tells whether the kernel takes these arrays before anything is written.
+        if size <= _SLICE:
+            if decay and kernel(*buffers, hyper, 0, decay, 1) is NotImplemented:
+                return NotImplemented
+            return kernel(*buffers, hyper, decay, size, 0) if decay < size else None
+        if kernel(*buffers, hyper, 0, 0, 0) is NotImplemented:
+            return NotImplemented
+
+        def part(low: int, high: int) -> None:
+            if low < decay:
+                kernel(*buffers, hyper, low, min(high, decay), 1)
+            if high > decay:
+                kernel(*buffers, hyper, max(low, decay), high, 0)
+
+        self._pool.run(part, size, _SLICE)
+        return None
+
+
+def _nothing(x: Array) -> Array:
+    return _NOTHING.get(x.dtype, x)
+
+
+def _done(result: Any, out: Array) -> Any:
+    return NotImplemented if result is NotImplemented else out

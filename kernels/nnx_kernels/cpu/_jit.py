@@ -1,0 +1,110 @@
+"""How the kernels are compiled: one version per floating dtype, for C-contiguous arrays only, kept on disk."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+
+FLOATS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
+
+# Not True: that would let LLVM assume that there is no NaN.
+_FAST = {"contract", "reassoc", "nsz", "arcp"}
+_lock = threading.Lock()
+
+uncached: list[str] = []
+"""Kernels whose machine code could not be kept on disk: they are compiled again in every process."""
+kernels: "list[Kernel]" = []
+"""All kernels, for compiling them beforehand."""
+
+
+def _type(letter: str, real: Any) -> Any:
+    return {
+        "v": real[::1],  # vector
+        "m": real[:, ::1],  # matrix
+        "s": real,  # scalar
+        "i": types.intp,
+        "l": types.int64[::1],  # labels, indices
+        "B": types.boolean[::1],
+        "U": types.uint8[:, ::1],
+        "W": types.uint32[::1],
+    }[letter]
+
+
+def _no_version_yet(*args: Any) -> Any:
+    raise TypeError
+
+
+class Kernel:
+    """A compiled function; calling it returns NotImplemented for arrays that it has not been written for.
+
+    Numba would compile another version for every layout. Here the versions are fixed: a call that fits none raises
+    within Numba, which costs the calls that fit nothing.
+    """
+
+    def __init__(self, function: Callable[..., Any], signature: str, fast: bool) -> None:
+        self.name, self.signature = function.__name__, signature
+        options = {"nogil": True, "error_model": "numpy", "fastmath": _FAST if fast else {"contract"}}
+        try:
+            self._dispatcher = numba.njit(cache=True, **options)(function)
+        except RuntimeError:  # Numba found no folder that it may write to
+            uncached.append(self.name)
+            self._dispatcher = numba.njit(**options)(function)
+        self.interpreted = self._dispatcher is function  # NUMBA_DISABLE_JIT
+        self.call = self._interpret if self.interpreted else _no_version_yet
+        self.compiled: set[Any] = set()
+        kernels.append(self)
+
+    def __call__(self, *args: Any) -> Any:
+        try:
+            return self.call(*args)
+        except TypeError:
+            dtype = self._dtype_for(args)
+            if dtype is None or not self.compile(dtype):
+                return NotImplemented
+        return self.call(*args)
+
+    def _interpret(self, *args: Any) -> Any:
+        """With NUMBA_DISABLE_JIT: the same arrays as ever, by the interpreter."""
+        return NotImplemented if self._dtype_for(args) is None else self._dispatcher(*args)
+
+    def _dtype_for(self, args: tuple[Any, ...]) -> Any:
+        """The floating dtype whose version takes these arguments, or None."""
+        dtypes = {a.dtype for a, letter in zip(args, self.signature, strict=True) if letter in "vm"}
+        dtype = dtypes.pop() if dtypes else np.dtype(np.float32)  # a kernel of integers has one version
+        if dtypes or dtype not in FLOATS:
+            return None
+        for argument, letter in zip(args, self.signature, strict=True):
+            wanted = _type(letter, FLOATS[dtype])
+            if isinstance(wanted, types.Array) and numba.typeof(argument) != wanted:
+                return None
+        return dtype
+
+    def compile(self, dtype: Any) -> bool:
+        """Make the version for a dtype, from the cache on disk if it is there; whether this process had none yet."""
+        if self.interpreted:
+            return False
+        with _lock:
+            if dtype in self.compiled:
+                return False
+            if self.compiled:
+                self._dispatcher.disable_compile(False)
+            try:
+                self._dispatcher.compile(tuple(_type(letter, FLOATS[dtype]) for letter in self.signature))
+            finally:
+                self._dispatcher.disable_compile()
+            self.call = self._dispatcher
+            self.compiled.add(dtype)
+            return True
+
+
+def kernel(signature: str, *, fast: bool = True) -> Callable[[Callable[..., Any]], Kernel]:
+    """Decorator: a letter for each argument, as in `_type`. fast=False keeps the order of operations."""
+    return lambda function: Kernel(function, signature, fast)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A helper of kernels, whose own order of operations is kept where it is inlined."""
+    return numba.njit(error_model="numpy", fastmath={"contract"})(function)

@@ -1,0 +1,213 @@
+"""What the Numba backend promises beside the conformance kit: precision, threads, processes, and no declines."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import nnx
+import nnx.testing
+from nnx.datasets import digits
+
+pytestmark = pytest.mark.skipif(
+    "numba" not in [s.name for s in nnx.list_backends() if s.usable], reason="the Numba backend cannot run here"
+)
+
+
+@pytest.fixture(scope="module")
+def backend():
+    return nnx.get_backend("numba")
+
+
+def in_a_process(code, **environment):
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_kit_passes(backend):
+    report = nnx.testing.run(backend)
+    assert report.ok, str(report)
+
+
+KIT = """
+import sys, nnx.testing
+from nnx_numba import NumbaBackend
+report = nnx.testing.run(NumbaBackend())
+sys.exit(0 if report.ok else str(report))
+"""
+
+
+@pytest.mark.parametrize("setting", [{"NUMBA_DISABLE_JIT": "1"}, {"NNX_NUM_THREADS": "1"}], ids=str)
+def test_the_kit_passes_with(setting):
+    status, output = in_a_process(KIT, **setting)
+    assert status == 0, output
+
+
+def test_the_kit_passes_with_bounds_checked(tmp_path):
+    status, output = in_a_process(KIT, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
+    assert status == 0, output
+
+
+OPTIMIZERS = [nnx.SGD, nnx.Momentum, nnx.Nesterov, nnx.AdaGrad, nnx.RMSprop, nnx.Adam, nnx.AdamW]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nothing_is_declined_in_training(dtype):
+    data = digits()
+    for i, optimizer in enumerate(OPTIMIZERS):
+        activation = ("relu", "sigmoid", "tanh")[i % 3]
+        model = nnx.MLP((30, 20), 10, activation=activation, batch_norm=i % 2 == 0, dropout=0.2)
+        trainer = nnx.Trainer(model, optimizer(), weight_decay=1e-4, clip_norm=1.0, backend="numba", dtype=dtype)
+        trainer.fit(data, epochs=1, validation_data=(data.x, np.eye(10)[data.t]), verbose=False)
+        explanation = model.ops.explain()
+        assert explanation.declined == {}
+        assert explanation.composed == ("capture",)
+    regression = nnx.Trainer(nnx.MLP((30,), 10), loss=nnx.MeanSquaredError(), backend="numba", dtype=dtype)
+    regression.step(data.inputs(), np.eye(10)[data.t])
+    assert regression.model.ops.explain().declined == {}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_exponential_is_within_two_units(backend, dtype):
+    lowest = -87.0 if dtype == "float32" else -708.0
+    x = np.concatenate([np.linspace(lowest, 0, 200_001), -np.logspace(-8, 0, 10_001)]).astype(dtype)
+    # sigmoid(x) = e / (1 + e) with e = exp(x): e comes out unrounded where 1 + e is 1.
+    small = x < (-20 if dtype == "float32" else -40)
+    got = backend.sigmoid(x[small].reshape(1, -1)).ravel()
+    exact = np.exp(x[small].astype(np.longdouble))
+    assert np.max(np.abs(got - exact) / np.spacing(exact.astype(dtype))) <= 2
+    total = backend.softmax(np.stack([np.zeros_like(x), x], axis=1))
+    exact = np.exp(x.astype(np.longdouble))
+    np.testing.assert_allclose(total[:, 1], (exact / (1 + exact)).astype(dtype), rtol=4 * np.finfo(dtype).eps)
+
+
+def test_denormals_are_flushed_in_a_kernel_and_nowhere_else(backend):
+    p, g, m, v = (np.full(1000, 1e-39, np.float32) for _ in range(4))
+    backend.adam_(p, g, m, v, np.array([1e-3, 1, 1e-8, 0.1, 0.001, 0, 1], np.float32))
+    assert not m.any()
+    assert (np.full(4, 1e-38, np.float32) * np.float32(0.1) > 0).all()  # the thread's mode is as it was
+
+
+@pytest.mark.parametrize("size", [100, 262_144, 1_000_003])
+@pytest.mark.parametrize("name", [kind.op for kind in (o() for o in OPTIMIZERS)])
+def test_same_bits_whatever_the_threads(size, name, backend):
+    from nnx_numba._threads import SlicePool
+
+    rng = np.random.default_rng(0)
+    slots = next(kind.slots for kind in OPTIMIZERS if kind.op == name)
+    hyper = next(kind() for kind in OPTIMIZERS if kind.op == name).hyper(3, 0.01)
+    start = [rng.random(size, np.float32) for _ in range(2 + len(slots))]
+    results = []
+    before = backend._pool
+    try:
+        for threads in (1, 2, 3):
+            backend._pool = SlicePool(threads)
+            buffers = [a.copy() for a in start]
+            getattr(backend, name)(*buffers, np.array(hyper, np.float32), decay=size // 3)
+            results.append(buffers)
+    finally:
+        backend._pool = before
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def train(seed, steps=2500):
+    data = digits()
+    model = nnx.MLP((40, 30), 10, batch_norm=True, dropout=0.2)
+    trainer = nnx.Trainer(model, weight_decay=1e-4, backend="numba", seed=seed)
+    x = data.inputs()
+    for i in range(steps):
+        start = 50 * i % 1700
+        trainer.step(x[start : start + 50], data.t[start : start + 50])
+    return model.state_dict()
+
+
+def test_four_models_in_four_threads_are_as_each_alone():
+    alone, together = [train(seed) for seed in range(4)], [None] * 4
+
+    def work(seed):
+        together[seed] = train(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for a, b in zip(alone, together, strict=True):
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def in_child(queue):
+    backend = nnx.get_backend("numba")
+    buffers = [np.ones(1_000_000, np.float32) for _ in range(2)]
+    backend.sgd_(*buffers, np.array([0.5, 0, 1], np.float32))
+    queue.put((float(buffers[0].min()), train(0, 20)["1.W"]))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_works_in_child_processes(method, backend):
+    backend.sgd_(
+        *(np.ones(1_000_000, np.float32) for _ in range(2)), np.array([0.5, 0, 1], np.float32)
+    )  # the pool runs
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    child = context.Process(target=in_child, args=(queue,))
+    child.start()
+    low, weights = queue.get(timeout=60)
+    child.join(timeout=60)
+    assert child.exitcode == 0
+    assert low == 0.5
+    np.testing.assert_array_equal(weights, train(0, 20)["1.W"])
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
+def test_bad_thread_counts(value, monkeypatch):
+    monkeypatch.setenv("NNX_NUM_THREADS", value)
+    (status,) = (s for s in nnx.list_backends() if s.name == "numba")
+    assert status.reason == f"NNX_NUM_THREADS: got {value!r}, expected a whole number of at least 1"
+
+
+def test_thread_count_reaches_blas():
+    code = "import nnx; print(nnx.get_backend('numba').device_info())"
+    status, output = in_a_process(code, NNX_NUM_THREADS="1")
+    assert status == 0
+    assert "'threads': '1'" in output
+    assert "'blas threads': '1'" in output
+
+
+def test_importing_the_plugin_does_not_import_numba():
+    status, output = in_a_process("import nnx, sys; nnx.list_backends(); sys.exit('numba' in sys.modules)")
+    assert status == 0, output
+
+
+def doubled(x):
+    for i in range(x.size):
+        x[i] *= 2
+
+
+def test_without_a_folder_for_the_cache_it_compiles_anew_and_says_so(backend, monkeypatch):
+    from nnx_kernels.cpu import _jit
+
+    real = _jit.numba.njit
+
+    def njit(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(**options)
+
+    monkeypatch.setattr(_jit.numba, "njit", njit)
+    monkeypatch.setattr(_jit, "uncached", [])
+    monkeypatch.setattr(_jit, "kernels", [])
+    x = np.ones(3)
+    assert _jit.kernel("v")(doubled)(x) is None
+    np.testing.assert_array_equal(x, 2)
+    assert backend.device_info()["kernel cache"] == "no writable folder: kernels are compiled anew in every process"
