@@ -5,7 +5,7 @@ PYTHON ?= .venv/bin/python
 help:
 	@echo "make check   lint, types, import arrows"
 	@echo "make test    all tests"
-	@echo "make bench   training steps of S, L and M against hand-written NumPy"
+	@echo "make bench   operations and training steps on every usable backend"
 	@echo "make docs    the table of tolerances in docs/conformance.md"
 	@echo "with PYTHON=... an environment of your own; default .venv: pip install -e '.[dev]'"
 
@@ -19,4 +19,4 @@ test:
 	$(PYTHON) -m pytest
 
 bench:
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PYTHON) bench/training_step.py
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PYTHON) -m nnx bench

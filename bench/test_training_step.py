@@ -3,9 +3,9 @@
 import itertools
 
 import pytest
-from networks import NETWORKS, batches, handwritten_step, nnx_step
 
 import nnx
+from nnx.bench.networks import NETWORKS, batches, handwritten_step, nnx_step
 
 USABLE = [status.name for status in nnx.list_backends() if status.usable]
 

@@ -21,6 +21,8 @@ from .progress import Progress
 if TYPE_CHECKING:
     from .trainer import Trainer
 
+_WORTH_A_LINE = 0.5  # seconds of compilation; loading from the disk takes less
+
 
 @dataclass
 class FitState:
@@ -65,6 +67,7 @@ class FitLoop:
         self.pending: list[Array] = []
         """Losses that nobody has read yet."""
         self.last_loss = math.nan
+        self.compiled_before = getattr(trainer.model.backend, "compile_seconds", 0.0)
         # Where arrays are in the host's memory, reading a loss waits for nothing.
         self.read_at_once = trainer.model.ops.array_type is np.ndarray
 
@@ -95,6 +98,8 @@ class FitLoop:
             fit.step += 1
             self.done += 1
             self.pending.append(loss)
+            if self.done == 1:
+                self.say_what_compiling_took()
             if self.read_at_once or self.progress.due:
                 self.read()
             saving = self.checkpoint_every is not None and trainer.steps % self.checkpoint_every == 0
@@ -105,6 +110,12 @@ class FitLoop:
                 self.save()
         self.finish_epoch(began)
         return True
+
+    def say_what_compiling_took(self) -> None:
+        """After the first step: a backend that compiles has spent its time by now."""
+        seconds = getattr(self.trainer.model.backend, "compile_seconds", 0.0) - self.compiled_before
+        if seconds > _WORTH_A_LINE:
+            self.progress.line(f"compiled kernels for {seconds:.1f} s (nnx warmup does it beforehand)")
 
     def read(self) -> None:
         """Add the losses of the last steps up, look whether they are finite, and show the last if it is time to."""

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ._threads import SlicePool, thread_count
 Array = np.ndarray[Any, Any]
 
 _SLICE = 262_144  # elements of a flat buffer that one thread takes at a time
+_LARGE = 2_097_152  # elements of activations from which on threads pay
 _NOTHING = {np.dtype(d): np.empty(0, d) for d in (np.float32, np.float64)}
 _FLOATS = _NOTHING.keys()
 
@@ -91,6 +93,18 @@ class NumbaBackend:
             info["kernel cache"] = "no writable folder: kernels are compiled anew in every process"
         return info
 
+    @property
+    def compile_seconds(self) -> float:
+        """How long this process has spent compiling kernels, or loading them from the disk."""
+        return self._jit.seconds
+
+    def warm_up(self) -> Iterator[tuple[str, int]]:
+        """Compile every kernel for both dtypes; yields each one's name, and how many there are."""
+        for dtype in _FLOATS:
+            for kernel in self._jit.kernels:
+                kernel.compile(dtype)
+                yield f"{kernel.name} {dtype}", len(self._jit.kernels) * len(_FLOATS)
+
     def allocate(self, size: int, dtype: str) -> Array:
         # np.zeros aligns to 16 bytes only, and an optimizer's pass over misaligned memory is slower.
         itemsize = np.dtype(dtype).itemsize
@@ -150,14 +164,18 @@ class NumbaBackend:
     def sigmoid(self, x: Array, *, out: Array | None = None) -> Any:
         return self._elementwise(self._activation.sigmoid, x, out)
 
-    def tanh(self, x: Array, *, out: Array | None = None) -> Array:
-        return np.tanh(x, out=out)  # one pass, vectorised by NumPy
+    def tanh(self, x: Array, *, out: Array | None = None) -> Any:
+        def vectorised_by_numpy(x: Array, y: Array) -> None:
+            np.tanh(x, out=y)
+
+        return self._elementwise(vectorised_by_numpy, x, out)
 
     def _elementwise(self, kernel: Any, x: Array, out: Array | None) -> Any:
         if not x.flags.c_contiguous or x.ndim == 0 or len(x) == 0 or (out is not None and not out.flags.c_contiguous):
             return NotImplemented
         y = np.empty_like(x) if out is None else out
-        return _done(kernel(_rows(x), _rows(y)), y)
+        a, b = _rows(x), _rows(y)
+        return _done(self._by_rows(a, lambda part, _: kernel(a[part], b[part])), y)
 
     def relu_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Any:
         return self._backward(self._activation.relu_backward, dy, y, out, db)
@@ -170,11 +188,33 @@ class NumbaBackend:
 
     def _backward(self, kernel: Any, dy: Array, y: Array, out: Array | None, db: Array | None) -> Any:
         dx = np.empty_like(dy) if out is None else out
-        if dy.ndim != 2:
-            if not (dy.flags.c_contiguous and y.flags.c_contiguous and dx.flags.c_contiguous) or dy.ndim == 0:
-                return NotImplemented
-            return _done(kernel(_rows(dy), _rows(y), _rows(dx), _nothing(dy) if db is None else db), dx)
-        return _done(kernel(dy, y, dx, _nothing(dy) if db is None else db), dx)
+        contiguous = dy.flags.c_contiguous and y.flags.c_contiguous and dx.flags.c_contiguous
+        if dy.ndim == 0 or not contiguous:
+            return NotImplemented
+        db = _nothing(dy) if db is None else db
+        a, b, c = _rows(dy), _rows(y), _rows(dx)
+        return _done(self._by_rows(a, lambda part, sums: kernel(a[part], b[part], c[part], sums), db), dx)
+
+    def _by_rows(self, x: Array, work: Any, db: Array | None = None) -> Any:
+        """work(slice of rows, db) in one call, for large x on fixed slices by our threads; the sum of its results."""
+        n, size = len(x), x.size
+        if size <= _LARGE:
+            return work(slice(0, n), db)
+        rows = max(1, _SLICE // x.shape[1])
+        count = -(-n // rows)
+        wants_db = db is not None and db.size > 0
+        sums = np.empty((count, x.shape[1]), x.dtype) if wants_db else [db] * count
+        results: list[Any] = [None] * count
+
+        def one(low: int, high: int) -> None:
+            results[low // rows] = work(slice(low, high), sums[low // rows])
+
+        self._pool.run(one, n, rows)
+        if any(result is NotImplemented for result in results):
+            return NotImplemented
+        if wants_db:
+            np.add.reduce(sums, axis=0, out=db)
+        return None if results[0] is None else sum(results)
 
     def scale(self, x: Array, factor: Array, *, out: Array | None = None) -> Array:
         return np.multiply(x, factor, out=out)  # one pass, vectorised by NumPy
@@ -252,7 +292,13 @@ class NumbaBackend:
         kept = np.empty(x.shape, bool) if mask is None else mask
         if not (x.flags.c_contiguous and y.flags.c_contiguous and kept.flags.c_contiguous):
             return NotImplemented
-        return _done(self._philox.dropout(x.reshape(-1), rng, factor[()], y.reshape(-1), kept.reshape(-1)), y)
+        a, b, c, kernel = x.reshape(-1), y.reshape(-1), kept.reshape(-1), self._philox.dropout
+        if x.size <= _LARGE:
+            return _done(kernel(a, rng, factor[()], b, c, 0), y)
+        if kernel(a[:0], rng, factor[()], b[:0], c[:0], 0) is NotImplemented:
+            return NotImplemented
+        self._pool.run(lambda i, j: kernel(a[i:j], rng, factor[()], b[i:j], c[i:j], i), x.size, _SLICE)
+        return y
 
     def dropout_backward(
         self, dy: Array, mask: Array, factor: Array, *, out: Array | None = None, db: Array | None = None
@@ -260,14 +306,20 @@ class NumbaBackend:
         dx = np.empty_like(dy) if out is None else out
         if not (dy.flags.c_contiguous and mask.flags.c_contiguous and dx.flags.c_contiguous) or dy.ndim == 0:
             return NotImplemented
-        db = _nothing(dy) if db is None else db
-        return _done(self._philox.dropout_backward(_rows(dy), mask.reshape(-1), factor[()], _rows(dx), db), dx)
+        a, b, c, kernel = _rows(dy), _rows(mask), _rows(dx), self._philox.dropout_backward
+
+        def work(part: slice, sums: Array) -> Any:
+            return kernel(a[part], b[part].reshape(-1), factor[()], c[part], sums)
+
+        return _done(self._by_rows(a, work, _nothing(dy) if db is None else db), dx)
 
     # Losses and metrics -----------------------------------------------------------------------------------------------
 
     def softmax(self, x: Array, *, out: Array | None = None) -> Any:
         y = np.empty_like(x) if out is None else out
-        return _done(self._softmax.softmax(x, _nothing(x), y), y)
+        if x.size > _LARGE and not (x.flags.c_contiguous and y.flags.c_contiguous):
+            return NotImplemented
+        return _done(self._by_rows(x, lambda part, _: self._softmax.softmax(x[part], _nothing(x), y[part])), y)
 
     def softmax_cross_entropy(
         self, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
@@ -281,14 +333,12 @@ class NumbaBackend:
         return self._loss(self._squared_error.squared_error, z, t, bias, dz, db)
 
     def _loss(self, kernel: Any, z: Array, t: Array, bias: Array | None, dz: Array | None, db: Array | None) -> Any:
-        loss = kernel(
-            z,
-            t,
-            _nothing(z) if bias is None else bias,
-            np.empty_like(z) if dz is None else dz,
-            _nothing(z) if db is None else db,
-        )
-        return loss if loss is NotImplemented else z.dtype.type(loss)
+        bias, db = (_nothing(z) if given is None else given for given in (bias, db))
+        dz, n = np.empty_like(z) if dz is None else dz, len(z)
+        if z.size > _LARGE and not (z.flags.c_contiguous and dz.flags.c_contiguous):
+            return NotImplemented
+        loss = self._by_rows(z, lambda part, sums: kernel(z[part], t[part], bias, dz[part], sums, n), db)
+        return loss if loss is NotImplemented else z.dtype.type(loss / n)
 
     def count_correct(self, y: Array, t: Array) -> Any:
         count = self._reduce.count_correct(y, t if t.ndim == 1 else np.argmax(t, axis=1))

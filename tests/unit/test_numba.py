@@ -118,6 +118,63 @@ def test_same_bits_whatever_the_threads(size, name, backend):
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_arrays_go_through_threads_and_are_right(backend, dtype):
+    reference = nnx.get_backend("numpy")
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((2111, 1003)).astype(dtype), rng.integers(0, 1003, 2111)
+    bias, other, key = x[5].copy(), x[::-1].copy(), np.array([1, 2, 3, 4, 5, 2**31], np.uint32)
+    one, tolerance = np.array(1, dtype), 2e-4 if dtype == "float32" else 1e-11
+
+    def compare(name, *arguments, buffers=(), **keywords):
+        results = []
+        for b in (backend, reference):
+            own = {k: np.empty_like(like) for k, like in buffers}
+            results.append([getattr(b, name)(*arguments, **own, **keywords), *own.values()])
+        assert not any(r is NotImplemented for r in results[0])
+        for got, expected in zip(*results, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance, err_msg=name)
+
+    for name in ("relu", "sigmoid", "tanh"):
+        compare(name, x)
+        compare(f"{name}_backward", x, other, buffers=[("db", bias), ("out", x)])
+        compare(f"{name}_backward", x, other)
+    compare("softmax", x)
+    compare("softmax_cross_entropy", x, t, bias=bias, buffers=[("dz", x), ("db", bias)])
+    compare("softmax_cross_entropy", x, reference.softmax(other), buffers=[("dz", x)])
+    compare("mean_squared_error", x, other, bias=bias, buffers=[("dz", x), ("db", bias)])
+    compare("dropout", x, key, one, buffers=[("mask", x > 0)])
+    compare("dropout_backward", x, other > 0, one, buffers=[("db", bias)])
+    transposed = np.asfortranarray(x)
+    assert backend.softmax(transposed) is backend.relu(transposed) is NotImplemented
+
+
+COLD = """
+import threading
+import numpy as np
+import nnx
+backend, failures = nnx.get_backend("numba"), []
+
+def work():
+    x = np.ones((3, 4), np.float32)
+    for name in ("relu", "sigmoid", "softmax", "sum_squares"):
+        if getattr(backend, name)(x) is NotImplemented:
+            failures.append(name)
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert failures == [], failures
+"""
+
+
+def test_many_threads_may_meet_a_kernel_that_is_not_compiled_yet(tmp_path):
+    status, output = in_a_process(COLD, NUMBA_CACHE_DIR=str(tmp_path))
+    assert status == 0, output
+
+
 def train(seed, steps=2500):
     data = digits()
     model = nnx.MLP((40, 30), 10, batch_norm=True, dropout=0.2)

@@ -1,6 +1,7 @@
 """How the kernels are compiled: one version per floating dtype, for C-contiguous arrays only, kept on disk."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ uncached: list[str] = []
 """Kernels whose machine code could not be kept on disk: they are compiled again in every process."""
 kernels: "list[Kernel]" = []
 """All kernels, for compiling them beforehand."""
+seconds = 0.0
+"""How long this process has spent compiling, or loading what was compiled before."""
 
 
 def _type(letter: str, real: Any) -> Any:
@@ -62,8 +65,9 @@ class Kernel:
             return self.call(*args)
         except TypeError:
             dtype = self._dtype_for(args)
-            if dtype is None or not self.compile(dtype):
+            if dtype is None:
                 return NotImplemented
+            self.compile(dtype)
         return self.call(*args)
 
     def _interpret(self, *args: Any) -> Any:
@@ -89,6 +93,8 @@ class Kernel:
         with _lock:
             if dtype in self.compiled:
                 return False
+            global seconds  # noqa: PLW0603  a sum over all kernels, changed under the lock
+            start = time.perf_counter()
             if self.compiled:
                 self._dispatcher.disable_compile(False)
             try:
@@ -97,6 +103,7 @@ class Kernel:
                 self._dispatcher.disable_compile()
             self.call = self._dispatcher
             self.compiled.add(dtype)
+            seconds += time.perf_counter() - start
             return True
 
 

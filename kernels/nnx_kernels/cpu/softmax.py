@@ -12,10 +12,31 @@ from ._jit import inlined, kernel
 from .exp import exp
 
 _BLOCK = 4096  # elements
+_LANES = 64
 
 
 @inlined
-def _shift(z, bias, y, first, last):
+def _maximum(row, lanes):
+    """The maximum of a row, for long rows in lanes: LLVM does not vectorise a maximum that has to mind NaN. (Which NaN
+    or number comes out where there is a NaN does not matter: the row keeps it.)"""
+    whole = row.size // _LANES if row.size >= 2 * _LANES else 0
+    top = row[0]
+    if whole:
+        lanes[:] = row[:_LANES]
+        for b in range(1, whole):
+            part = row[_LANES * b : _LANES * (b + 1)]
+            for k in range(_LANES):
+                lanes[k] = lanes[k] if part[k] < lanes[k] else part[k]
+        for k in range(_LANES):
+            top = top if lanes[k] < top else lanes[k]
+    rest = row[_LANES * whole :]
+    for j in range(rest.size):
+        top = top if rest[j] < top else rest[j]
+    return top
+
+
+@inlined
+def _shift(z, bias, y, first, last, lanes):
     """y = z + bias less the maximum of its row."""
     for i in range(first, last):
         if bias.size:
@@ -24,10 +45,7 @@ def _shift(z, bias, y, first, last):
         else:
             for j in range(z.shape[1]):
                 y[i, j] = z[i, j]
-        top = y[i, 0]
-        for j in range(z.shape[1]):
-            v = y[i, j]
-            top = top if v < top else v  # a NaN becomes, and stays, the maximum unless a number follows; y keeps it
+        top = _maximum(y[i], lanes)
         for j in range(z.shape[1]):
             y[i, j] -= top
 
@@ -43,10 +61,10 @@ def _exponentiate(y, first, last):
 def softmax(z, none, y):
     """y = exp(z) / sum(exp(z)) of each row."""
     n, c = z.shape
-    rows = max(1, _BLOCK // c)
+    rows, lanes = max(1, _BLOCK // c), np.empty(_LANES, z.dtype)
     for first in range(0, n, rows):
         last = min(first + rows, n)
-        _shift(z, none, y, first, last)
+        _shift(z, none, y, first, last, lanes)
         _exponentiate(y, first, last)
         for i in range(first, last):
             total = y.dtype.type(0)
@@ -57,17 +75,20 @@ def softmax(z, none, y):
                 y[i, j] *= inverse
 
 
-@kernel("mlvmv")
-def cross_entropy_of_labels(z, t, bias, dz, db):
-    """The mean of -log(softmax(z + bias)) at the labels; dz = (softmax - one-hot) / n, db its column sums."""
+@kernel("mlvmvi")
+def cross_entropy_of_labels(z, t, bias, dz, db, of):
+    """The sum of -log(softmax(z + bias)) at the labels; dz = (softmax - one-hot) / of, db its column sums.
+
+    of: the rows of the whole batch, of which z may be a part.
+    """
     n, c = z.shape
-    rows = max(1, _BLOCK // c)
-    share = z.dtype.type(1) / z.dtype.type(n)
+    rows, lanes = max(1, _BLOCK // c), np.empty(_LANES, z.dtype)
+    share = z.dtype.type(1) / z.dtype.type(of)
     loss = 0.0
     db[:] = 0
     for first in range(0, n, rows):
         last = min(first + rows, n)
-        _shift(z, bias, dz, first, last)
+        _shift(z, bias, dz, first, last, lanes)
         for i in range(first, last):
             if 0 <= t[i] < c:
                 loss -= dz[i, t[i]]
@@ -86,20 +107,20 @@ def cross_entropy_of_labels(z, t, bias, dz, db):
                 dz[i, t[i]] -= share
             for j in range(db.size):
                 db[j] += dz[i, j]
-    return loss / n
+    return loss
 
 
-@kernel("mmvmv")
-def cross_entropy_of_rows(z, t, bias, dz, db):
-    """The mean of -sum(t * log(softmax(z + bias))); dz = (softmax - t) / n, db its column sums."""
+@kernel("mmvmvi")
+def cross_entropy_of_rows(z, t, bias, dz, db, of):
+    """The sum of -sum(t * log(softmax(z + bias))); dz = (softmax - t) / of, db its column sums."""
     n, c = z.shape
-    rows = max(1, _BLOCK // c)
-    share = z.dtype.type(1) / z.dtype.type(n)
+    rows, lanes = max(1, _BLOCK // c), np.empty(_LANES, z.dtype)
+    share = z.dtype.type(1) / z.dtype.type(of)
     loss = 0.0
     db[:] = 0
     for first in range(0, n, rows):
         last = min(first + rows, n)
-        _shift(z, bias, dz, first, last)
+        _shift(z, bias, dz, first, last, lanes)
         for i in range(first, last):
             expected, weight = z.dtype.type(0), z.dtype.type(0)
             for j in range(c):
@@ -116,4 +137,4 @@ def cross_entropy_of_rows(z, t, bias, dz, db):
                 dz[i, j] = dz[i, j] * factor - t[i, j] * share
             for j in range(db.size):
                 db[j] += dz[i, j]
-    return loss / n
+    return loss

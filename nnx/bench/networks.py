@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-import nnx
+from ..backend import HostArray
+from ..datasets import digits
+from ..layers import Affine, Layer, ReLU
+from ..model import Sequential
+from ..optimizers import SGD, Adam
+from ..trainer import Trainer
+
+Batch = tuple[HostArray, HostArray]
+Step = Callable[[HostArray, HostArray], Any]
 
 
 @dataclass(frozen=True)
@@ -29,9 +37,9 @@ NETWORKS = {
 }
 
 
-def batches(net: Network, count: int = 4) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+def batches(net: Network, count: int = 7) -> list[Batch]:
     """Real digits, enlarged from 8 x 8 to 28 x 28: on noise, half of Adam's moments end up denormal."""
-    data = nnx.datasets.digits()
+    data = digits()
     images = np.kron(data.x, np.ones((1, 3, 3), data.x.dtype))
     images = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(len(images), 784)
     x = images.astype(np.float32) * np.float32(data.scale)
@@ -41,18 +49,18 @@ def batches(net: Network, count: int = 4) -> list[tuple[np.ndarray[Any, Any], np
     ]
 
 
-def nnx_step(net: Network, backend: str) -> Callable[[Any, Any], Any]:
+def nnx_step(net: Network, backend: str) -> Step:
     """The same network through the public `Trainer.step`."""
-    layers: list[nnx.Layer] = []
+    layers: list[Layer] = []
     for size in net.sizes[1:-1]:
-        layers += [nnx.Affine(size), nnx.ReLU()]
-    optimizer = nnx.SGD(lr=0.01) if net.optimizer == "sgd" else nnx.Adam(lr=0.001)
-    trainer = nnx.Trainer(nnx.Sequential(*layers, nnx.Affine(net.sizes[-1])), optimizer, backend=backend)
+        layers += [Affine(size), ReLU()]
+    optimizer = SGD(lr=0.01) if net.optimizer == "sgd" else Adam(lr=0.001)
+    trainer = Trainer(Sequential(*layers, Affine(net.sizes[-1])), optimizer, backend=backend)
     trainer.build((net.sizes[0],))
     return trainer.step
 
 
-def handwritten_step(net: Network) -> Callable[[Any, Any], Any]:
+def handwritten_step(net: Network) -> Step:
     """NumPy by hand, as fast as its plain form goes: every buffer allocated beforehand, every operation in place."""
     rng, f4 = np.random.default_rng(0), np.float32
     pairs = list(zip(net.sizes, net.sizes[1:], strict=False))

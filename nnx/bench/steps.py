@@ -1,0 +1,73 @@
+"""Training steps of S, L and M: every candidate in a process of its own, the processes taking turns.
+
+In one process the candidates' thread pools would spin against each other. A worker times all networks of one candidate:
+the first step (building, compiling and all), and the median of the warm ones.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .measure import per_call
+from .networks import NETWORKS, batches
+from .peers import candidate
+
+_WARM_UP_SECONDS, _SECONDS = 0.3, 1.0
+
+
+def worker(name: str, networks: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Seconds of the first and of a warm step, by network."""
+    times = {}
+    for net in (NETWORKS[n] for n in networks):
+        data = batches(net)
+        start = time.perf_counter()
+        run = candidate(name, net, data)
+        run(0)
+        first = time.perf_counter() - start
+        until = time.perf_counter() + _WARM_UP_SECONDS
+        i = 1
+        while time.perf_counter() < until:
+            run(i)
+            i += 1
+        # Few enough steps that nobody has learned the digits by heart: learned networks compute with denormals.
+        times[net.name] = {"first": first, "warm": per_call(run, seconds=_SECONDS, rounds=11)}
+    return times
+
+
+def in_turns(names: Sequence[str], networks: Sequence[str], rounds: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(candidate, its times) for each worker process, round by round; failures carry an "error"."""
+    for turn in range(rounds):
+        for name in names if turn % 2 == 0 else reversed(names):
+            command = [sys.executable, "-m", "nnx.bench.steps", name, ",".join(networks)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                yield name, json.loads(done.stdout.splitlines()[-1])
+            else:
+                yield name, {"error": (done.stderr.strip().splitlines() or ["no message"])[-1]}
+
+
+def summary(runs: dict[str, list[dict[str, Any]]], networks: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Medians over the processes, by network and candidate, in seconds."""
+    table: dict[str, dict[str, Any]] = {}
+    for net in networks:
+        table[net] = {}
+        for name, results in runs.items():
+            good = [r[net] for r in results if net in r]
+            if good:
+                warm = [r["warm"] for r in good]
+                table[net][name] = {
+                    "warm": statistics.median(warm),
+                    "warm_min": min(warm),
+                    "warm_max": max(warm),
+                    "first": statistics.median(r["first"] for r in good),
+                    "processes": len(good),
+                }
+    return table
+
+
+if __name__ == "__main__":
+    print(json.dumps(worker(sys.argv[1], sys.argv[2].split(","))))

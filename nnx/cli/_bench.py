@@ -1,0 +1,177 @@
+"""`nnx bench`: figures of this machine, and of others' libraries on it."""
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .. import __version__, environment
+from ..checks import check_count
+from ..errors import InputError
+from ..registry import get_backend, list_backends
+from ._app import app
+
+_SETTINGS = ("OPENBLAS", "OMP_", "MKL_", "NNX_", "NUMBA_", "KMP_")
+_PACKAGES = ("numpy", "numba", "cupy", "torch", "jax", "jaxlib", "optax", "scikit-learn", "thinc")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
+def bench(
+    ctx: typer.Context,
+    script: Annotated[
+        Path | None, typer.Argument(help="A training script to time instead, with its arguments.")
+    ] = None,
+    backends: Annotated[str | None, typer.Option(help="Names, separated by commas; default: all that can run.")] = None,
+    ops: Annotated[bool, typer.Option("--ops", help="Single operations only.")] = False,
+    steps: Annotated[bool, typer.Option("--steps", help="Training steps only.")] = False,
+    peers: Annotated[bool, typer.Option("--peers", help="Other installed libraries, too, on the same steps.")] = False,
+    networks: Annotated[str, typer.Option(help="Of S, L and M.")] = "S,L,M",
+    rounds: Annotated[int, typer.Option(help="Processes of each candidate, taking turns.")] = 3,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw the training steps into this file.")] = None,
+) -> None:
+    """Measure this machine's rates, single operations against them, training steps, and where backends cross over."""
+    from ..bench.networks import NETWORKS
+
+    usable = [status.name for status in list_backends() if status.usable]
+    names = backends.split(",") if backends else usable
+    for name in names:
+        get_backend(name)
+    nets = networks.split(",")
+    if unknown := [net for net in nets if net not in NETWORKS]:
+        raise InputError(f"--networks: got {unknown[0]!r}, expected some of {', '.join(NETWORKS)}.")
+    check_count("--rounds", rounds)
+    console = Console()
+    report: dict[str, Any] = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "nnx": __version__,
+        "python": sys.version.split()[0],
+        "packages": {p: v for p in _PACKAGES if (v := _version(p))},
+        "cores": os.cpu_count(),
+        "environment": {k: v for k, v in os.environ.items() if k.startswith(_SETTINGS)},
+        "backends": {name: environment.describe(get_backend(name)) for name in names},
+    }
+    if script is not None:
+        report["script"] = _script(console, script, ctx.args, names, rounds)
+    else:
+        both = ops == steps
+        if both or ops:
+            report |= _ops(console, names)
+        if both or steps:
+            report["steps"] = _steps(console, names, nets, rounds, peers)
+            report["crossover"] = _crossover(console, names, nets[0])
+            if png is not None:
+                _draw(png, report["steps"])
+    if json_file is not None:
+        json_file.write_text(json.dumps(report, indent=2) + "\n")
+        console.print(f"written to {json_file}", highlight=False)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _ops(console: Console, names: list[str]) -> dict[str, Any]:
+    from ..bench.measure import product_rate, triad_rate
+    from ..bench.ops import run_ops
+
+    rates = {"product": product_rate(), "triad": triad_rate()}
+    console.print(
+        f"this machine: products {rates['product'] / 1e9:.0f} GFLOP/s (float32, 2048 x 2048 x 2048), "
+        f"memory {rates['triad'] / 1e9:.1f} GB/s (c = a + b, all cores)",
+        highlight=False,
+    )
+    results = {}
+    for name in names:
+        table = Table("operation", "size", "ms", "rate", "of the machine's", title=f"operations on {name}")
+        results[name] = run_ops(name, rates)
+        for row in results[name]:
+            rate = f"{row['rate']:.1f} {row['unit']}"
+            table.add_row(row["op"], row["size"], f"{row['seconds'] * 1e3:.3f}", rate, f"{row['share_of_ceiling']:.0%}")
+        console.print(table)
+    return {"rates": rates, "ops": results}
+
+
+def _steps(console: Console, names: list[str], nets: list[str], rounds: int, with_peers: bool) -> dict[str, Any]:
+    from rich.progress import track
+
+    from ..bench.networks import NETWORKS
+    from ..bench.peers import installed_peers
+    from ..bench.steps import in_turns, summary
+
+    candidates = [*names, *(installed_peers() if with_peers else ["hand-written NumPy"])]
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in candidates}
+    turns = in_turns(candidates, nets, rounds)
+    for name, result in track(turns, "training steps", total=len(candidates) * rounds, transient=True, console=console):
+        if "error" in result and not any("error" in r for r in runs[name]):
+            console.print(f"{name}: failed: {result['error']}", markup=False, highlight=False)
+        runs[name].append(result)
+    table = summary(runs, nets)
+    for net in nets:
+        about = NETWORKS[net]
+        shown = Table(
+            "candidate", "µs/step", "range", "speed-up over the slowest", "first step, s",
+            title=f"{net}: {'-'.join(map(str, about.sizes))}, batch {about.batch}, {about.optimizer}",
+        )  # fmt: skip
+        slowest = max((row["warm"] for row in table[net].values()), default=0)
+        for name, row in sorted(table[net].items(), key=lambda item: item[1]["warm"]):
+            span = f"{row['warm_min'] * 1e6:.0f}..{row['warm_max'] * 1e6:.0f}"
+            speed = f"{slowest / row['warm']:.2f}"
+            shown.add_row(name, f"{row['warm'] * 1e6:.1f}", span, speed, f"{row['first']:.2f}")
+        console.print(shown)
+    return table
+
+
+def _crossover(console: Console, names: list[str], network: str) -> dict[str, Any]:
+    from ..bench.crossover import SIZES, run_crossover
+
+    result = run_crossover(names, network)
+    table = Table("backend", *(f"batch {size}" for size in SIZES), title=f"rows per second, network {network}")
+    for name, rates in result["rows_per_second"].items():
+        table.add_row(name, *(f"{rate:,.0f}" for rate in rates.values()))
+    console.print(table)
+    for sentence in result["sentences"]:
+        console.print(sentence, highlight=False)
+    return result
+
+
+def _script(console: Console, script: Path, arguments: list[str], names: list[str], rounds: int) -> dict[str, Any]:
+    from ..bench.script import run_script
+
+    results = run_script(script, arguments, names, rounds)
+    table = Table("backend", "median s", "range", "first run, s", title=f"{script.name}, whole process")
+    for name, row in results.items():
+        table.add_row(name, f"{row['median']:.2f}", f"{row['min']:.2f}..{row['max']:.2f}", f"{row['first']:.2f}")
+    console.print(table)
+    return results
+
+
+def _draw(path: Path, steps: dict[str, Any]) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print(f"left out: {path} (matplotlib is not installed; pip install 'nnx-array[plot]')")
+        return
+    figure = Figure(figsize=(4.2 * len(steps), 3.4), layout="constrained")
+    for axes, (net, rows) in zip(figure.subplots(1, len(steps), squeeze=False)[0], steps.items(), strict=True):
+        ordered = sorted(rows.items(), key=lambda item: -item[1]["warm"])
+        times = [row["warm"] * 1e6 for _, row in ordered]
+        own = [name in {s.name for s in list_backends()} for name, _ in ordered]
+        bars = axes.barh([name for name, _ in ordered], times, color=["#1f6fb4" if o else "0.7" for o in own])
+        axes.bar_label(bars, fmt="%.0f", padding=3, fontsize=8)
+        axes.set_xscale("log")
+        axes.set_xlim(right=max(times) * 2)
+        axes.set_title(f"network {net}")
+        axes.set_xlabel("µs per training step (log scale; shorter is better)", fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130)
