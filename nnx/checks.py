@@ -17,12 +17,21 @@ def check_number(name: str, value: Any, least: float, below: float = math.inf, *
     """A finite number in [least, below), or with above=True in (least, below)."""
     if isinstance(value, bool | str) or not isinstance(value, int | float | np.integer | np.floating):
         raise InputTypeError(f"{name}: got {value!r}, expected a number.")
-    fits = math.isfinite(value) and (value > least if above else value >= least) and value < below
+    number = _as_number(value)
+    fits = math.isfinite(number) and (number > least if above else number >= least) and number < below
     if not fits:
         low = f"greater than {least}" if above else f"of at least {least}"
         high = "" if below == math.inf else f" and below {below}"
         raise InputError(f"{name}: got {value}, expected a finite number {low}{high}.")
-    return float(value)
+    return number
+
+
+def _as_number(value: Any) -> float:
+    """A Python or NumPy number as a float; infinity for a whole number beyond all floats."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def check_count(name: str, value: Any, least: int = 1) -> int:
@@ -62,6 +71,8 @@ def check_native(ops: Ops, name: str, array: Any) -> Array:
 
 def as_host(name: str, value: Any) -> HostArray:
     """A NumPy array of numbers from a list, an array, or anything that NumPy converts; refuses objects and text."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise InputTypeError(f"{name}: got a masked array, whose mask would be lost; fill it first, as by .filled(0).")
     if not isinstance(value, np.ndarray):
         try:
             value = np.asarray(value)
@@ -70,6 +81,13 @@ def as_host(name: str, value: Any) -> HostArray:
     if value.dtype.kind not in "fiub":
         raise InputTypeError(f"{name}: got dtype {value.dtype}, expected numbers.")
     array: HostArray = value
+    return array
+
+
+def as_floats(x: HostArray, dtype: str) -> HostArray:
+    """x, C-contiguous, in a floating dtype; what is too great for it becomes infinite (`check_finite` says so)."""
+    with np.errstate(over="ignore"):
+        array: HostArray = np.ascontiguousarray(x, dtype)
     return array
 
 

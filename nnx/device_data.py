@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, HostArray
-from .checks import as_host, check_finite, check_rows
+from .checks import as_floats, as_host, check_finite, check_rows
 from .datasets import Dataset
 from .errors import InputError, InputTypeError
 from .losses import Loss
@@ -36,22 +36,23 @@ class DeviceData:
     ) -> None:
         host, targets, scale = as_arrays(x, t, name, target)
         check_rows(name, host, model.input_shape)
-        if len(targets) != len(host) or targets.ndim == 0:
+        if targets.ndim == 0 or len(targets) != len(host):
             raise InputError(
                 f"{target}: got shape {targets.shape} for {len(host)} rows of {name}; expected one per row."
             )
         if finite:
-            check_finite(name, host)
+            check_finite(name, host)  # in its own dtype; below once more, for what the model's cannot hold
             check_finite(target, targets)
         targets = loss.check_targets(target, targets, model.output_shape, model.dtype)
         ops = self._ops = model.ops
         self.scale: Array | None = None
         if host.dtype == np.uint8:
             self.scale = ops.to_device(np.array(scale, model.dtype))
-        elif scale != 1.0:
-            host = np.multiply(host, np.array(scale, model.dtype), dtype=model.dtype)
         else:
-            host = np.asarray(host, model.dtype)
+            host = as_floats(host, model.dtype)
+            host = host if scale == 1.0 else host * np.array(scale, model.dtype)
+            if finite:
+                check_finite(name, host)
         self._host = np.ascontiguousarray(host), np.ascontiguousarray(targets)
         self.x, self.t = (ops.to_device(array) for array in self._host)
         self._dtype = model.dtype

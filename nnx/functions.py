@@ -111,7 +111,8 @@ def cross_entropy_error(y: Any, t: Any) -> Array:
     else:
         target = one_hot(SoftmaxCrossEntropy().check_targets("t", t.reshape(-1), (y.shape[1],), "float64"), y.shape[1])
     target = ops.to_device(np.ascontiguousarray(target, str(y.dtype)))
-    return -xp.sum(target * xp.log(y + 1e-7)) / y.shape[0]
+    with np.errstate(invalid="ignore", divide="ignore"):  # of what are no probabilities: NaN
+        return -xp.sum(target * xp.log(y + 1e-7)) / y.shape[0]
 
 
 def numerical_gradient(f: Callable[[Array], Any], x: Array, h: float = 1e-4) -> Array:

@@ -25,13 +25,17 @@ def check(init: Init) -> Init:
         if init.lower() not in INITIALIZERS:
             raise unknown("initialiser", init, INITIALIZERS)
         return init.lower()
-    if isinstance(init, bool) or not isinstance(init, int | float | np.floating):
+    if isinstance(init, bool) or not isinstance(init, int | float | np.floating | np.integer):
         raise InputTypeError(
             f"init: got {type(init).__name__}, expected 'he', 'xavier' or a standard deviation as a number."
         )
-    if not (math.isfinite(init) and init >= 0):
+    try:
+        std = float(init)
+    except OverflowError:  # a whole number beyond all floats
+        std = math.inf
+    if not 0 <= std < math.inf:
         raise InputError(f"init: got {init}, expected a standard deviation of 0 or more.")
-    return float(init)
+    return std
 
 
 def standard_deviation(init: "str | float", n_in: int) -> float:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .backend import Array, HostArray
-from .checks import check_labels
+from .checks import DTYPES, as_floats, as_host, check_labels, check_native
 from .errors import InputError, unknown
 from .ops import Ops
 from .registry import get_backend
@@ -30,10 +30,18 @@ class Loss:
         """The mean loss over the rows of the model's output y: (n, c); 0-d."""
         if self._ops is None:
             self._ops = Ops(get_backend())
-        if isinstance(t, np.ndarray):
-            t = self._ops.to_device(self.check_targets("t", t, tuple(y.shape[1:]), str(y.dtype)))
-        if y.shape[0] != t.shape[0]:
+        check_native(self._ops, "y", y)
+        if str(y.dtype) not in DTYPES:
+            raise InputError(f"y: got dtype {y.dtype}, expected float32 or float64.")
+        if len(y.shape) == 0 or 0 in y.shape:
+            raise InputError(f"y: got shape {tuple(y.shape)} with no rows or no columns, expected (n, c).")
+        _check_outputs(tuple(y.shape[1:]))
+        on_host = isinstance(t, np.ndarray) or not isinstance(t, self._ops.array_type)
+        t = as_host("t", t) if on_host else t
+        if len(t.shape) > 0 and y.shape[0] != t.shape[0]:
             raise InputError(f"t: got {t.shape[0]} rows, expected {y.shape[0]} as the model's output has.")
+        if on_host:
+            t = self._ops.to_device(self.check_targets("t", t, tuple(y.shape[1:]), str(y.dtype)))
         self._gradient = self._ops.xp.empty_like(y)
         return getattr(self._ops, self.op)(y, t, dz=self._gradient)
 
@@ -51,6 +59,14 @@ class Loss:
         return f"{type(self).__name__}()"
 
 
+def _check_outputs(outputs: tuple[int, ...]) -> None:
+    if len(outputs) != 1:
+        raise InputError(
+            f"the model's outputs have shape (n, {', '.join(map(str, outputs))}), expected (n, columns). "
+            "Put a Flatten() before the last Affine."
+        )
+
+
 class SoftmaxCrossEntropy(Loss):
     """Mean over the rows of -sum(t * log(softmax(y))).
 
@@ -61,10 +77,7 @@ class SoftmaxCrossEntropy(Loss):
     classifies = True
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
-        if len(outputs) != 1:
-            raise InputError(
-                f"the model's outputs have shape (n, {', '.join(map(str, outputs))}), expected (n, classes)."
-            )
+        _check_outputs(outputs)
         classes = outputs[0]
         if t.ndim == 1:
             return check_labels(name, t, classes)
@@ -78,7 +91,7 @@ class SoftmaxCrossEntropy(Loss):
 
 
 def _check_probabilities(name: str, t: HostArray, dtype: str) -> HostArray:
-    rows: HostArray = np.ascontiguousarray(t, dtype)
+    rows = as_floats(t, dtype)
     sums = np.add.reduce(rows, axis=1)
     wrong = ~((np.abs(sums - 1) < 1e-3) & (np.minimum.reduce(rows, axis=1, initial=0) >= 0))
     if wrong.any():
@@ -97,18 +110,14 @@ class MeanSquaredError(Loss):
     classifies = False
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
-        if len(outputs) != 1:
-            raise InputError(
-                f"the model's outputs have shape (n, {', '.join(map(str, outputs))}), expected (n, columns)."
-            )
+        _check_outputs(outputs)
         if t.ndim == 1 and outputs == (1,):
             t = t[:, None]
         if t.ndim != 2 or t.shape[1:] != outputs:
             raise InputError(
                 f"{name}: got targets of shape {t.shape}, expected (n, {outputs[0]}) as the model's outputs."
             )
-        rows: HostArray = np.ascontiguousarray(t, dtype)
-        return rows
+        return as_floats(t, dtype)
 
 
 LOSSES: dict[str, type[Loss]] = {cls.__name__: cls for cls in (SoftmaxCrossEntropy, MeanSquaredError)}

@@ -1,7 +1,7 @@
 """Models: layers one after another, their parameters in one arena."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from . import initializers
 from .arena import Arena, Spec, Views
 from .backend import Array, Backend, HostArray
-from .checks import as_host, check_count, check_dtype, check_number, check_rows, check_seed
+from .checks import as_floats, as_host, check_count, check_dtype, check_number, check_rows, check_seed
 from .datasets import Dataset
 from .errors import CheckpointError, InputError, InputTypeError, look_up, unknown
 from .initializers import Init
@@ -18,6 +18,7 @@ from .ops import Ops
 from .plan import infer, lower
 from .registry import BackendLike, choose
 
+_MOST_PARAMETERS = 10**11  # nobody's memory holds more: a slip, told before the memory is asked for
 _CHUNK = 1024  # rows predicted at once: enough to keep a CPU busy, few enough for the caches
 
 
@@ -53,7 +54,10 @@ class Sequential:
         """
         if self.built:
             raise InputError("this model is built already; make a new one to change its shape, backend, seed or dtype.")
-        lengths = input_shape if isinstance(input_shape, Iterable) else (input_shape,)
+        try:
+            lengths = tuple(input_shape)  # type: ignore[arg-type]
+        except TypeError:  # one number
+            lengths = (input_shape,)  # type: ignore[assignment]
         shape = tuple(check_count("input_shape", length) for length in lengths)
         self.dtype, self.seed = check_dtype(dtype), check_seed(seed)
         choice = choose(backend)
@@ -69,6 +73,12 @@ class Sequential:
             names.append([spec.name for spec in declared])
             specs += [_with_prefix(spec, f"{i}.", self._default_init(i)) for spec in declared]
             self.shapes.append(shape)
+        count = sum(math.prod(spec.shape) for spec in specs)
+        if count > _MOST_PARAMETERS:
+            raise InputError(
+                f"the model would have {count:.3g} parameters for inputs of shape {('n', *self.input_shape)}; expected "
+                "sizes that fit into memory."
+            )
         self.arena = Arena(self.ops, specs, self.dtype)
         rng = np.random.default_rng(self.seed)
         for spec in specs:
@@ -135,7 +145,7 @@ class Sequential:
             return x if str(x.dtype) == self.dtype else self.ops.xp.astype(x, getattr(self.ops.xp, self.dtype))
         host = as_host(name, x)
         check_rows(name, host, self.input_shape)
-        return self.ops.to_device(np.ascontiguousarray(host, self.dtype))
+        return self.ops.to_device(as_floats(host, self.dtype))
 
     def predict(self, x: Any) -> HostArray:
         """The output for x, without dropout, as a NumPy array (n, ...): for a classifier the scores before the softmax.

@@ -4,19 +4,14 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .errors import InputError, InputTypeError, unknown
+from .checks import check_count, check_number
+from .errors import unknown
 
 
-def _check_rate(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputTypeError(f"{name}: got {value!r}, expected a number of 0 or more.")
-    if not (math.isfinite(value) and value >= 0):
-        raise InputError(f"{name}: got {value}, expected a finite number of 0 or more.")
-
-
-def _check_steps(name: str, value: int, least: int = 1) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{name}: got {value!r}, expected a whole number of at least {least}.")
+def _keep(schedule: Any, **checked: Any) -> None:
+    """Put checked values in the place of those given, such as NumPy's numbers."""
+    for name, value in checked.items():
+        object.__setattr__(schedule, name, value)
 
 
 @dataclass(frozen=True)
@@ -26,7 +21,7 @@ class Constant:
     lr: float
 
     def __post_init__(self) -> None:
-        _check_rate("lr", self.lr)
+        _keep(self, lr=check_number("lr", self.lr, 0))
 
     def __call__(self, step: int) -> float:
         return self.lr
@@ -41,9 +36,9 @@ class Step:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_rate("lr", self.lr)
-        _check_steps("every", self.every)
-        _check_rate("factor", self.factor)
+        _keep(self, lr=check_number("lr", self.lr, 0))
+        _keep(self, every=check_count("every", self.every))
+        _keep(self, factor=check_number("factor", self.factor, 0))
 
     def __call__(self, step: int) -> float:
         return self.lr * self.factor ** (step // self.every)
@@ -59,9 +54,9 @@ class Cosine:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_rate("lr", self.lr)
-        _check_steps("steps", self.steps)
-        _check_rate("final", self.final)
+        _keep(self, lr=check_number("lr", self.lr, 0))
+        _keep(self, steps=check_count("steps", self.steps))
+        _keep(self, final=check_number("final", self.final, 0))
 
     def __call__(self, step: int) -> float:
         progress = min(step / self.steps, 1.0)
@@ -76,8 +71,8 @@ class WarmUp:
     after: "Schedule | float"
 
     def __post_init__(self) -> None:
-        _check_steps("steps", self.steps)
-        object.__setattr__(self, "after", schedule(self.after))
+        _keep(self, steps=check_count("steps", self.steps))
+        _keep(self, after=schedule(self.after))
 
     def __call__(self, step: int) -> float:
         assert not isinstance(self.after, float | int)

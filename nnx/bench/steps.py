@@ -38,11 +38,16 @@ def worker(name: str, networks: Sequence[str]) -> dict[str, dict[str, float]]:
     return times
 
 
-def in_turns(names: Sequence[str], networks: Sequence[str], rounds: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(candidate, its times) for each worker process, round by round; failures carry an "error"."""
+def in_turns(
+    module: str, names: Sequence[str], arguments: Sequence[str], rounds: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(candidate, its times) for each worker process, round by round; failures carry an "error".
+
+    A worker is `python -m module candidate *arguments`; its last line is JSON.
+    """
     for turn in range(rounds):
         for name in names if turn % 2 == 0 else reversed(names):
-            command = [sys.executable, "-m", "nnx.bench.steps", name, ",".join(networks)]
+            command = [sys.executable, "-m", module, name, *arguments]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode == 0:
                 yield name, json.loads(done.stdout.splitlines()[-1])

@@ -64,9 +64,12 @@ def bench(
         both = ops == steps
         if both or ops:
             report |= _ops(console, names)
+            if peers:
+                report["op_peers"] = _op_peers(console, names, rounds)
         if both or steps:
             report["steps"] = _steps(console, names, nets, rounds, peers)
             report["crossover"] = _crossover(console, names, nets[0])
+            report["overhead"] = _overhead(console, names)
             if png is not None:
                 _draw(png, report["steps"])
     if json_file is not None:
@@ -102,6 +105,45 @@ def _ops(console: Console, names: list[str]) -> dict[str, Any]:
     return {"rates": rates, "ops": results}
 
 
+def _op_peers(console: Console, names: list[str], rounds: int) -> dict[str, Any]:
+    import importlib.util
+    import statistics
+
+    from rich.progress import track
+
+    from ..bench.op_peers import PEERS
+    from ..bench.steps import in_turns
+
+    candidates = [*names, *(name for name, module in PEERS.items() if importlib.util.find_spec(module))]
+    times: dict[str, dict[str, list[float]]] = {}
+    turns = in_turns("nnx.bench.op_peers", candidates, [], rounds)
+    for name, result in track(turns, "operations", total=len(candidates) * rounds, transient=True, console=console):
+        if "error" in result:
+            console.print(f"{name}: failed: {result['error']}", markup=False, highlight=False)
+            continue
+        for work, seconds in result.items():
+            times.setdefault(work, {}).setdefault(name, []).append(seconds)
+    medians = {work: {name: statistics.median(v) for name, v in row.items()} for work, row in times.items()}
+    table = Table("operation", *candidates, title="milliseconds, medians over the processes")
+    for work, row in medians.items():
+        table.add_row(work, *(f"{row[name] * 1e3:.3f}" if name in row else "" for name in candidates))
+    console.print(table)
+    return medians
+
+
+def _overhead(console: Console, names: list[str]) -> dict[str, Any]:
+    from ..bench.overhead import run_overhead
+
+    result = {name: run_overhead(name) for name in names}
+    for name, row in result.items():
+        console.print(
+            f"{name}: a step of S takes {row['step'] * 1e6:.1f} µs more than its operations, "
+            f"a step of fit on 60,000 rows of bytes {row['fit'] * 1e6:.1f} µs more than a step",
+            highlight=False,
+        )
+    return result
+
+
 def _steps(console: Console, names: list[str], nets: list[str], rounds: int, with_peers: bool) -> dict[str, Any]:
     from rich.progress import track
 
@@ -111,7 +153,7 @@ def _steps(console: Console, names: list[str], nets: list[str], rounds: int, wit
 
     candidates = [*names, *(installed_peers() if with_peers else ["hand-written NumPy"])]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in candidates}
-    turns = in_turns(candidates, nets, rounds)
+    turns = in_turns("nnx.bench.steps", candidates, [",".join(nets)], rounds)
     for name, result in track(turns, "training steps", total=len(candidates) * rounds, transient=True, console=console):
         if "error" in result and not any("error" in r for r in runs[name]):
             console.print(f"{name}: failed: {result['error']}", markup=False, highlight=False)

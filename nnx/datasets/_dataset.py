@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import HostArray
-from ..checks import as_host, check_dtype, check_finite, check_labels, check_number
+from ..checks import as_host, check_dtype, check_labels, check_number
 from ..errors import DatasetError, InputError
 from ._prepare import split_rows
 
@@ -17,6 +17,9 @@ class Dataset:
 
     x: (n, ...) uint8 or float. t: (n,) int64 labels. scale: what x is multiplied by to become the network's input.
     classes: the names of the labels 0, 1, ...
+
+    Raises `DatasetError` for parts that do not make a data set, `InputError` or `InputTypeError` for one that is none
+    by itself.
     """
 
     name: str
@@ -35,9 +38,21 @@ class Dataset:
             raise DatasetError(f"{self.name}: holds no rows, expected at least one.")
         if x.dtype != np.uint8 and x.dtype.kind != "f":
             raise DatasetError(f"{self.name}: got inputs of dtype {x.dtype}, expected uint8 or floats.")
-        check_finite("x", x)
-        check_number("scale", self.scale, 0, above=True)
-        object.__setattr__(self, "t", check_labels("t", t, len(self.classes)))
+        if x.dtype.kind == "f" and not (finite := np.isfinite(x.reshape(len(x), -1)).all(axis=1)).all():
+            raise DatasetError(
+                f"{self.name}: got NaN or infinite values in {np.sum(~finite)} of {len(x)} rows, the first being row "
+                f"{np.argmin(finite)}; clean the data, or leave these rows out."
+            )
+        if not self.classes:
+            raise DatasetError(f"{self.name}: got no names of classes, expected one for each label.")
+        values = {
+            "x": x,
+            "t": check_labels("t", t, len(self.classes)),
+            "scale": check_number("scale", self.scale, 0, above=True),
+            "classes": tuple(self.classes),
+        }
+        for field, value in values.items():
+            object.__setattr__(self, field, value)
 
     def __len__(self) -> int:
         return len(self.x)

@@ -2,6 +2,8 @@
 mirrors."""
 
 import os
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,14 +49,16 @@ SOURCES = {
         ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
 }
-_TIMEOUT = 15  # seconds without an answer
+_TIMEOUT = 5, 15  # seconds to connect, and without an answer
 
 
 def mnist(split: str = "train", folder: "str | os.PathLike[str] | None" = None) -> Dataset:
     """Handwritten digits, (n, 28, 28) uint8: 60,000 to train on, 10,000 to test (LeCun, Cortes & Burges 1998).
 
     split: "train" or "test". folder: where the four files are, gzip'd or not; default `NNX_DATA_DIR` (its folder
-    `mnist`, or itself), then a download into the user's cache.
+    `mnist`, or itself, whichever has both files), then a download into the user's cache.
+
+    Raises `DatasetError` where the files are missing or damaged, or no mirror has them.
     """
     return _load("mnist", split, folder)
 
@@ -65,26 +69,29 @@ def fashion_mnist(split: str = "train", folder: "str | os.PathLike[str] | None" 
 
 
 def _load(name: str, split: str, folder: "str | os.PathLike[str] | None") -> Dataset:
-    if split not in PREFIXES:
+    if not isinstance(split, str) or split not in PREFIXES:
         raise unknown("split", split, PREFIXES)
-    images, labels = (_file(name, file, folder) for file in file_names(split))
+    files = file_names(split)
+    if folder is not None:
+        paths = _in_folders([Path(folder)], files, "folder")
+    elif data_dir := os.environ.get("NNX_DATA_DIR"):
+        paths = _in_folders([Path(data_dir) / name, Path(data_dir)], files, "NNX_DATA_DIR")
+    else:
+        paths = [_download(name, file) for file in files]
+    images, labels = paths
     return read_pair(images, labels, name, SOURCES[name].classes)
 
 
-def _file(name: str, file: str, folder: "str | os.PathLike[str] | None") -> Path:
-    if folder is not None:
-        return _in_folder(Path(folder), file, "folder")
-    if data_dir := os.environ.get("NNX_DATA_DIR"):
-        own = Path(data_dir) / name
-        return _in_folder(own if own.is_dir() else Path(data_dir), file, "NNX_DATA_DIR")
-    return _download(name, file)
-
-
-def _in_folder(folder: Path, file: str, source: str) -> Path:
-    found = find(folder, file)
-    if found is None:
-        raise DatasetError(f"{folder} (from {source}): has no {file}[.gz]; put it there, or choose another folder.")
-    return found
+def _in_folders(folders: Sequence[Path], files: tuple[str, str], source: str) -> list[Path]:
+    """Both files from the first folder that has both: images of one data set never meet labels of another."""
+    for folder in folders:
+        found = [path for file in files if (path := find(folder, file))]
+        if len(found) == len(files):
+            return found
+    raise DatasetError(
+        f"{' or '.join(map(str, folders))} (from {source}): has no {files[0]}[.gz] together with {files[1]}[.gz]; put "
+        "them there, or choose another folder."
+    )
 
 
 def _download(name: str, file: str) -> Path:
@@ -96,11 +103,12 @@ def _download(name: str, file: str) -> Path:
     failed = []
     # Pooch downloads to a temporary file and moves it into place only when its checksum is right.
     for mirror in source.mirrors:
-        download = pooch.HTTPDownloader(progressbar=_bar(file), timeout=_TIMEOUT)
         try:
-            path = pooch.retrieve(
-                f"{mirror}{file}.gz", f"md5:{source.md5[file]}", fname=f"{file}.gz", path=cache, downloader=download
-            )
+            with closing(_Bar(file)) as bar:
+                download = pooch.HTTPDownloader(bar, chunk_size=1 << 16, timeout=_TIMEOUT)
+                path = pooch.retrieve(
+                    f"{mirror}{file}.gz", f"md5:{source.md5[file]}", fname=f"{file}.gz", path=cache, downloader=download
+                )
         except (requests.RequestException, OSError, ValueError) as error:
             failed.append(f"{mirror}: {str(error) or type(error).__name__}")
         else:
@@ -109,17 +117,19 @@ def _download(name: str, file: str) -> Path:
         f"{name}: {file}.gz could not be downloaded. "
         + "; ".join(failed)
         + ". Check the network, or copy the data set's "
-        "four files into a folder and set NNX_DATA_DIR to it."
+        "four files into a folder and pass folder=, or set NNX_DATA_DIR to it."
     )
 
 
-class _bar:  # noqa: N801  made anew for every file
-    """A progress bar in the form that pooch drives: it sets `total` and calls update, reset and close."""
+class _Bar:
+    """A progress bar in the form that pooch drives: it sets `total` and calls update, reset and, unless the download
+    fails, close."""
 
     def __init__(self, title: str) -> None:
+        from rich.console import Console
         from rich.progress import Progress
 
-        self._progress = Progress(transient=True)
+        self._progress = Progress(console=Console(stderr=True), transient=True)
         self._task = self._progress.add_task(f"downloading {title}")
         self.total = 0
 
@@ -132,4 +142,5 @@ class _bar:  # noqa: N801  made anew for every file
         self._progress.reset(self._task, total=self.total)
 
     def close(self) -> None:
-        self._progress.stop()
+        if self._progress.live.is_started:
+            self._progress.stop()

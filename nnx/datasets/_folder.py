@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DatasetError
+from ..errors import DatasetError, NnxError
 from ._dataset import Dataset
 from ._idx import read_idx
 
 PREFIXES = {"train": "train", "test": "t10k"}
+_MOST_CLASSES = 1 << 16  # a greater label is a number that was taken for one: do not name all those classes
 
 
 def file_names(part: str) -> tuple[str, str]:
@@ -35,17 +36,24 @@ def read_pair(images: Path, labels: Path, name: str, classes: tuple[str, ...] | 
         )
     if x.dtype.kind != "f" and x.dtype != np.uint8:
         raise DatasetError(f"{images}: holds {x.dtype}, expected unsigned bytes or floats.")
-    if t.dtype.kind not in "iu" or (t.size and t.min() < 0):
-        raise DatasetError(f"{labels}: expected labels that are whole numbers of at least 0.")
+    if t.dtype.kind not in "iu" or (t.size and (t.min() < 0 or t.max() >= _MOST_CLASSES)):
+        raise DatasetError(f"{labels}: expected labels that are whole numbers in 0..{_MOST_CLASSES - 1}.")
     if classes is None:
         classes = tuple(map(str, range(int(t.max()) + 1 if t.size else 1)))
     elif t.size and t.max() >= len(classes):
         raise DatasetError(f"{labels}: holds the label {t.max()}, expected labels in 0..{len(classes) - 1}.")
-    return Dataset(name, x, t.astype(np.int64), 1 / 255 if x.dtype == np.uint8 else 1.0, classes)
+    try:
+        return Dataset(name, x, t.astype(np.int64), 1 / 255 if x.dtype == np.uint8 else 1.0, classes)
+    except NnxError as error:
+        raise DatasetError(f"{images} and {labels}: {error}") from error
 
 
 def folder(path: "str | os.PathLike[str]") -> dict[str, Dataset]:
-    """What a folder of idx files holds: "train" (train-images-idx3-ubyte, ...), "test" (t10k-...), or both."""
+    """What a folder of idx files holds: "train" (train-images-idx3-ubyte, ...), "test" (t10k-...), or both.
+
+    Images are (n, ...) of unsigned bytes (scale 1/255) or floats (scale 1), labels (n,) whole numbers; both gzip'd or
+    not. The classes are the numbers up to the greatest label of both. Raises `DatasetError` with the file's name.
+    """
     path = Path(path)
     if not path.is_dir():
         raise DatasetError(f"{path}: is no folder; expected one with idx files.")
@@ -61,5 +69,8 @@ def folder(path: "str | os.PathLike[str]") -> dict[str, Dataset]:
     if not found:
         names = ", ".join(f"{name}[.gz]" for part in PREFIXES for name in file_names(part))
         raise DatasetError(f"{path}: holds no data set; expected images and labels named {names}.")
+    if len({data.x.shape[1:] for data in found.values()}) > 1:
+        shapes = " and ".join(f"{data.x.shape[1:]} in {part}" for part, data in found.items())
+        raise DatasetError(f"{path}: holds images of shapes {shapes}, expected the same in both.")
     classes = max((data.classes for data in found.values()), key=len)
     return {part: Dataset(d.name, d.x, d.t, d.scale, classes) for part, d in found.items()}

@@ -53,20 +53,22 @@ def read_idx(path: "str | os.PathLike[str]") -> HostArray:
             f"{path}: {what}: its header announces {' x '.join(map(str, shape)) or 'one'} values of {dtype.itemsize} "
             f"bytes, {expected} in all, but it holds {got}; use another copy."
         )
-    array: HostArray = np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    try:
+        array: HostArray = np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    except ValueError as error:  # the format has more dimensions, and beside a size of 0 greater ones, than NumPy
+        raise DatasetError(f"{path}: announces a shape that NumPy cannot hold ({error}); use another copy.") from error
     return array
 
 
 def write_idx(path: "str | os.PathLike[str]", array: HostArray) -> None:
-    """Write an array of uint8, int8, int16, int32, float32 or float64 as an idx file; gzip'd if the name ends with
-    .gz."""
+    """Write an array of uint8, int8, int16, int32, float32 or float64, of any byte order, as an idx file; gzip'd if the
+    name ends with .gz."""
     array = np.asarray(array)
-    if array.dtype not in _CODES or array.ndim > 255:
+    code = _CODES.get(array.dtype.newbyteorder("="))
+    if code is None:
         raise InputError(
-            f"array: got {array.ndim} dimensions of dtype {array.dtype}, expected at most 255 of uint8, int8, int16, "
-            "int32, float32 or float64."
+            f"array: got dtype {array.dtype}, expected uint8, int8, int16, int32, float32 or float64; convert it."
         )
-    code = _CODES[array.dtype]
     header = struct.pack(f">2xBB{array.ndim}I", code, array.ndim, *array.shape)
     data = header + array.astype(_TYPES[code]).tobytes()
     path = Path(path)

@@ -18,7 +18,8 @@ def one_hot(t: HostArray, classes: int | None = None, dtype: str = "float32") ->
     if classes is None:
         if t.size == 0:
             raise InputError("classes: cannot be told from no labels; pass it.")
-        classes = int(t.max()) + 1
+        # Floats and negative labels are refused below.
+        classes = max(int(t.max()) + 1, 1) if t.dtype.kind in "iu" else 1
     labels = check_labels("t", t, check_count("classes", classes)) if t.size else t.astype(np.int64)
     rows = np.zeros((len(t), classes), check_dtype(dtype))
     rows[np.arange(len(t)), labels] = 1

@@ -37,6 +37,8 @@ class Affine(Layer):
             self.bias = bool(bias)
 
     def _adopt(self, w: Array, b: Array | None, bias: bool) -> None:
+        if b is not None and not hasattr(b, "shape"):
+            raise InputTypeError(f"Affine: b is {b!r}, expected an array as W is.")
         if len(w.shape) != 2:
             raise InputError(f"Affine: W has shape {tuple(w.shape)}, expected two dimensions (inputs, outputs).")
         self.size, self.bias = int(w.shape[1]), b is not None

@@ -7,7 +7,7 @@ import numpy as np
 from ..arena import Arena, Spec
 from ..backend import Array
 from ..checks import check_number
-from ..errors import InputError
+from ..errors import InputError, InputTypeError
 from ._layer import Layer
 
 
@@ -30,6 +30,8 @@ class BatchNorm(Layer):
         if (gamma is None) != (beta is None):
             raise InputError("BatchNorm: got only one of gamma and beta; pass both or neither.")
         if gamma is not None and beta is not None:
+            if not (hasattr(gamma, "shape") and hasattr(beta, "shape")):
+                raise InputTypeError(f"BatchNorm: got {gamma!r} and {beta!r}, expected two arrays, gamma and beta.")
             if len(gamma.shape) != 1 or gamma.shape != beta.shape:
                 raise InputError(
                     f"BatchNorm: got gamma of shape {tuple(gamma.shape)} and beta of {tuple(beta.shape)}, "

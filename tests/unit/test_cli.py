@@ -169,7 +169,7 @@ def test_without_the_extra_it_says_what_is_left_out(capsys, monkeypatch):
         ("--hidden -5", "hidden: got -5"),
         ("--batch-size 0", "--batch-size: got 0, expected a whole number of at least 1"),
         ("--epochs 0", "--epochs: got 0"),
-        ("--lr -1", "lr: got -1.0, expected a finite number of 0 or more"),
+        ("--lr -1", "lr: got -1.0, expected a finite number of at least 0"),
         ("--lr nan", "lr: got nan"),
         ("--dropout 1", "dropout: got 1.0"),
         ("--weight-decay -1", "weight_decay: got -1.0"),

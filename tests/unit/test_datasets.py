@@ -4,7 +4,11 @@ import gzip
 import hashlib
 import http.server
 import struct
+import subprocess
+import sys
 import threading
+import time
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -64,6 +68,40 @@ def test_idx_cut_off_anywhere(tmp_path_factory, share, suffix):
         read_idx(file)
 
 
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(place=st.integers(0, 10**6), bit=st.integers(0, 7), suffix=st.sampled_from(["", ".gz"]))
+def test_idx_with_a_wrong_bit_is_read_or_refused(tmp_path_factory, place, bit, suffix):
+    file = tmp_path_factory.mktemp("idx") / f"a{suffix}"
+    images = pair(2)[0]
+    write_idx(file, images)
+    data = bytearray(file.read_bytes())
+    data[place % len(data)] ^= 1 << bit
+    file.write_bytes(data)
+    try:
+        back = read_idx(file)
+    except nnx.DatasetError:
+        return
+    if suffix:  # The checksum vouches for the values.
+        np.testing.assert_array_equal(back, images)
+
+
+def test_idx_of_either_byte_order(tmp_path):
+    for order in "<>":
+        write_idx(tmp_path / "a", np.array([1, -2], f"{order}i2"))
+        assert (tmp_path / "a").read_bytes() == b"\0\0\x0b\x01" + struct.pack(">Ihh", 2, 1, -2)
+
+
+def test_idx_that_holds_far_more_than_it_announces_is_not_unpacked(tmp_path):
+    header = b"\0\0\x08\x01" + struct.pack(">I", 10)
+    (tmp_path / "a").write_bytes(gzip.compress(header + bytes(20_000_000)))
+    tracemalloc.start()
+    with pytest.raises(nnx.DatasetError, match="is too long: .*10 in all, but it holds more than 10"):
+        read_idx(tmp_path / "a")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -77,6 +115,9 @@ def test_idx_cut_off_anywhere(tmp_path_factory, share, suffix):
         ),
         (b"\0\0\x08\x01" + struct.pack(">I", 3) + b"abcd", "is too long"),
         (b"\0\0\x0e\x03" + struct.pack(">3I", *[2**32 - 1] * 3) + b"abcd", "is cut off: .*but it holds 4"),
+        (b"\0\0\x08\x41" + struct.pack(">65I", *[1] * 65) + b"a", "announces a shape that NumPy cannot hold"),
+        (b"\0\0\x08\x04" + struct.pack(">4I", 0, *[2**32 - 1] * 3), "announces a shape that NumPy cannot hold"),
+        (gzip.compress(b"\0\0\x08\x01" + struct.pack(">I", 3) + b"abc") + b"junk", "is damaged or cut off"),
         (gzip.compress(b"\0\0\x08\x01" + struct.pack(">I", 3) + b"abc")[:-4] + b"\0\0\0\0", "is damaged or cut off"),
     ],
 )
@@ -91,7 +132,7 @@ def test_idx_refuses(tmp_path):
         read_idx(tmp_path / "a")
     with pytest.raises(nnx.DatasetError, match="cannot be read"):
         read_idx(tmp_path)
-    with pytest.raises(nnx.InputError, match="dtype int64, expected at most 255 of uint8"):
+    with pytest.raises(nnx.InputError, match="got dtype int64, expected uint8, int8, .*; convert it"):
         write_idx(tmp_path / "a", np.zeros(3, np.int64))
 
 
@@ -106,6 +147,31 @@ def test_digits():
     # The first digit, as its publishers print it: a zero.
     assert data.x[0, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
     assert data.t[:10].tolist() == list(range(10))
+
+
+def test_dataset_of_lists():
+    data = Dataset("d", [[1, 2.5], [3, 4]], [1, 0], 2, ["a", "b"])
+    assert repr(data) == "<Dataset d: 2 x (2) float64, 2 classes>"
+    assert (len(data), data.scale, data.classes, data.t.dtype) == (2, 2.0, ("a", "b"), np.int64)
+    np.testing.assert_array_equal(data.inputs("float64"), [[2, 5], [6, 8]])
+
+
+def test_inputs_are_scaled_floats():
+    data = datasets.digits()
+    for dtype in ("float32", "float64"):
+        assert data.inputs(dtype).dtype == dtype
+        np.testing.assert_array_equal(data.inputs(dtype), data.x / 16)
+    with pytest.raises(nnx.InputError, match="dtype: got float16, expected float32 or float64"):
+        data.inputs("float16")
+
+
+def test_take():
+    data = datasets.digits()
+    part = data.take([5, 0, 5])
+    np.testing.assert_array_equal(part.x, data.x[[5, 0, 5]])
+    assert (part.t.tolist(), part.scale, part.classes, part.name) == ([5, 0, 5], 1 / 16, data.classes, "digits")
+    with pytest.raises(nnx.DatasetError, match="digits: holds no rows"):
+        data.take(np.array([], int))
 
 
 def test_split_is_a_partition_that_the_seed_decides():
@@ -125,8 +191,17 @@ def test_split_is_a_partition_that_the_seed_decides():
         ({"t": np.zeros(4, int)}, r"inputs of shape \(3, 2\) and labels of \(4,\)"),
         ({"t": np.array([0, 1, 2])}, "got the label 2 in row 2"),
         ({"x": np.zeros((3, 2), np.int32)}, "dtype int32, expected uint8 or floats"),
-        ({"x": np.full((3, 2), np.nan)}, "NaN or infinite values in 3 of 3 rows"),
+        ({"x": np.zeros(3)}, r"inputs of shape \(3,\) .*expected \(n, ...\) and \(n,\)"),
+        ({"x": np.array([["a"]] * 3)}, "x: got dtype <U1, expected numbers"),
+        (
+            {"x": np.array([[0, 1], [0, np.nan], [np.inf, 0]])},
+            "d: got NaN .* in 2 of 3 rows, the first being row 1; clean",
+        ),
+        ({"t": np.array([0, -1, 0])}, "got the label -1 in row 1, expected labels in 0..1"),
+        ({"t": np.zeros(3)}, "got labels of dtype float64, expected integers"),
+        ({"classes": ()}, "got no names of classes"),
         ({"scale": 0.0}, "scale: got 0.0"),
+        ({"scale": np.inf}, "scale: got inf, expected a finite number greater than 0"),
     ],
 )
 def test_dataset_refuses(change, message):
@@ -160,6 +235,17 @@ def test_one_hot():
             datasets.one_hot(bad, 3)
     with pytest.raises(nnx.InputError, match=r"expected \(n,\) labels"):
         datasets.one_hot([[1]])
+    with pytest.raises(nnx.InputError, match="cannot be told from no labels; pass it"):
+        datasets.one_hot([])
+
+
+@pytest.mark.parametrize(
+    ("t", "message"),
+    [([-1], "got the label -1"), ([np.nan], "expected integers"), ([1.0], r"t.astype\(int\)"), ([True], "dtype bool")],
+)
+def test_one_hot_without_classes_refuses_the_same_labels(t, message):
+    with pytest.raises(nnx.NnxError, match=message):
+        datasets.one_hot(t)
 
 
 def test_shuffle_and_split_keep_pairs_and_the_originals():
@@ -171,8 +257,13 @@ def test_shuffle_and_split_keep_pairs_and_the_originals():
     assert (len(a), len(b), len(c), len(d)) == (7, 7, 3, 3)
     np.testing.assert_array_equal(np.sort(np.concatenate([b, d])), np.arange(10))
     np.testing.assert_array_equal(t, np.arange(10))
+    np.testing.assert_array_equal(x, np.arange(20).reshape(10, 2))
     with pytest.raises(nnx.InputError, match="as many rows of both"):
         datasets.shuffle(x, t[:5])
+    with pytest.raises(nnx.InputError, match="seed: got -1"):
+        datasets.shuffle(x, t, seed=-1)
+    with pytest.raises(nnx.InputError, match=r"10 rows are too few for parts of \(0.99, 0.01\); one would be empty"):
+        datasets.split(x, t, 0.99, 0.01)
 
 
 # Folders --------------------------------------------------------------------------------------------------------------
@@ -210,9 +301,73 @@ def test_folder_refuses(tmp_path):
         datasets.folder(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((2, 3), np.int16), np.zeros(2, np.uint8), "images-idx3-ubyte: holds int16, expected unsigned bytes"),
+        (np.zeros((2, 3), np.uint8), np.zeros(2, np.float32), "labels-idx1-ubyte: expected labels that are whole"),
+        (np.zeros((2, 3), np.uint8), np.array([0, -1], np.int8), "labels-idx1-ubyte: expected labels that are whole"),
+        (np.zeros((2, 3), np.uint8), np.array([0, 2**31 - 1], np.int32), r"whole numbers in 0\.\.65535"),
+        (np.zeros((0, 3), np.uint8), np.zeros(0, np.uint8), "train-images-idx3-ubyte and .*own: holds no rows"),
+        (np.full((2, 3), np.nan), np.zeros(2, np.uint8), "train-images-idx3-ubyte and .*own: got NaN"),
+    ],
+)
+def test_folder_refuses_what_its_files_hold(tmp_path, images, labels, message):
+    (tmp_path / "own").mkdir()
+    write_idx(tmp_path / "own" / f"train{IMAGES}", images)
+    write_idx(tmp_path / "own" / f"train{LABELS}", labels)
+    with pytest.raises(nnx.DatasetError, match=message):
+        datasets.folder(tmp_path / "own")
+
+
+def test_folder_of_two_pairs_that_differ(tmp_path):
+    write_pair(tmp_path, "train", 5)
+    write_pair(tmp_path, "t10k", 20)
+    assert [len(data.classes) for data in datasets.folder(tmp_path).values()] == [10, 10]
+    write_idx(tmp_path / f"t10k{IMAGES}.gz", np.zeros((20, 3, 3), np.uint8))
+    with pytest.raises(nnx.DatasetError, match=r"shapes \(5, 4\) in train and \(3, 3\) in test, expected the same"):
+        datasets.folder(tmp_path)
+
+
+def test_folder_of_labels_alone(tmp_path):
+    write_idx(tmp_path / f"t10k{LABELS}.gz", pair()[1])
+    with pytest.raises(nnx.DatasetError, match=f"has t10k{LABELS}.gz, but not its images"):
+        datasets.folder(tmp_path)
+
+
+def test_folder_of_floats_is_not_scaled(tmp_path):
+    write_idx(tmp_path / f"train{IMAGES}", np.full((3, 2), 0.5, np.float32))
+    write_idx(tmp_path / f"train{LABELS}", np.array([0, 2, 1], np.uint8))
+    data = datasets.folder(tmp_path)["train"]
+    assert (data.scale, data.x.dtype, data.classes) == (1.0, np.float32, ("0", "1", "2"))
+
+
+def test_load_digits():
+    splits = datasets.load("digits", seed=3)
+    assert [len(part) for part in splits] == [1294, 144, 359]
+    np.testing.assert_array_equal(splits.validation.t, datasets.load("digits", seed=3).validation.t)
+    assert not np.array_equal(splits.test.t, datasets.load("digits", seed=4).test.t)
+
+
+def test_load_mnist_keeps_its_test_part(tmp_path, monkeypatch):
+    write_pair(tmp_path, "train", 50)
+    write_pair(tmp_path, "t10k", 20)
+    monkeypatch.setenv("NNX_DATA_DIR", str(tmp_path))
+    for name in ("mnist", "fashion_mnist"):
+        splits = datasets.load(name)
+        assert [len(part) for part in splits] == [45, 5, 20]
+        np.testing.assert_array_equal(splits.test.x, pair(20)[0])
+
+
 def test_unknown_name():
-    with pytest.raises(nnx.InputError, match="unknown data set 'digit'. Did you mean 'digits'"):
+    with pytest.raises(nnx.InputError, match="unknown data set 'digit'. Did you mean 'digits'.*a folder of idx files"):
         datasets.load("digit")
+
+
+def test_import_leaves_the_network_and_the_terminal_alone():
+    program = "import sys, nnx.datasets; print({'pooch', 'requests', 'rich'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 # Downloads, from a server on this machine -----------------------------------------------------------------------------
@@ -220,7 +375,8 @@ def test_unknown_name():
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Mirrors /bad/ (404), /wrong/ (other bytes) and /good/, the requests that came, and an empty cache."""
+    """Mirrors /bad/ (404), /wrong/ (other bytes), /cut/ (hangs up half way) and /good/, the requests that came, and an
+    empty cache."""
     write_pair(tmp_path / "files" / "good", "train", 30)
     write_pair(tmp_path / "files" / "good", "t10k", 10)
     write_pair(tmp_path / "files" / "wrong", "train", 29)
@@ -229,6 +385,15 @@ def server(tmp_path, monkeypatch):
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args):
             super().__init__(*args, directory=tmp_path / "files")
+
+        def do_GET(self):
+            if not self.path.startswith("/cut/"):
+                return super().do_GET()
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            self.wfile.write(bytes(80_000))
+            return None
 
         def log_request(self, *args):
             requests.append(self.path)
@@ -247,7 +412,8 @@ def server(tmp_path, monkeypatch):
         source = replace(_download.SOURCES["mnist"], mirrors=tuple(f"{base}/{m}/" for m in mirrors), md5=md5)
         monkeypatch.setitem(_download.SOURCES, "mnist", source)
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "cache" / project)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("NNX_DATA_DIR", raising=False)
     yield use, requests, httpd
     httpd.shutdown()
@@ -279,8 +445,68 @@ def test_download_that_fails_everywhere_says_why_and_what_to_do(server, tmp_path
     assert "train-images-idx3-ubyte.gz could not be downloaded" in message
     assert "/bad/: 404" in message
     assert "/wrong/: MD5 hash" in message or "does not match" in message
-    assert "set NNX_DATA_DIR" in message
+    assert "copy the data set's four files into a folder and pass folder=, or set NNX_DATA_DIR to it" in message
     assert [file for file in (tmp_path / "cache").rglob("*") if file.is_file()] == []
+
+
+def test_download_that_is_cut_off_leaves_nothing_behind(server, tmp_path):
+    use, _, _ = server
+    use("cut", "good")
+    assert len(datasets.mnist()) == 30
+    assert sorted(file.name.split("-")[1] for file in (tmp_path / "cache").rglob("*.*")) == ["images", "labels"]
+    # The bar of a failed download must end, or it and the next one fight for the terminal.
+    bars = [thread for thread in threading.enumerate() if type(thread).__module__.startswith("rich")]
+    for bar in bars:
+        bar.join(2)  # rich tells its thread to end, but does not wait for it
+    assert not any(bar.is_alive() for bar in bars)
+    use("cut")
+    with pytest.raises(nnx.DatasetError, match="/cut/: .*Connection broken"):
+        datasets.mnist("test")
+
+
+def test_damaged_file_in_the_cache_is_downloaded_anew(server, tmp_path):
+    use, _, _ = server
+    use("good")
+    data = datasets.mnist()
+    next((tmp_path / "cache").rglob(f"train{IMAGES}.gz")).write_bytes(b"half")
+    np.testing.assert_array_equal(datasets.mnist().x, data.x)
+
+
+def test_no_server_at_all_is_noticed_soon(server, monkeypatch):
+    use, _, httpd = server
+    use("good")
+    httpd.shutdown()
+    httpd.server_close()
+    monkeypatch.setenv("NNX_DATA_DIR", "")
+    begun = time.perf_counter()
+    with pytest.raises(nnx.DatasetError, match="could not be downloaded.*/good/: .*Check the network"):
+        datasets.mnist()
+    assert time.perf_counter() - begun < 5
+
+
+def test_folder_passes_over_images_without_labels(tmp_path, monkeypatch):
+    """Images of one folder must not meet labels of the other."""
+    write_pair(tmp_path, "train", 40)
+    (tmp_path / "mnist").mkdir()
+    write_idx(tmp_path / "mnist" / f"train{IMAGES}", np.zeros((40, 5, 4), np.uint8))
+    monkeypatch.setenv("NNX_DATA_DIR", str(tmp_path))
+    np.testing.assert_array_equal(datasets.mnist().x, pair(40)[0])
+    message = rf"\(from folder\): has no train{IMAGES}\[.gz\] together with train{LABELS}\[.gz\]; put them there"
+    with pytest.raises(nnx.DatasetError, match=message):
+        datasets.mnist(folder=tmp_path / "mnist")
+
+
+def test_label_that_has_no_name(tmp_path):
+    write_idx(tmp_path / f"train{IMAGES}", np.zeros((2, 3), np.uint8))
+    write_idx(tmp_path / f"train{LABELS}", np.array([0, 10], np.uint8))
+    with pytest.raises(nnx.DatasetError, match=r"holds the label 10, expected labels in 0\.\.9"):
+        datasets.mnist(folder=tmp_path)
+
+
+@pytest.mark.parametrize("split", ["validation", None, ["train"]])
+def test_split_of_another_name(split):
+    with pytest.raises(nnx.InputError, match=r"unknown split .*Known: test, train\."):
+        datasets.fashion_mnist(split)
 
 
 def test_data_dir_is_used_instead_of_a_download(tmp_path, monkeypatch):

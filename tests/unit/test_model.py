@@ -160,6 +160,7 @@ nnx.Sequential(used).build(3)
         (lambda: nnx.Sequential().build(0), "input_shape: got 0"),
         (lambda: nnx.Sequential().build(("a",)), "input_shape: got 'a'"),
         (lambda: nnx.Sequential().build(None), "input_shape: got None"),
+        (lambda: nnx.MLP((9,), 2).build(10**20), r"the model would have 9e\+20 parameters for inputs of shape"),
         (lambda: model(seed=-1), "seed: got -1"),
         (lambda: model(seed=2**64), "seed: got 18446744073709551616, expected a whole number below"),
         (lambda: model(seed=1.5), "seed: got 1.5"),

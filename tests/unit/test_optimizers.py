@@ -107,7 +107,7 @@ def test_update_refuses_before_anything_changes(params, grads, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nnx.SGD(lr=-1), "lr: got -1, expected a finite number of 0 or more"),
+        (lambda: nnx.SGD(lr=-1), "lr: got -1, expected a finite number of at least 0"),
         (lambda: nnx.SGD(lr=float("nan")), "lr: got nan"),
         (lambda: nnx.SGD(lr="fast"), "lr: got 'fast', expected a number"),
         (lambda: nnx.SGD(lr=None), "lr: got None, expected a number"),

@@ -1,0 +1,55 @@
+"""`nnx doctor`: is everything as it should be here, and what could be better?"""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..doctor import BackendDiagnosis, diagnose
+from ._app import app
+
+
+@app.command()
+def doctor(
+    backend: Annotated[str | None, typer.Option(help="Look at this backend only.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
+) -> None:
+    """Check every backend on this machine, run all its operations, and say what costs speed.
+
+    Exit status 1 if an operation fails, or the backend that would be used cannot run.
+    """
+    diagnosis = diagnose(backend)
+    if as_json:
+        print(json.dumps(asdict(diagnosis) | {"ok": diagnosis.ok}, indent=2))
+    else:
+        console = Console(highlight=False)
+        console.print(f"processor: {escape(diagnosis.processor)}")
+        for each in diagnosis.backends:
+            _show(console, each)
+        console.print(f"\nused now: {escape(diagnosis.chosen)}")
+        for warning in diagnosis.warnings:
+            console.print(f"[yellow]warning:[/] {escape(warning)}")
+        console.print("[green]all is well[/]" if diagnosis.ok else "[red]not well: see above[/]")
+    if not diagnosis.ok:
+        raise typer.Exit(1)
+
+
+def _show(console: Console, backend: BackendDiagnosis) -> None:
+    console.print(f"\n[bold]{escape(backend.name)}[/] (from {escape(backend.provider)})")
+    if backend.reason is not None:
+        console.print(f"  cannot run here: {escape(backend.reason)}")
+        return
+    for name, value in backend.info.items():
+        console.print(f"  {escape(name)}: {escape(value)}")
+    table = Table("operation", "", "how", "ms", "declined", box=None, padding=(0, 2))
+    for op in backend.ops:
+        mark = "[green]PASS[/]" if op.passed else "[red]FAIL[/]"
+        table.add_row(op.op, mark, op.how, f"{op.seconds * 1e3:.0f}", str(op.declined) if op.declined else "")
+    console.print(table)
+    for op in backend.ops:
+        if op.error is not None:
+            console.print(f"  [red]FAIL[/] {escape(op.error)}")

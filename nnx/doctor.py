@@ -1,0 +1,198 @@
+"""What a machine has, what every backend makes of it, and what costs speed without need.
+
+The advice comes from pure functions of the environment variables and of the texts under /proc and /sys, so that a test
+can describe any machine.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from . import environment, testing
+from .errors import NnxError
+from .registry import BackendStatus, choose, get_backend, list_backends
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class OpResult:
+    """How an operation did in the conformance kit on this machine."""
+
+    op: str
+    how: str
+    """ "fused" or "composed"."""
+    passed: bool
+    seconds: float
+    declined: int
+    error: str | None
+
+
+@dataclass(frozen=True)
+class BackendDiagnosis:
+    """One backend: why it cannot run, or what it runs on and how its operations did."""
+
+    name: str
+    provider: str
+    reason: str | None
+    info: dict[str, str] = field(default_factory=dict)
+    ops: tuple[OpResult, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every operation passed, or none was tried."""
+        return all(op.passed for op in self.ops)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All that `nnx doctor` prints."""
+
+    processor: str
+    backends: tuple[BackendDiagnosis, ...]
+    chosen: str
+    """Which backend is used now and why, or why none can be."""
+    chosen_ok: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether a training started now would run, and right."""
+        return self.chosen_ok and all(backend.ok for backend in self.backends)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the advice depends on."""
+
+    variables: Mapping[str, str]
+    flags: frozenset[str]
+    """The processor's features."""
+    cores: float
+    """How many this process may use, a container's quota included."""
+    memory: float | None
+    """Bytes that this process may use, if that is known."""
+    packages: frozenset[str]
+
+
+def this_machine() -> Machine:
+    """The machine that this runs on."""
+    root = Path("/sys/fs/cgroup")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Machine(
+        variables=dict(os.environ),
+        flags=cpu_flags(_text(Path("/proc/cpuinfo"))),
+        cores=min(cores, cpu_quota(_text(root / "cpu.max"))),
+        memory=memory_limit(_text(root / "memory.max"), _text(Path("/proc/meminfo"))),
+        packages=frozenset(d.metadata["Name"].lower() for d in distributions() if d.metadata["Name"]),
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def cpu_flags(cpuinfo: str) -> frozenset[str]:
+    """The features in /proc/cpuinfo."""
+    for line in cpuinfo.splitlines():
+        if line.startswith("flags"):
+            return frozenset(line.split(":", 1)[1].split())
+    return frozenset()
+
+
+def cpu_quota(cpu_max: str) -> float:
+    """The cores that a control group allows, from its cpu.max; infinite where there is no limit."""
+    parts = cpu_max.split()
+    return int(parts[0]) / int(parts[1]) if len(parts) == 2 and parts[0].isdigit() else float("inf")
+
+
+def memory_limit(memory_max: str, meminfo: str) -> float | None:
+    """The smaller of a control group's memory.max and what /proc/meminfo says is available, in bytes."""
+    known = [float(memory_max)] if memory_max.strip().isdigit() else []
+    known += [float(line.split()[1]) * 1024 for line in meminfo.splitlines() if line.startswith("MemAvailable")]
+    return min(known, default=None)
+
+
+def advice(machine: Machine, infos: Iterable[Mapping[str, str]] = ()) -> list[str]:
+    """What costs speed or can go wrong here, and what to do. infos: the usable backends' device_info."""
+    found = []
+    variables = machine.variables
+    if core := variables.get("OPENBLAS_CORETYPE"):
+        harm = "; this processor has AVX-512, and products may run at half speed" if "avx512f" in machine.flags else ""
+        found.append(f"OPENBLAS_CORETYPE={core} tells OpenBLAS not to look which processor this is{harm}. Unset it.")
+    if size := variables.get("OPENBLAS_L2_SIZE"):
+        found.append(f"OPENBLAS_L2_SIZE={size} replaces the cache size that OpenBLAS measures. Unset it.")
+    if "NVIDIA_TF32_OVERRIDE" in variables:
+        value = variables["NVIDIA_TF32_OVERRIDE"]
+        found.append(f"NVIDIA_TF32_OVERRIDE={value} changes the precision of every product on a GPU. Unset it.")
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NNX_NUM_THREADS"):
+        value = variables.get(name, "")
+        if value.isdigit() and 0 < int(value) < int(machine.cores):
+            found.append(f"{name}={value} leaves {int(machine.cores) - int(value)} of {int(machine.cores)} cores idle.")
+    threads = max((int(info["blas threads"]) for info in infos if info.get("blas threads", "").isdigit()), default=0)
+    if threads > machine.cores:
+        found.append(
+            f"BLAS runs {threads} threads on {machine.cores:g} cores: they get in each other's way. "
+            f"Set NNX_NUM_THREADS={max(1, int(machine.cores))}."
+        )
+    if machine.memory is not None and machine.memory < _GIB:
+        found.append(f"only {machine.memory / _GIB:.2f} GiB of memory can be used here; large data sets will not fit.")
+    wheels = sorted(p for p in machine.packages if p == "cupy" or p.startswith("cupy-cuda"))
+    if len(wheels) > 1:
+        found.append(f"several CuPy packages are installed ({', '.join(wheels)}): uninstall all but one.")
+    if any("kernel cache" in info for info in infos):
+        found.append("compiled kernels cannot be kept: set NUMBA_CACHE_DIR to a folder that can be written.")
+    return found
+
+
+def diagnose(only: str | None = None, machine: Machine | None = None) -> Diagnosis:
+    """Look at every backend, or the one of that name, run each usable one's operations, and give advice."""
+    machine = this_machine() if machine is None else machine
+    statuses = [status for status in list_backends() if only in (None, status.name)]
+    if not statuses and only is not None:
+        get_backend(only)  # raises, with the known names
+    backends = tuple(map(_examine, statuses))
+    try:
+        choice = choose(only)
+        chosen, chosen_ok = f"{choice.backend.name} ({choice.why})", True
+    except NnxError as error:
+        chosen, chosen_ok = str(error), False
+    warnings = advice(machine, [backend.info for backend in backends])
+    return Diagnosis(environment.processor(), backends, chosen, chosen_ok, tuple(warnings))
+
+
+def _examine(status: BackendStatus) -> BackendDiagnosis:
+    if not status.usable:
+        return BackendDiagnosis(status.name, status.provider, status.reason)
+    try:
+        backend = get_backend(status.name)
+        report = testing.run(backend)
+        return BackendDiagnosis(status.name, status.provider, None, backend.device_info(), _ops(report))
+    except Exception as error:
+        return BackendDiagnosis(status.name, status.provider, f"{type(error).__name__}: {error}")
+
+
+def _ops(report: testing.Report) -> tuple[OpResult, ...]:
+    rows: dict[str, dict[str, Any]] = {}
+    for result in report.results:
+        row = rows.setdefault(result.check.op, {"seconds": 0.0, "error": None})
+        row["seconds"] += result.seconds
+        row["error"] = row["error"] or result.error
+    how = report.explanation
+    return tuple(
+        OpResult(
+            op,
+            "fused" if op in how.fused or op == "required" else "composed",
+            row["error"] is None,
+            row["seconds"],
+            how.declined.get(op, 0),
+            row["error"],
+        )
+        for op, row in rows.items()
+    )

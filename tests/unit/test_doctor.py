@@ -1,0 +1,165 @@
+"""`nnx doctor` on machines of every kind."""
+
+import json
+import re
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import nnx
+from nnx import doctor, registry
+from nnx.cli import main
+from nnx.doctor import Machine, advice
+
+FINE = Machine({}, frozenset({"avx2", "avx512f"}), 4, 8e9, frozenset({"numpy", "cupy-cuda13x"}))
+NUMPY = type(nnx.get_backend("numpy"))
+
+
+@pytest.mark.parametrize(
+    ("change", "infos", "expected"),
+    [
+        ({}, [{"blas threads": "4"}], None),
+        (
+            {"variables": {"OPENBLAS_CORETYPE": "Haswell"}},
+            [],
+            "has AVX-512, and products may run at half speed. Unset it",
+        ),
+        ({"variables": {"OPENBLAS_CORETYPE": "Zen"}, "flags": frozenset()}, [], "which processor this is. Unset it"),
+        ({"variables": {"OPENBLAS_L2_SIZE": "512"}}, [], "OPENBLAS_L2_SIZE=512 replaces the cache size"),
+        ({"variables": {"OMP_NUM_THREADS": "1"}}, [], "OMP_NUM_THREADS=1 leaves 3 of 4 cores idle"),
+        ({"variables": {"NNX_NUM_THREADS": "4"}}, [], None),
+        ({"variables": {"NVIDIA_TF32_OVERRIDE": "1"}}, [], "changes the precision of every product"),
+        ({"cores": 1.5}, [{"blas threads": "4"}], "BLAS runs 4 threads on 1.5 cores.*Set NNX_NUM_THREADS=1"),
+        ({"memory": 0.25 * 2**30}, [], "only 0.25 GiB of memory"),
+        ({"memory": None}, [], None),
+        (
+            {"packages": frozenset({"cupy-cuda12x", "cupy-cuda13x"})},
+            [],
+            "CuPy packages .*12x, cupy-cuda13x.*all but one",
+        ),
+        ({}, [{"kernel cache": "no"}], "set NUMBA_CACHE_DIR"),
+    ],
+)
+def test_advice(change, infos, expected):
+    found = advice(replace(FINE, **change), infos)
+    if expected is None:
+        assert found == []
+    else:
+        assert len(found) == 1
+        with pytest.raises(AssertionError, match=expected):
+            raise AssertionError(found[0])
+
+
+def test_texts_of_the_system():
+    assert doctor.cpu_flags("processor: 0\nflags\t\t: fpu avx2 avx512f\n") == {"fpu", "avx2", "avx512f"}
+    assert doctor.cpu_flags("") == frozenset()
+    assert [doctor.cpu_quota(text) for text in ("150000 100000\n", "max 100000\n", "")] == [
+        1.5,
+        float("inf"),
+        float("inf"),
+    ]
+    meminfo = "MemTotal: 9 kB\nMemAvailable:   2048 kB\n"
+    assert doctor.memory_limit("max\n", meminfo) == 2 * 2**20
+    assert doctor.memory_limit("1000\n", meminfo) == 1000
+    assert doctor.memory_limit("", "") is None
+
+
+class Entry:
+    dist = None
+
+    def __init__(self, name, target):
+        self.name, self.target, self.value = name, target, name
+
+    def load(self):
+        if isinstance(self.target, Exception):
+            raise self.target
+        return self.target
+
+
+class Wrong(NUMPY):
+    name = "wrong"
+
+    def relu(self, x, *, out=None):
+        return np.maximum(x, 1, out=out)
+
+
+class NoDriver(NUMPY):
+    @classmethod
+    def unavailable(cls):
+        return "no NVIDIA driver was found; install one"
+
+
+@pytest.fixture
+def backends(monkeypatch):
+    def use(**targets):
+        entries = [Entry(name, target) for name, target in targets.items()]
+        monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+        monkeypatch.setattr(registry, "_backends", {})
+        registry._installed.cache_clear()
+
+    monkeypatch.delenv("NNX_BACKEND", raising=False)
+    monkeypatch.setattr(registry, "_default", None)
+    yield use
+    registry._installed.cache_clear()
+
+
+def run(*arguments):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["nnx", "doctor", *arguments])
+        patch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as end:
+            main()
+    return end.value.code or 0
+
+
+def test_a_machine_without_cupy_and_with_a_broken_plugin(backends, capsys):
+    backends(numpy=NUMPY, cupy=NoDriver, broken=ImportError("no zzz"))
+    assert run() == 0
+    out = capsys.readouterr().out
+    assert "cannot run here: no NVIDIA driver was found; install one" in out
+    assert "its plugin, from broken, is broken: ImportError: no zzz" in out
+    assert "used now: numpy (nothing was asked for: auto" in out
+    assert out.count("PASS") == 1 + len(nnx.ops.compose.OPERATIONS)
+    assert "FAIL" not in out
+    assert "all is well" in out
+
+
+def test_a_wrong_operation_fails(backends, capsys):
+    backends(numpy=Wrong)
+    assert run() == 1
+    out = capsys.readouterr().out
+    failed = re.findall(r"^ *(\w+) +FAIL", out, re.MULTILINE)
+    assert failed == ["relu", "relu_backward"]  # the latter against the numerical gradient of the former
+    assert "relu[float32-" in out
+    assert "not well" in out
+
+
+def test_the_backend_asked_for_cannot_run(backends, capsys, monkeypatch):
+    backends(numpy=NUMPY, cupy=NoDriver)
+    monkeypatch.setenv("NNX_BACKEND", "cupy")
+    assert run("--backend", "numpy") == 0
+    assert run("--json") == 1
+    capsys.readouterr()
+
+
+def test_json(backends, capsys, monkeypatch):
+    backends(numpy=NUMPY, cupy=NoDriver)
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert run("--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] is True
+    assert {b["name"]: b["reason"] for b in document["backends"]}["numpy"] is None
+    assert [w for w in document["warnings"] if w.startswith("OPENBLAS_CORETYPE=Haswell")]
+    ops = {op["op"]: op for op in document["backends"][-1]["ops"]} or {
+        op["op"]: op for op in document["backends"][0]["ops"]
+    }
+    assert ops["adam_"]["how"] == "fused"
+    assert ops["adam_"]["passed"]
+
+
+def test_unknown_backend(backends, capsys):
+    backends(numpy=NUMPY)
+    assert run("--backend", "nunpy") == 1
+    assert "Did you mean 'numpy'" in capsys.readouterr().err

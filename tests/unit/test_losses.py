@@ -1,0 +1,181 @@
+"""Losses standing alone: their formulas on every backend, the targets they take, and those they refuse."""
+
+import numpy as np
+import pytest
+
+import nnx
+from nnx import losses
+
+RNG = np.random.default_rng(0)
+N, C = 7, 4
+Y = 3 * RNG.standard_normal((N, C))
+LABELS = RNG.integers(0, C, N)
+ROWS = RNG.dirichlet(np.ones(C), N)
+TOLERANCE = {"float32": 1e-5, "float64": 1e-13}
+
+
+@pytest.fixture(autouse=True, params=[s.name for s in nnx.list_backends() if s.usable])
+def backend(request):
+    with nnx.use_backend(request.param) as b:
+        yield b
+
+
+def softmax(y):
+    e = np.exp(y - y.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("t", [LABELS, np.eye(C)[LABELS], ROWS], ids=["labels", "one-hot", "probabilities"])
+def test_softmax_cross_entropy(backend, dtype, t):
+    loss, rows = nnx.SoftmaxCrossEntropy(), np.eye(C)[t] if t.ndim == 1 else t
+    value = loss.forward(backend.to_device(Y.astype(dtype)), t)
+    gradient = backend.to_host(loss.backward())
+    assert value.shape == ()
+    assert value.dtype == gradient.dtype == dtype
+    np.testing.assert_allclose(value, -np.sum(rows * np.log(softmax(Y))) / N, rtol=TOLERANCE[dtype])
+    np.testing.assert_allclose(gradient, (softmax(Y) - rows) / N, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_mean_squared_error(backend, dtype):
+    loss = nnx.MeanSquaredError()
+    value = loss.forward(backend.to_device(Y.astype(dtype)), ROWS)
+    gradient = backend.to_host(loss.backward())
+    assert value.dtype == gradient.dtype == dtype
+    np.testing.assert_allclose(value, np.sum((Y - ROWS) ** 2) / 2 / N, rtol=TOLERANCE[dtype])
+    np.testing.assert_allclose(gradient, (Y - ROWS) / N, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_scores_of_any_size_do_not_overflow(backend, dtype):
+    y, loss = np.array([[1e4, 0, -1e4], [-1e4, -1e4, -1e4]], dtype), nnx.SoftmaxCrossEntropy()
+    assert loss.forward(backend.to_device(y), np.array([0, 2])) == pytest.approx(np.log(3) / 2, rel=1e-6)
+    assert loss.forward(backend.to_device(y), np.array([2, 2])) == pytest.approx((2e4 + np.log(3)) / 2, rel=1e-6)
+    assert np.isfinite(backend.to_host(loss.backward())).all()
+
+
+def test_backward_is_scaled_and_can_be_repeated(backend):
+    loss = nnx.SoftmaxCrossEntropy()
+    loss.forward(backend.to_device(Y.copy()), LABELS)
+    once = backend.to_host(loss.backward()).copy()
+    np.testing.assert_allclose(backend.to_host(loss.backward(3.0)), 3 * once)
+    np.testing.assert_array_equal(backend.to_host(loss.backward()), once)
+
+
+def test_arguments_are_left_alone(backend):
+    for loss, t in ((nnx.SoftmaxCrossEntropy(), LABELS), (nnx.MeanSquaredError(), ROWS)):
+        y, own = Y.copy(), t.copy()
+        loss.forward(backend.to_device(y), own)
+        loss.backward()
+        np.testing.assert_array_equal(y, Y)
+        np.testing.assert_array_equal(own, t)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *(lambda t, d=d: t.astype(d) for d in (np.int8, np.uint8, np.int32, np.uint64, ">i8")),
+        lambda t: np.repeat(t, 2)[::2],
+        lambda t: np.frombuffer(t.tobytes(), np.int64),
+        lambda t: t.tolist(),
+    ],
+    ids=["int8", "uint8", "int32", "uint64", "big-endian", "strided", "read-only", "list"],
+)
+def test_labels_of_any_form(backend, form):
+    loss, y = nnx.SoftmaxCrossEntropy(), backend.to_device(Y)
+    assert loss.forward(y, form(LABELS)) == loss.forward(y, LABELS)
+
+
+def test_one_column_takes_a_vector(backend):
+    loss, y = nnx.MeanSquaredError(), backend.to_device(Y[:, :1])
+    assert loss.forward(y, LABELS) == loss.forward(y, LABELS[:, None].astype(float))
+
+
+@pytest.mark.parametrize(("excess", "fits"), [(5e-4, True), (-5e-4, True), (5e-3, False), (-5e-3, False)])
+def test_probabilities_sum_to_one_but_for_rounding(backend, excess, fits):
+    loss, y, t = nnx.SoftmaxCrossEntropy(), backend.to_device(Y), ROWS.copy()
+    t[3, 0] += excess
+    if fits:
+        assert np.isfinite(loss.forward(y, t))
+    else:
+        with pytest.raises(nnx.InputError, match="t: row 3 is .*, expected probabilities of at least 0 that sum to 1"):
+            loss.forward(y, t)
+
+
+def changed(t, row, value):
+    t = t.copy()
+    t[row] = value
+    return t
+
+
+CROSS, SQUARES = nnx.SoftmaxCrossEntropy, nnx.MeanSquaredError
+
+
+@pytest.mark.parametrize(
+    ("kind", "t", "message"),
+    [
+        (CROSS, changed(LABELS, 2, C), r"t: got the label 4 in row 2, expected labels in 0\.\.3 \(the model"),
+        (CROSS, changed(LABELS, 5, -1), "t: got the label -1 in row 5"),
+        (CROSS, changed(LABELS.astype(np.uint64), 0, 2**64 - 1), "t: got the label 18446744073709551615"),
+        (CROSS, np.ma.masked_array(changed(LABELS, 2, 99), np.arange(N) == 2), "t: .*mask"),
+        (CROSS, LABELS.astype(float), r"labels of dtype float64, expected integers. Convert them with t.astype\(int\)"),
+        (CROSS, LABELS + 0.5, "expected integers. Labels number the classes from 0"),
+        (CROSS, LABELS > 1, "labels of dtype bool, expected integers"),
+        (CROSS, LABELS.astype(str), "t: got dtype <U21, expected numbers"),
+        (CROSS, LABELS.astype(object), "t: got dtype object, expected numbers"),
+        (CROSS, LABELS.astype("M8[s]"), "t: got dtype datetime64.*, expected numbers"),
+        (CROSS, LABELS.astype(complex), "t: got dtype complex128, expected numbers"),
+        (CROSS, None, "t: got dtype object, expected numbers"),
+        (CROSS, "abc", "t: got dtype <U3, expected numbers"),
+        (CROSS, LABELS[:, None], r"shape \(7, 1\), expected \(n,\) integer labels or \(n, 4\) .*pass t.ravel\(\)"),
+        (CROSS, np.eye(3)[LABELS % 3], r"shape \(7, 3\), expected \(n,\) integer labels or \(n, 4\) rows"),
+        (CROSS, np.int64(1), r"t: got targets of shape \(\), expected"),
+        (CROSS, LABELS[:5], "t: got 5 rows, expected 7"),
+        (CROSS, LABELS[:0], "t: got 0 rows, expected 7"),
+        (CROSS, ROWS[:5], "t: got 5 rows, expected 7"),
+        (CROSS, changed(ROWS, 1, [-0.5, 0.5, 0.5, 0.5]), r"t: row 1 is \[-0.5 .*expected probabilities of at least 0"),
+        (CROSS, changed(ROWS, 6, np.nan), "t: row 6 is .*expected probabilities"),
+        (SQUARES, ROWS[:, :3], r"t: got targets of shape \(7, 3\), expected \(n, 4\) as the model's outputs"),
+        (SQUARES, LABELS, r"t: got targets of shape \(7,\), expected \(n, 4\)"),
+        (SQUARES, ROWS[:5], "t: got 5 rows, expected 7"),
+        (SQUARES, ROWS.astype(str), "t: got dtype <U32, expected numbers"),
+        (SQUARES, ROWS.astype(complex), "t: got dtype complex128, expected numbers"),
+        (SQUARES, None, "t: got dtype object, expected numbers"),
+    ],
+)  # fmt: skip
+def test_targets_refused(backend, kind, t, message):
+    with pytest.raises(nnx.NnxError, match=message):
+        kind().forward(backend.to_device(Y), t)
+
+
+@pytest.mark.parametrize(
+    ("y", "t", "message"),
+    [
+        (Y[0], LABELS[:1], r"outputs have shape \(n, \), expected \(n, "),
+        (Y[:, :, None], LABELS, r"outputs have shape \(n, 4, 1\), expected \(n, "),
+        (Y[:0], LABELS[:0], "no rows"),
+        (Y.astype(int), LABELS, "y: got dtype int64, expected float32 or float64"),
+        (Y.tolist(), LABELS, "y: got builtins.list, but the backend .* computes with"),
+        (None, LABELS, "y: got builtins.NoneType, but the backend .* computes with"),
+    ],
+    ids=["vector", "three dimensions", "no rows", "integers", "list", "None"],
+)
+def test_outputs_refused(backend, y, t, message):
+    y = backend.to_device(y) if isinstance(y, np.ndarray) else y
+    for loss, targets in ((CROSS(), t), (SQUARES(), y)):
+        with pytest.raises(nnx.NnxError, match=message):
+            loss.forward(y, targets)
+
+
+@pytest.mark.parametrize("kind", [CROSS, SQUARES])
+def test_backward_needs_a_forward(kind):
+    with pytest.raises(nnx.InputError, match=rf"{kind.__name__}\(\): backward needs a forward\(y, t\) before it"):
+        kind().backward()
+
+
+@pytest.mark.parametrize("kind", [CROSS, SQUARES])
+def test_goes_through_a_checkpoint(kind):
+    assert type(losses.from_config(kind().config())) is kind
+    with pytest.raises(nnx.InputError, match="unknown loss 'MeanSquareError'. Did you mean 'MeanSquaredError'"):
+        losses.from_config({"loss": "MeanSquareError"})

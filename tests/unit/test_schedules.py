@@ -1,0 +1,97 @@
+"""Learning-rate schedules: their formulas, what they are kept as, and what they refuse."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+import nnx
+from nnx.schedules import Constant, Cosine, Step, WarmUp, from_config, schedule, to_config
+
+HUGE = pytest.param(10**400, id="beyond all floats")
+
+SCHEDULES = {
+    "constant": (Constant(0.3), lambda s: 0.3),
+    "step": (Step(0.5, every=3), lambda s: 0.5 * 0.1 ** (s // 3)),
+    "step, own factor": (Step(0.5, every=1, factor=0.9), lambda s: 0.5 * 0.9**s),
+    "cosine": (Cosine(2.0, steps=8), lambda s: 1 + math.cos(math.pi * s / 8) if s < 8 else 0.0),
+    "cosine to a floor": (Cosine(3.0, 8, final=1.0), lambda s: 2 + math.cos(math.pi * s / 8) if s < 8 else 1.0),
+    "cosine that rises": (Cosine(0.0, 4, final=1.0), lambda s: (1 - math.cos(math.pi * s / 4)) / 2 if s < 4 else 1.0),
+    "warm-up to a number": (WarmUp(4, 0.8), lambda s: 0.2 * (s + 1) if s < 4 else 0.8),
+    "warm-up, then steps": (WarmUp(2, Step(1.0, every=3)), lambda s: (s + 1) / 2 if s < 2 else 0.1 ** ((s - 2) // 3)),
+    "warm-up of a warm-up": (WarmUp(2, WarmUp(2, 1.0)), lambda s: (0.25, 0.5, 0.5, 1.0)[min(s, 3)]),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_follows_its_formula(name):
+    rate, formula = SCHEDULES[name]
+    assert [rate(s) for s in range(20)] == pytest.approx([formula(s) for s in range(20)], abs=1e-15)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_goes_through_a_checkpoint(name):
+    rate, _ = SCHEDULES[name]
+    assert from_config(json.loads(json.dumps(to_config(rate)))) == rate
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_an_optimizer_follows_it(name):
+    rate, formula = SCHEDULES[name]
+    optimizer = nnx.SGD(rate)
+    assert optimizer.lr == (0.3 if name == "constant" else rate)  # a constant one is shown as its number
+    assert optimizer.rate(5) == pytest.approx(formula(5))
+
+
+def test_a_number_is_a_constant_schedule():
+    assert schedule(0.25) == Constant(0.25)
+    assert schedule(Step(1.0, 2)) == Step(1.0, 2)
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.float64(0.5), np.int64(1)])
+def test_numbers_of_numpy_are_numbers(number):
+    assert nnx.SGD(lr=number).rate(0) == number
+    assert Cosine(number, np.int64(4))(0) == number
+    json.dumps(nnx.SGD(lr=number).config())
+
+
+def test_it_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Constant(0.1).lr = 0.2
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (Constant, "lr: got"),
+        (lambda v: Step(v, 2), "lr: got"),
+        (lambda v: Step(0.1, 2, factor=v), "factor: got"),
+        (lambda v: Cosine(v, 2), "lr: got"),
+        (lambda v: Cosine(0.1, 2, final=v), "final: got"),
+        (lambda v: WarmUp(2, v), "lr: got"),
+        (schedule, "lr: got"),
+    ],
+    ids=["constant", "step", "factor", "cosine", "final", "warm-up", "number"],
+)
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, HUGE, True, None, "fast", [0.1], np.zeros(3)])
+def test_what_is_no_rate(make, message, value):
+    with pytest.raises(nnx.NnxError, match=f"{message} .*expected a (finite )?number"):
+        make(value)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(lambda v: Step(0.1, v), "every"), (lambda v: Cosine(0.1, v), "steps"), (lambda v: WarmUp(v, 0.1), "steps")],
+    ids=["step", "cosine", "warm-up"],
+)
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, None, "3", [1]])
+def test_what_is_no_number_of_steps(make, name, value):
+    with pytest.raises(nnx.NnxError, match=f"{name}: got .*, expected a whole number of at least 1"):
+        make(value)
+
+
+def test_an_unknown_one_in_a_checkpoint_is_named():
+    with pytest.raises(nnx.InputError, match="unknown schedule 'Cosin'. Did you mean 'Cosine'"):
+        from_config({"schedule": "Cosin", "lr": 0.1, "steps": 3})
