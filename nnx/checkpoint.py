@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .backend import HostArray
+from .checks import check_path
 from .errors import CheckpointError
 
 FORMAT = 1
@@ -18,6 +19,8 @@ FORMAT = 1
 
 def write_atomically(path: Path, data: bytes) -> None:
     """The file is the old one or the whole new one, whatever happens meanwhile."""
+    if path.is_dir():
+        raise CheckpointError(f"{path}: cannot be written (it is a folder); expected the name of a file.")
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
@@ -57,14 +60,14 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, HostArray], meta: 
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     text = json.dumps(meta)
     header = {"format": str(FORMAT), "nnx": text, "sha256": _digest(arrays, text)}
-    write_atomically(Path(path), save(arrays, metadata=header))
+    write_atomically(check_path("path", path), save(arrays, metadata=header))
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, HostArray], dict[str, Any]]:
     """The arrays and `meta` of a checkpoint. Raises `CheckpointError` for anything but a whole, unedited one."""
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path = check_path("path", path)
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file; expected a checkpoint written by Trainer.save.")
     try:

@@ -2,6 +2,8 @@
 
 import math
 import operator
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,8 +52,8 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
 def check_dtype(dtype: Any) -> str:
     """`"float32"` or `"float64"`, from a name or a NumPy dtype."""
     try:
-        name = str(np.dtype(dtype))
-    except TypeError:
+        name = "None" if dtype is None else str(np.dtype(dtype))  # NumPy takes None for float64
+    except (TypeError, ValueError, SyntaxError):
         name = repr(dtype)
     if name not in DTYPES:
         raise InputError(f"dtype: got {name}, expected float32 or float64.")
@@ -67,6 +69,27 @@ def check_native(ops: Ops, name: str, array: Any) -> Array:
             f"nnx.get_backend({ops.backend.name!r}).to_device(...), or choose the other backend."
         )
     return array
+
+
+def check_float(ops: Ops, name: str, array: Any) -> Array:
+    """`array`, if it is of the backend's own type and of float32 or float64."""
+    if str(check_native(ops, name, array).dtype) not in DTYPES:
+        raise InputTypeError(f"{name}: got dtype {array.dtype}, expected float32 or float64.")
+    return array
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """True or False: what else is true may not be meant so."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputTypeError(f"{name}: got {value!r}, expected True or False.")
+    return bool(value)
+
+
+def check_path(name: str, value: Any) -> Path:
+    """A path from text or a path."""
+    if not isinstance(value, str | os.PathLike):
+        raise InputTypeError(f"{name}: got {value!r}, expected a path.")
+    return Path(value)
 
 
 def as_host(name: str, value: Any) -> HostArray:
@@ -133,10 +156,10 @@ def check_labels(name: str, t: HostArray, classes: int) -> HostArray:
             raise InputError(f"{name}: got the label {t.max()}, expected labels in 0..{classes - 1}.")
         t = np.array(t, np.int64)
     # One maximum over unsigned numbers finds labels below 0, too.
-    if np.maximum.reduce(t.view(np.uint64)) >= classes:
+    if t.size and np.maximum.reduce(t.view(np.uint64)) >= classes:
         wrong = np.flatnonzero((t < 0) | (t >= classes))
         raise InputError(
             f"{name}: got the label {t[wrong[0]]} in row {wrong[0]}, expected labels in 0..{classes - 1} "
-            f"(the model has {classes} outputs)."
+            f"(there are {classes} classes)."
         )
     return t

@@ -12,9 +12,9 @@ import numpy as np
 
 from . import model as models
 from .backend import Array
-from .checks import as_host, check_number
+from .checks import DTYPES, as_host, check_count, check_number, check_seed
 from .datasets import one_hot
-from .errors import InputError
+from .errors import InputError, InputTypeError
 from .losses import Loss, SoftmaxCrossEntropy
 from .model import Sequential
 from .ops import Ops
@@ -122,8 +122,10 @@ def numerical_gradient(f: Callable[[Array], Any], x: Array, h: float = 1e-4) -> 
     element meanwhile and restored. Use float64: in float32 the differences are mostly rounding.
     """
     check_number("h", h, 0, above=True)
-    if not hasattr(x, "dtype") or "float" not in str(x.dtype):
+    if np.isscalar(x) or str(getattr(x, "dtype", "")) not in DTYPES:
         raise InputError(f"x: got {getattr(x, 'dtype', type(x).__name__)}, expected an array of float32 or float64.")
+    if isinstance(x, np.ndarray) and not x.flags.writeable:
+        raise InputError("x: is read-only, expected an array that can be changed meanwhile.")
     gradient = x * 0
     for index in np.ndindex(*x.shape):
         value = float(x[index])
@@ -148,6 +150,11 @@ def gradient_check(
     differences. It works on a float64 copy of the built model (or of an unbuilt one, built for x), with dropout masks
     held fixed, and changes neither parameters nor running statistics.
     """
+    if not isinstance(model, Sequential):
+        raise InputTypeError(f"model: got {model!r}, expected an nnx.Sequential.")
+    if loss is not None and not isinstance(loss, Loss):
+        raise InputTypeError(f"loss: got {loss!r}, expected an nnx.Loss such as nnx.SoftmaxCrossEntropy().")
+    samples, seed = check_count("samples", samples), check_seed(seed)
     host, targets = as_host("x", x), as_host("t", t)
     copy = models.from_config(model.config())
     if model.built:

@@ -9,7 +9,17 @@ import numpy as np
 from . import initializers
 from .arena import Arena, Spec, Views
 from .backend import Array, Backend, HostArray
-from .checks import as_floats, as_host, check_count, check_dtype, check_number, check_rows, check_seed
+from .checks import (
+    as_floats,
+    as_host,
+    check_count,
+    check_dtype,
+    check_flag,
+    check_float,
+    check_number,
+    check_rows,
+    check_seed,
+)
 from .datasets import Dataset
 from .errors import CheckpointError, InputError, InputTypeError, look_up, unknown
 from .initializers import Init
@@ -54,6 +64,9 @@ class Sequential:
         """
         if self.built:
             raise InputError("this model is built already; make a new one to change its shape, backend, seed or dtype.")
+        for i, layer in enumerate(self.layers):
+            if layer.attached:
+                raise InputError(f"Sequential: layer {i}, {layer!r}, belongs to another built model; make a new one.")
         try:
             lengths = tuple(input_shape)  # type: ignore[arg-type]
         except TypeError:  # one number
@@ -127,6 +140,7 @@ class Sequential:
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         """The output, layer by layer, unfused: the study notes' way. x: native, (n, *input_shape)."""
         self._need("forward")
+        check_rows("x", check_float(self.ops, "x", x), self.input_shape)
         for layer in self.layers:
             x = layer.forward(x, train_flg)
         return x
@@ -183,6 +197,8 @@ class Sequential:
     def load_state_dict(self, state: Mapping[str, HostArray]) -> None:
         """Take over the values of `state`; nothing changes if a name or a shape does not fit."""
         self._need("load_state_dict")
+        if not isinstance(state, Mapping):
+            raise InputTypeError(f"state: got {state!r}, expected what state_dict gave.")
         arrays = self._arrays()
         if set(state) != set(arrays):
             missing, extra = sorted(set(arrays) - set(state)), sorted(set(state) - set(arrays))
@@ -287,7 +303,7 @@ def MLP(  # noqa: N802  reads like the classes it makes
     layers: list[Layer] = [Flatten()]
     for size in hidden:
         layers.append(Affine(check_count("hidden", size), init=init))
-        if batch_norm:
+        if check_flag("batch_norm", batch_norm):
             layers.append(BatchNorm())
         layers.append(kind())
         if ratio > 0:

@@ -10,8 +10,8 @@ import numpy as np
 from . import schedules
 from .arena import Views
 from .backend import Array
-from .checks import check_native, check_number
-from .errors import InputError, look_up
+from .checks import DTYPES, check_native, check_number
+from .errors import InputError, InputTypeError, look_up
 from .ops import Ops
 from .registry import get_backend
 from .schedules import Constant, Schedule
@@ -112,11 +112,14 @@ class Optimizer:
 
 
 def _check_update(ops: Ops, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+    for what, value in (("params", params), ("grads", grads)):
+        if not isinstance(value, Mapping):
+            raise InputTypeError(f"{what}: got {value!r}, expected a dictionary of arrays.")
     for name, param in params.items():
         check_native(ops, f"params[{name!r}]", param)
         if name not in grads:
             raise InputError(
-                f"grads: there is no gradient for the parameter {name!r}; got {', '.join(grads) or 'none'}."
+                f"grads: there is no gradient for the parameter {name!r}; got {', '.join(map(str, grads)) or 'none'}."
             )
         check_native(ops, f"grads[{name!r}]", grads[name])
         if param.shape != grads[name].shape or param.dtype != grads[name].dtype:
@@ -124,10 +127,12 @@ def _check_update(ops: Ops, params: Mapping[str, Array], grads: Mapping[str, Arr
                 f"grads[{name!r}]: got shape {tuple(grads[name].shape)} {grads[name].dtype}, "
                 f"expected the parameter's {tuple(param.shape)} {param.dtype}."
             )
-        if not ops.xp.isdtype(param.dtype, "real floating"):
+        if isinstance(param, np.ndarray) and not param.flags.writeable:
+            raise InputError(f"params[{name!r}]: is read-only, expected an array that can be updated in place.")
+        if str(param.dtype) not in DTYPES:
             raise InputError(
                 f"params[{name!r}]: got dtype {param.dtype}, expected float32 or float64: "
-                "an update in place would be rounded to whole numbers."
+                "an update in place would be rounded."
             )
 
 

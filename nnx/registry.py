@@ -172,8 +172,14 @@ def choose(backend: BackendLike = None) -> Choice:
     """The backend to use and why; `backend` is a name, a list of names, an instance, or None for what is set."""
     if backend is not None and not isinstance(backend, str):
         missing = [
-            m for m in ("name", "xp", "to_device", "to_host", "matmul", "synchronize") if not hasattr(backend, m)
+            m
+            for m in ("name", "xp", "to_device", "to_host", "matmul", "synchronize", "device_info")
+            if not hasattr(backend, m)
         ]
+        if isinstance(backend, type) and not missing:
+            raise InputTypeError(
+                f"backend: got the class {backend.__name__}, expected one of it: {backend.__name__}()."
+            )
         if missing:
             raise InputTypeError(
                 f"backend: expected a name or an object with the members of nnx.Backend, got "

@@ -99,6 +99,8 @@ class RunFolder:
             content = json.loads(self.config.read_text(encoding="utf-8"))
             train, data = _known(RunConfig, content["train"]), _known(RunData, content["data"])
             train["hidden"], data["classes"] = tuple(train["hidden"]), tuple(data["classes"])
+            if not isinstance(train["dataset"], str) or not isinstance(data["scale"], int | float):
+                raise ValueError("expected a data set's name and a number as scale")
             return RunConfig(**train), RunData(**data)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(

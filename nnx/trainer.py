@@ -14,7 +14,7 @@ from . import environment, losses, optimizers
 from . import model as models
 from .backend import Array, HostArray
 from .callbacks import Callback, EarlyStopping
-from .checks import as_host, check_count, check_dtype, check_number, check_seed
+from .checks import as_host, check_count, check_dtype, check_flag, check_number, check_path, check_seed
 from .device_data import DeviceData, as_arrays
 from .errors import CheckpointError, InputError, InputTypeError
 from .fit import FitLoop, FitState, interruption
@@ -198,12 +198,19 @@ class Trainer:
         Raises `DivergedError` with the step and the layer when the loss is NaN or infinite; the history is kept.
         """
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
+        shuffle, resume = check_flag("shuffle", shuffle), check_flag("resume", resume)
+        check_finite, verbose = check_flag("check_finite", check_finite), check_flag("verbose", verbose)
+        if early_stopping is not None:
+            _expect("early_stopping", early_stopping, EarlyStopping)
+        given: Any = callbacks
+        if isinstance(given, str) or not isinstance(given, Sequence) or not all(map(callable, given)):
+            raise InputTypeError(f"callbacks: got {callbacks!r}, expected a list of callables such as [callback].")
         if checkpoint_every is not None:
             check_count("checkpoint_every", checkpoint_every)
             if checkpoint is None:
                 raise InputError("checkpoint_every: got no file to write; pass checkpoint=PATH, too.")
         if checkpoint is not None:
-            _check_writable(Path(checkpoint))
+            _check_writable(check_path("checkpoint", checkpoint))
         inputs = as_arrays(x_train, t_train, "x_train", "t_train")[0]
         if inputs.ndim < 2 or len(inputs) == 0:
             raise InputError(f"x_train: got shape {inputs.shape}, expected (n, features) or (n, ...) with n > 0.")

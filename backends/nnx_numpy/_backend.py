@@ -97,6 +97,8 @@ class NumpyBackend(OptimizerOps, PhiloxOps):
     def sigmoid(self, x: Array, *, out: Array | None = None) -> Array:
         with np.errstate(over="ignore"):  # exp(-x) may overflow to infinity, whose reciprocal is the right 0
             y = np.exp(np.negative(x, out=out), out=out)
+        if y.ndim == 0 and out is None:
+            return np.asarray(1 / (1 + y))  # NumPy gives no arrays of no dimensions to write to
         return np.reciprocal(np.add(y, 1, out=y), out=y)
 
     def sigmoid_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Array:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..backend import HostArray
 from ..datasets import read_idx
-from ..errors import DatasetError, InputError
+from ..errors import CheckpointError, DatasetError, InputError
 from ..functions import softmax
 from ..registry import use_backend
 from ..run_folder import RunFolder
@@ -30,6 +30,11 @@ def predict(
     folder = RunFolder.existing(run)
     _, data = folder.read_config()
     model = Trainer.load(folder.checkpoint, backend=backend).model
+    if model.output_shape != (len(data.classes),):
+        raise CheckpointError(
+            f"{folder.config}: names {len(data.classes)} classes, but the network has outputs of {model.output_shape}; "
+            "use another copy."
+        )
     rows: list[tuple[str, HostArray]] = []
     for path in images:
         rows += _read(path, model.input_shape, data.scale)

@@ -1,9 +1,10 @@
 """A data set by name or folder, in parts to train on, to validate and to test."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import unknown
+from ..errors import InputTypeError, unknown
 from ._dataset import Dataset
 from ._digits import digits
 from ._download import fashion_mnist, mnist
@@ -20,12 +21,14 @@ class Splits(NamedTuple):
     test: Dataset
 
 
-def load(name: str, *, seed: int = 0) -> Splits:
+def load(name: "str | os.PathLike[str]", *, seed: int = 0) -> Splits:
     """A data set by its name, or from a folder of idx files.
 
     Where it has no test part, a random fifth is held out; a tenth of the rest is for validation. `seed` decides which
     rows.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise InputTypeError(f"name: got {name!r}, expected a data set's name or a folder.")
     if name == "digits":
         rest, test = digits().split(0.8, 0.2, seed=seed)
     elif name == "mnist":

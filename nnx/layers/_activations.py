@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from ..backend import Array
+from ..checks import check_float
 from ._layer import Layer
 
 
@@ -12,13 +13,15 @@ class Activation(Layer):
     op: ClassVar[str]
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        y = getattr(self.ops, self.op)(x)
+        y = getattr(self.ops, self.op)(check_float(self.ops, "x", x))
         if train_flg:
             self._saved = y
         return y
 
     def backward(self, dout: Array) -> Array:
-        return getattr(self.ops, f"{self.op}_backward")(dout, self._last())
+        y = self._last()
+        self._check_gradient(dout, y.shape)
+        return getattr(self.ops, f"{self.op}_backward")(dout, y)
 
 
 class ReLU(Activation):

@@ -8,7 +8,7 @@ import numpy as np
 from .. import initializers
 from ..arena import Spec
 from ..backend import Array
-from ..checks import check_count
+from ..checks import DTYPES, check_count, check_flag, check_float
 from ..errors import InputError, InputTypeError
 from ..initializers import Init
 from ._layer import Layer
@@ -34,7 +34,7 @@ class Affine(Layer):
             raise InputTypeError(f"Affine: got a bias but no weights ({size!r}); pass both: Affine(W, b).")
         else:
             self.size = check_count("Affine: size", size)
-            self.bias = bool(bias)
+            self.bias = check_flag("Affine: bias", bias)
 
     def _adopt(self, w: Array, b: Array | None, bias: bool) -> None:
         if b is not None and not hasattr(b, "shape"):
@@ -42,7 +42,11 @@ class Affine(Layer):
         if len(w.shape) != 2:
             raise InputError(f"Affine: W has shape {tuple(w.shape)}, expected two dimensions (inputs, outputs).")
         self.size, self.bias = int(w.shape[1]), b is not None
-        if b is not None and not bias:
+        if str(w.dtype) not in DTYPES:
+            raise InputError(f"Affine: W has dtype {w.dtype}, expected float32 or float64.")
+        if 0 in w.shape:
+            raise InputError(f"Affine: W has shape {tuple(w.shape)}, expected at least one input and one output.")
+        if b is not None and not check_flag("Affine: bias", bias):
             raise InputError("Affine: got bias=False and an array b; leave one of them out.")
         self.params = {"W": w}
         if b is not None:
@@ -51,8 +55,6 @@ class Affine(Layer):
                     f"Affine: b has shape {tuple(b.shape)} {b.dtype}, expected ({self.size},) {w.dtype} as W's columns."
                 )
             self.params["b"] = b
-        if "float" not in str(w.dtype):
-            raise InputError(f"Affine: W has dtype {w.dtype}, expected float32 or float64.")
 
     def declare(self, shape: tuple[int, ...]) -> tuple[Sequence[Spec], tuple[int, ...]]:
         if len(shape) != 1:
@@ -86,6 +88,7 @@ class Affine(Layer):
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         self._gradients()
         w = self.params["W"]
+        check_float(self.ops, "x", x)
         if len(x.shape) != 2 or x.shape[1] != w.shape[0]:
             raise InputError(f"{self!r}: got inputs of shape {tuple(x.shape)}, expected (n, {w.shape[0]}).")
         if train_flg:
@@ -94,6 +97,7 @@ class Affine(Layer):
 
     def backward(self, dout: Array) -> Array:
         x, grads = self._last(), self._gradients()
+        self._check_gradient(dout, (x.shape[0], self.size))
         dx = self.ops.xp.empty_like(x)
         self.ops.affine_backward(dout, x, self.params["W"], dx=dx, dw=grads["W"], db=grads.get("b"))
         return dx

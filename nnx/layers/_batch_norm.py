@@ -6,7 +6,7 @@ import numpy as np
 
 from ..arena import Arena, Spec
 from ..backend import Array
-from ..checks import check_number
+from ..checks import DTYPES, check_float, check_number
 from ..errors import InputError, InputTypeError
 from ._layer import Layer
 
@@ -30,8 +30,9 @@ class BatchNorm(Layer):
         if (gamma is None) != (beta is None):
             raise InputError("BatchNorm: got only one of gamma and beta; pass both or neither.")
         if gamma is not None and beta is not None:
-            if not (hasattr(gamma, "shape") and hasattr(beta, "shape")):
-                raise InputTypeError(f"BatchNorm: got {gamma!r} and {beta!r}, expected two arrays, gamma and beta.")
+            if not all(str(getattr(p, "dtype", "")) in DTYPES for p in (gamma, beta)) or gamma.dtype != beta.dtype:
+                got = " and ".join(str(getattr(p, "dtype", repr(p))) for p in (gamma, beta))
+                raise InputTypeError(f"BatchNorm: got gamma and beta of {got}, expected float32 or float64 arrays.")
             if len(gamma.shape) != 1 or gamma.shape != beta.shape:
                 raise InputError(
                     f"BatchNorm: got gamma of shape {tuple(gamma.shape)} and beta of {tuple(beta.shape)}, "
@@ -85,8 +86,11 @@ class BatchNorm(Layer):
         self._prepare()
         ops, gamma, beta = self.ops, self.params["gamma"], self.params["beta"]
         mean, var = self.running["running_mean"], self.running["running_var"]
+        check_float(ops, "x", x)
         if len(x.shape) != 2 or x.shape[1] != gamma.shape[0]:
             raise InputError(f"{self!r}: got inputs of shape {tuple(x.shape)}, expected (n, {gamma.shape[0]}).")
+        if x.shape[0] == 0:
+            raise InputError(f"{self!r}: got no rows, expected at least one.")
         if not train_flg:
             return ops.batch_norm_inference(x, gamma, beta, mean, var, self.hyper)
         batch_mean, batch_var = ops.xp.empty_like(gamma), ops.xp.empty_like(gamma)
@@ -99,6 +103,7 @@ class BatchNorm(Layer):
 
     def backward(self, dout: Array) -> Array:
         x, mean, var = self._last()
+        self._check_gradient(dout, x.shape)
         return self.ops.batch_norm_backward(
             dout, x, self.params["gamma"], mean, var, self.hyper, dgamma=self.grads["gamma"], dbeta=self.grads["beta"]
         )

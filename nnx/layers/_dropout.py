@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..backend import Array, HostArray
-from ..checks import check_number, check_seed
+from ..checks import check_flag, check_float, check_number, check_seed
 from ._layer import Layer
 
 
@@ -23,7 +23,7 @@ class Dropout(Layer):
     def __init__(self, dropout_ratio: float = 0.5, inverted: bool = False, *, seed: int | None = None) -> None:
         super().__init__()
         self.dropout_ratio = check_number("Dropout: dropout_ratio", dropout_ratio, 0, 1)
-        self.inverted = bool(inverted)
+        self.inverted = check_flag("Dropout: inverted", inverted)
         self.seed = None if seed is None else check_seed(seed)
         self.index = 0
         self.step = 0
@@ -46,6 +46,7 @@ class Dropout(Layer):
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         ops = self.ops
+        check_float(ops, "x", x)
         if not train_flg:
             return ops.scale(x, ops.to_device(np.array(self.inference_factor, str(x.dtype))))
         if self.seed is None:
@@ -59,4 +60,5 @@ class Dropout(Layer):
 
     def backward(self, dout: Array) -> Array:
         mask, factor = self._last()
+        self._check_gradient(dout, mask.shape)
         return self.ops.dropout_backward(dout, mask, factor)

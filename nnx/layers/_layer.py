@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from ..arena import Arena, Spec
 from ..backend import Array
+from ..checks import check_float
 from ..errors import InputError
 from ..ops import Ops
 from ..registry import get_backend
@@ -55,6 +56,12 @@ class Layer:
         if self._ops is None:
             self._ops = Ops(get_backend())
         return self._ops
+
+    def _check_gradient(self, dout: Array, shape: tuple[int, ...]) -> None:
+        """Before any kernel runs: the gradient has the shape of the last output. Kernels check no bounds."""
+        check_float(self.ops, "dout", dout)
+        if tuple(dout.shape) != tuple(shape):
+            raise InputError(f"{self!r}: got a gradient of shape {tuple(dout.shape)}, expected {tuple(shape)}.")
 
     def _last(self) -> Any:
         if self._saved is None:

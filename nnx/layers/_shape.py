@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from ..arena import Spec
 from ..backend import Array
+from ..checks import check_float
+from ..errors import InputError
 from ._layer import Layer
 
 
@@ -15,12 +17,17 @@ class Flatten(Layer):
         return (), (math.prod(shape),)
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
+        check_float(self.ops, "x", x)
+        if len(x.shape) < 1:
+            raise InputError(f"{self!r}: got inputs of shape (), expected (n, ...).")
         if train_flg:
             self._saved = x.shape
         return self.ops.xp.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
     def backward(self, dout: Array) -> Array:
-        return self.ops.xp.reshape(dout, self._last())
+        shape = self._last()
+        self._check_gradient(dout, (shape[0], math.prod(shape[1:])))
+        return self.ops.xp.reshape(dout, shape)
 
 
 class Identity(Layer):

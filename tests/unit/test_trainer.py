@@ -251,7 +251,7 @@ def test_schedules_reach_the_optimizer(data):
         ({"x_train": [["a"]]}, "x_train: got dtype .*, expected numbers"),
         ({"t_train": None}, "t_train: got None, expected the targets"),
         ({"t_train": np.zeros(6, int)}, r"t_train: got shape \(6,\) for 7 rows of x_train"),
-        ({"t_train": np.arange(7)}, r"t_train: got the label 3 in row 3, expected labels in 0\.\.2 \(the model has 3"),
+        ({"t_train": np.arange(7)}, r"t_train: got the label 3 in row 3, expected labels in 0\.\.2 \(there are 3 cl"),
         ({"t_train": -np.arange(7)}, r"t_train: got the label -1 in row 1"),
         (
             {"t_train": np.zeros(7)},
