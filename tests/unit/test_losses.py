@@ -115,7 +115,7 @@ CROSS, SQUARES = nnx.SoftmaxCrossEntropy, nnx.MeanSquaredError
 @pytest.mark.parametrize(
     ("kind", "t", "message"),
     [
-        (CROSS, changed(LABELS, 2, C), r"t: got the label 4 in row 2, expected labels in 0\.\.3 \(the model"),
+        (CROSS, changed(LABELS, 2, C), r"t: got the label 4 in row 2, expected labels in 0\.\.3 \(there are 4 cl"),
         (CROSS, changed(LABELS, 5, -1), "t: got the label -1 in row 5"),
         (CROSS, changed(LABELS.astype(np.uint64), 0, 2**64 - 1), "t: got the label 18446744073709551615"),
         (CROSS, np.ma.masked_array(changed(LABELS, 2, 99), np.arange(N) == 2), "t: .*mask"),
