@@ -202,7 +202,7 @@ class NumbaBackend:
         n, size = len(x), x.size
         if size <= _LARGE:
             return work(slice(0, n), db)
-        rows = max(1, _SLICE // x.shape[1])
+        rows = _rows_of_slice(x)
         count = -(-n // rows)
         wants_db = db is not None and db.size > 0
         sums = np.empty((count, x.shape[1]), x.dtype) if wants_db else [db] * count
@@ -235,7 +235,31 @@ class NumbaBackend:
         y = np.empty_like(x) if out is None else out
         mean = np.empty_like(gamma) if mean is None else mean
         var = np.empty_like(gamma) if var is None else var
-        return _done(self._batch_norm.batch_norm(x, gamma, beta, hyper, y, mean, var), y)
+        if x.size <= _LARGE:
+            return _done(self._batch_norm.batch_norm(x, gamma, beta, hyper, y, mean, var), y)
+        # On no rows, to learn whether the kernels take these arrays.
+        declined = self._batch_norm.moments(x[:0], mean, var) is NotImplemented
+        if (
+            declined
+            or self._batch_norm.batch_norm_inference(x[:0], gamma, beta, mean, var, hyper, y[:0]) is NotImplemented
+        ):
+            return NotImplemented
+        rows = _rows_of_slice(x)
+        firsts = range(0, len(x), rows)
+        counts = np.array([min(rows, len(x) - first) for first in firsts], x.dtype)[:, None]
+        means, squares = (np.empty((len(firsts), x.shape[1]), x.dtype) for _ in range(2))
+
+        def moments(low: int, high: int) -> None:
+            self._batch_norm.moments(x[low:high], means[low // rows], squares[low // rows])
+
+        def normalise(low: int, high: int) -> None:
+            self._batch_norm.batch_norm_inference(x[low:high], gamma, beta, mean, var, hyper, y[low:high])
+
+        self._pool.run(moments, len(x), rows)
+        np.divide(np.sum(means * counts, axis=0), len(x), out=mean)
+        np.divide(np.sum(squares + counts * (means - mean) ** 2, axis=0), len(x), out=var)
+        self._pool.run(normalise, len(x), rows)
+        return y
 
     def batch_norm_backward(
         self,
@@ -254,10 +278,30 @@ class NumbaBackend:
         dx = np.empty_like(x) if out is None else out
         dgamma = np.empty_like(gamma) if dgamma is None else dgamma
         dbeta = np.empty_like(gamma) if dbeta is None else dbeta
-        done = self._batch_norm.batch_norm_backward(dy, x, gamma, mean, var, hyper, dx, dgamma, dbeta)
-        if done is not NotImplemented and db is not None:
+        # The first call, on no rows of a large batch, tells whether the kernel takes these arrays.
+        parts = (dy, x, dx) if x.size <= _LARGE else (dy[:0], x[:0], dx[:0])
+        kernel = self._batch_norm.batch_norm_backward
+        if kernel(*parts[:2], gamma, mean, var, hyper, parts[2], dgamma, dbeta) is NotImplemented:
+            return NotImplemented
+        if db is not None:
             db.fill(0)
-        return _done(done, dx)
+        if x.size <= _LARGE:
+            return dx
+        n, rows = len(x), _rows_of_slice(x)
+        dgammas, dbetas = (np.empty((-(-n // rows), x.shape[1]), x.dtype) for _ in range(2))
+
+        def sums(low: int, high: int) -> None:
+            self._batch_norm.gradient_sums(dy[low:high], x[low:high], mean, dgammas[low // rows], dbetas[low // rows])
+
+        def gradient(low: int, high: int) -> None:
+            part = slice(low, high)
+            self._batch_norm.input_gradient(dy[part], x[part], gamma, mean, var, hyper, dgamma, dbeta, n, dx[part])
+
+        self._pool.run(sums, n, rows)
+        np.add.reduce(dbetas, axis=0, out=dbeta)
+        np.divide(np.add.reduce(dgammas, axis=0), np.sqrt(var + hyper[0]), out=dgamma)
+        self._pool.run(gradient, n, rows)
+        return dx
 
     def batch_norm_inference(
         self,
@@ -321,7 +365,7 @@ class NumbaBackend:
         y = np.empty_like(x) if out is None else out
         if x.size > _LARGE and not (x.flags.c_contiguous and y.flags.c_contiguous):
             return NotImplemented
-        return _done(self._by_rows(x, lambda part, _: self._softmax.softmax(x[part], _nothing(x), y[part])), y)
+        return _done(self._by_rows(x, lambda part, _: self._softmax.softmax(x[part], y[part])), y)
 
     def softmax_cross_entropy(
         self, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
@@ -347,16 +391,26 @@ class NumbaBackend:
         return count if count is NotImplemented else np.int64(count)
 
     def sum_squares(self, x: Array) -> Any:
-        if not x.flags.c_contiguous:
-            return NotImplemented
-        total = self._reduce.sum_squares(x.reshape(-1))
+        total = self._sum_squares(x)
         return total if total is NotImplemented else x.dtype.type(total)
 
     def global_norm(self, x: Array) -> Any:
+        total = self._sum_squares(x)
+        return total if total is NotImplemented else x.dtype.type(math.sqrt(total))
+
+    def _sum_squares(self, x: Array) -> Any:
         if not x.flags.c_contiguous:
             return NotImplemented
-        total = self._reduce.sum_squares(x.reshape(-1))
-        return total if total is NotImplemented else x.dtype.type(math.sqrt(total))
+        flat, kernel = x.reshape(-1), self._reduce.sum_squares
+        if x.size <= _LARGE or kernel(flat[:0]) is NotImplemented:
+            return kernel(flat)
+        totals = [0.0] * -(-flat.size // _SLICE)
+
+        def part(low: int, high: int) -> None:
+            totals[low // _SLICE] = kernel(flat[low:high])
+
+        self._pool.run(part, flat.size, _SLICE)
+        return sum(totals)
 
     # Optimizers -------------------------------------------------------------------------------------------------------
 
@@ -422,6 +476,11 @@ class NumbaBackend:
 
         self._pool.run(part, size, _SLICE)
         return None
+
+
+def _rows_of_slice(x: Array) -> int:
+    """How many rows of x one thread takes at a time."""
+    return max(1, _SLICE // x.shape[1])
 
 
 def _nothing(x: Array) -> Array:

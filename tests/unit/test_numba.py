@@ -145,6 +145,12 @@ def test_large_arrays_go_through_threads_and_are_right(backend, dtype):
     compare("mean_squared_error", x, other, bias=bias, buffers=[("dz", x), ("db", bias)])
     compare("dropout", x, key, one, buffers=[("mask", x > 0)])
     compare("dropout_backward", x, other > 0, one, buffers=[("db", bias)])
+    gamma, var, hyper = np.abs(bias) + 1, np.abs(other[1]) + 1, np.array([1e-5, 0.9, 0.1], dtype)
+    shifted = x * 3 + 10  # a variance that a naive sum of squares would get wrong in float32
+    compare("batch_norm", shifted, gamma, bias, hyper, buffers=[("mean", bias), ("var", bias), ("out", x)])
+    sums = [("dgamma", bias), ("dbeta", bias), ("db", bias)]
+    compare("batch_norm_backward", other, x, gamma, bias, var, hyper, buffers=[*sums, ("out", x)])
+    compare("sum_squares", x)
     transposed = np.asfortranarray(x)
     assert backend.softmax(transposed) is backend.relu(transposed) is NotImplemented
 
@@ -156,10 +162,14 @@ import nnx
 backend, failures = nnx.get_backend("numba"), []
 
 def work():
-    x = np.ones((3, 4), np.float32)
-    for name in ("relu", "sigmoid", "softmax", "sum_squares"):
-        if getattr(backend, name)(x) is NotImplemented:
-            failures.append(name)
+    try:
+        for dtype in ("float32", "float64"):
+            x = np.ones((3, 4), dtype)
+            for name in ("relu", "sigmoid", "softmax", "sum_squares"):
+                if getattr(backend, name)(x) is NotImplemented:
+                    failures.append(name)
+    except Exception as error:
+        failures.append(repr(error))
 
 threads = [threading.Thread(target=work) for _ in range(8)]
 for thread in threads:

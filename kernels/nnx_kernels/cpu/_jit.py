@@ -49,16 +49,20 @@ class Kernel:
 
     def __init__(self, function: Callable[..., Any], signature: str, fast: bool) -> None:
         self.name, self.signature = function.__name__, signature
-        options = {"nogil": True, "error_model": "numpy", "fastmath": _FAST if fast else {"contract"}}
-        try:
-            self._dispatcher = numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # Numba found no folder that it may write to
-            uncached.append(self.name)
-            self._dispatcher = numba.njit(**options)(function)
-        self.interpreted = self._dispatcher is function  # NUMBA_DISABLE_JIT
+        self._function, self._fast = function, fast
+        self.interpreted = self._dispatcher() is function  # NUMBA_DISABLE_JIT
         self.call = self._interpret if self.interpreted else _no_version_yet
         self.compiled: set[Any] = set()
         kernels.append(self)
+
+    def _dispatcher(self) -> Any:
+        options = {"nogil": True, "error_model": "numpy", "fastmath": _FAST if self._fast else {"contract"}}
+        try:
+            return numba.njit(cache=True, **options)(self._function)
+        except RuntimeError:  # Numba found no folder that it may write to
+            if self.name not in uncached:
+                uncached.append(self.name)
+            return numba.njit(**options)(self._function)
 
     def __call__(self, *args: Any) -> Any:
         try:
@@ -72,7 +76,7 @@ class Kernel:
 
     def _interpret(self, *args: Any) -> Any:
         """With NUMBA_DISABLE_JIT: the same arrays as ever, by the interpreter."""
-        return NotImplemented if self._dtype_for(args) is None else self._dispatcher(*args)
+        return NotImplemented if self._dtype_for(args) is None else self._function(*args)
 
     def _dtype_for(self, args: tuple[Any, ...]) -> Any:
         """The floating dtype whose version takes these arguments, or None."""
@@ -95,13 +99,13 @@ class Kernel:
                 return False
             global seconds  # noqa: PLW0603  a sum over all kernels, changed under the lock
             start = time.perf_counter()
-            if self.compiled:
-                self._dispatcher.disable_compile(False)
-            try:
-                self._dispatcher.compile(tuple(_type(letter, FLOATS[dtype]) for letter in self.signature))
-            finally:
-                self._dispatcher.disable_compile()
-            self.call = self._dispatcher
+            # A new dispatcher, which no other thread calls before it is finished: while a shared one could compile, a
+            # call from another thread would set Numba to compile whatever it is given.
+            dispatcher = self._dispatcher()
+            for version in (*self.compiled, dtype):
+                dispatcher.compile(tuple(_type(letter, FLOATS[version]) for letter in self.signature))
+            dispatcher.disable_compile()
+            self.call = dispatcher
             self.compiled.add(dtype)
             seconds += time.perf_counter() - start
             return True
@@ -115,3 +119,8 @@ def kernel(signature: str, *, fast: bool = True) -> Callable[[Callable[..., Any]
 def inlined(function: Callable[..., Any]) -> Any:
     """A helper of kernels, whose own order of operations is kept where it is inlined."""
     return numba.njit(error_model="numpy", fastmath={"contract"})(function)
+
+
+def fast_inlined(function: Callable[..., Any]) -> Any:
+    """A helper of kernels whose sums may be reordered, as the kernels' own."""
+    return numba.njit(error_model="numpy", fastmath=_FAST)(function)

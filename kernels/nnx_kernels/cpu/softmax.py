@@ -1,25 +1,27 @@
 """Softmax, and its cross-entropy with the gradient.
 
-Rows are taken in blocks that stay in the first-level cache: within a block the exponential runs over all elements at
-once, so that it is vectorised for ten classes as for ten thousand.
+Narrow rows are taken in blocks that stay in the first-level cache: within a block the exponential runs over all
+elements at once, so that it is vectorised for ten classes, too. A wide row takes three passes: its maximum, the
+exponentials with their sum, and the division.
 """
 
 import math
 
 import numpy as np
 
-from ._jit import inlined, kernel
+from ._jit import fast_inlined, inlined, kernel
 from .exp import exp
 
 _BLOCK = 4096  # elements
 _LANES = 64
+_WIDE = 2 * _LANES
 
 
 @inlined
 def _maximum(row, lanes):
-    """The maximum of a row, for long rows in lanes: LLVM does not vectorise a maximum that has to mind NaN. (Which NaN
+    """The maximum of a row, for wide rows in lanes: LLVM does not vectorise a maximum that has to mind NaN. (Which NaN
     or number comes out where there is a NaN does not matter: the row keeps it.)"""
-    whole = row.size // _LANES if row.size >= 2 * _LANES else 0
+    whole = row.size // _LANES if row.size >= _WIDE else 0
     top = row[0]
     if whole:
         lanes[:] = row[:_LANES]
@@ -33,6 +35,51 @@ def _maximum(row, lanes):
     for j in range(rest.size):
         top = top if rest[j] < top else rest[j]
     return top
+
+
+@fast_inlined
+def _exponentials(row, top, out):
+    """out = exp(row - top); their sum."""
+    total = out.dtype.type(0)
+    for j in range(row.size):
+        e = exp(row[j] - top)
+        out[j] = e
+        total += e
+    return total
+
+
+@inlined
+def _maximum_with(row, bias, lanes):
+    """The maximum of row + bias, for wide rows."""
+    whole = row.size // _LANES
+    lanes[:] = -np.inf
+    for b in range(whole):
+        part, added = row[_LANES * b : _LANES * (b + 1)], bias[_LANES * b : _LANES * (b + 1)]
+        for k in range(_LANES):
+            value = part[k] + added[k]
+            lanes[k] = lanes[k] if value < lanes[k] else value
+    top = _maximum(lanes, lanes)
+    for j in range(_LANES * whole, row.size):
+        value = row[j] + bias[j]
+        top = top if value < top else value
+    return top
+
+
+@fast_inlined
+def _exponentials_with(row, bias, top, out):
+    """out = exp(row + bias - top); their sum."""
+    total = out.dtype.type(0)
+    for j in range(row.size):
+        e = exp(row[j] + bias[j] - top)
+        out[j] = e
+        total += e
+    return total
+
+
+@fast_inlined
+def _scale(row, factor):
+    for j in range(row.size):
+        row[j] *= factor
 
 
 @inlined
@@ -57,11 +104,17 @@ def _exponentiate(y, first, last):
         flat[k] = exp(flat[k])
 
 
-@kernel("mvm")
-def softmax(z, none, y):
+@kernel("mm")
+def softmax(z, y):
     """y = exp(z) / sum(exp(z)) of each row."""
     n, c = z.shape
-    rows, lanes = max(1, _BLOCK // c), np.empty(_LANES, z.dtype)
+    lanes, one = np.empty(_LANES, z.dtype), z.dtype.type(1)
+    if c >= _WIDE:
+        for i in range(n):
+            total = _exponentials(z[i], _maximum(z[i], lanes), y[i])
+            _scale(y[i], one / total)
+        return
+    rows, none = max(1, _BLOCK // c), z.reshape(-1)[:0]
     for first in range(0, n, rows):
         last = min(first + rows, n)
         _shift(z, none, y, first, last, lanes)
@@ -70,7 +123,7 @@ def softmax(z, none, y):
             total = y.dtype.type(0)
             for j in range(c):
                 total += y[i, j]
-            inverse = y.dtype.type(1) / total
+            inverse = one / total
             for j in range(c):
                 y[i, j] *= inverse
 
@@ -82,18 +135,39 @@ def cross_entropy_of_labels(z, t, bias, dz, db, of):
     of: the rows of the whole batch, of which z may be a part.
     """
     n, c = z.shape
-    rows, lanes = max(1, _BLOCK // c), np.empty(_LANES, z.dtype)
+    lanes = np.empty(_LANES, z.dtype)
     share = z.dtype.type(1) / z.dtype.type(of)
     loss = 0.0
     db[:] = 0
+    for i in range(n):
+        if not 0 <= t[i] < c:
+            loss = np.nan
+    if c >= _WIDE:
+        for i in range(n):
+            valid = 0 <= t[i] < c
+            label = t[i] if valid else 0
+            if bias.size:
+                top = _maximum_with(z[i], bias, lanes)
+                loss += top - (z[i, label] + bias[label])
+                total = _exponentials_with(z[i], bias, top, dz[i])
+            else:
+                top = _maximum(z[i], lanes)
+                loss += top - z[i, label]
+                total = _exponentials(z[i], top, dz[i])
+            loss += math.log(total)
+            _scale(dz[i], share / total)
+            if valid:
+                dz[i, label] -= share
+            for j in range(db.size):
+                db[j] += dz[i, j]
+        return loss
+    rows = max(1, _BLOCK // c)
     for first in range(0, n, rows):
         last = min(first + rows, n)
         _shift(z, bias, dz, first, last, lanes)
         for i in range(first, last):
             if 0 <= t[i] < c:
                 loss -= dz[i, t[i]]
-            else:
-                loss = np.nan
         _exponentiate(dz, first, last)
         for i in range(first, last):
             total = z.dtype.type(0)
