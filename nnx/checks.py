@@ -13,13 +13,14 @@ from .errors import InputError, InputTypeError
 from .ops import Ops
 
 DTYPES = ("float32", "float64")
+_FLOATS = {name: np.dtype(name) for name in DTYPES}
 
 
 def check_number(name: str, value: Any, least: float, below: float = math.inf, *, above: bool = False) -> float:
     """A finite number in [least, below), or with above=True in (least, below)."""
     if isinstance(value, bool | str) or not isinstance(value, int | float | np.integer | np.floating):
         raise InputTypeError(f"{name}: got {value!r}, expected a number.")
-    number = _as_number(value)
+    number = as_number(value)
     fits = math.isfinite(number) and (number > least if above else number >= least) and number < below
     if not fits:
         low = f"greater than {least}" if above else f"of at least {least}"
@@ -28,7 +29,7 @@ def check_number(name: str, value: Any, least: float, below: float = math.inf, *
     return number
 
 
-def _as_number(value: Any) -> float:
+def as_number(value: Any) -> float:
     """A Python or NumPy number as a float; infinity for a whole number beyond all floats."""
     try:
         return float(value)
@@ -109,6 +110,8 @@ def as_host(name: str, value: Any) -> HostArray:
 
 def as_floats(x: HostArray, dtype: str) -> HostArray:
     """x, C-contiguous, in a floating dtype; what is too great for it becomes infinite (`check_finite` says so)."""
+    if x.dtype is _FLOATS[dtype] and x.flags.c_contiguous:
+        return x  # as at every step: entering errstate would cost more than all the checks
     with np.errstate(over="ignore"):
         array: HostArray = np.ascontiguousarray(x, dtype)
     return array

@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 
 from .backend import HostArray
+from .checks import as_number
 from .errors import InputError, InputTypeError, unknown
 
 Init: TypeAlias = "str | float | None"
@@ -29,10 +30,7 @@ def check(init: Init) -> Init:
         raise InputTypeError(
             f"init: got {type(init).__name__}, expected 'he', 'xavier' or a standard deviation as a number."
         )
-    try:
-        std = float(init)
-    except OverflowError:  # a whole number beyond all floats
-        std = math.inf
+    std = as_number(init)
     if not 0 <= std < math.inf:
         raise InputError(f"init: got {init}, expected a standard deviation of 0 or more.")
     return std
