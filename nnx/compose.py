@@ -49,6 +49,8 @@ def capture(ops: Any, step: Any, example_inputs: tuple[Array, ...]) -> Any:
     """A callable that does what `step` does, for inputs of the shapes and dtypes of `example_inputs`.
 
     Here `step` itself; on a GPU one CUDA graph, whose first runs on the way to the capture are the run's first steps.
+    Some inputs may be on the host (a step's few numbers): a backend that captures uploads them, so that `step` sees
+    native arrays alone.
     """
     return step
 

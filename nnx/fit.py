@@ -16,6 +16,7 @@ from .backend import Array
 from .callbacks import Callback
 from .device_data import DeviceData
 from .errors import DivergedError
+from .plan import Captured, Program
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ class FitLoop:
         """Losses that nobody has read yet."""
         self.last_loss = math.nan
         self.compiled_before = getattr(trainer.model.backend, "compile_seconds", 0.0)
-        # Where arrays are in the host's memory, reading a loss waits for nothing.
-        self.read_at_once = trainer.model.ops.array_type is np.ndarray
+        self.steps: dict[Program, Captured] = {}
 
     def train(self, interrupted: threading.Event) -> bool:
         """Whether it came to its end."""
@@ -85,7 +85,7 @@ class FitLoop:
 
     def epoch(self, interrupted: threading.Event) -> bool:
         """One epoch, or what is left of it; False if it was interrupted before its end."""
-        fit, trainer, data = self.fit, self.trainer, self.data
+        fit, trainer = self.fit, self.trainer
         began = time.perf_counter()
         order = np.arange(fit.rows)
         if fit.shuffle:
@@ -94,13 +94,13 @@ class FitLoop:
         size = fit.batch_size
         while fit.step * size < fit.rows:
             start = fit.step * size
-            loss = trainer._update(*data.gather(index[start : start + size]))
+            loss = self.update(index[start : start + size])
             fit.step += 1
             self.done += 1
             self.pending.append(loss)
             if self.done == 1:
                 self.say_what_compiling_took()
-            if self.read_at_once or self.progress.due:
+            if trainer.model.ops.on_host or self.progress.due:
                 self.read()
             saving = self.checkpoint_every is not None and trainer.steps % self.checkpoint_every == 0
             if (saving or interrupted.is_set()) and fit.step * size < fit.rows:
@@ -111,6 +111,18 @@ class FitLoop:
         self.finish_epoch(began)
         return True
 
+    def update(self, index: Array) -> Array:
+        """One step on the rows of an index; gathering them is a part of what is captured."""
+        trainer, gather = self.trainer, self.data.gather
+        program = trainer.plan.program(index.shape[0])
+        if program not in self.steps:
+
+            def step(index: Array, *numbers: Array) -> Array:
+                return program.step(*gather(index), *numbers)
+
+            self.steps[program] = Captured(trainer.model.ops, step)
+        return trainer._update(self.steps[program], index)
+
     def say_what_compiling_took(self) -> None:
         """After the first step: a backend that compiles has spent its time by now."""
         seconds = getattr(self.trainer.model.backend, "compile_seconds", 0.0) - self.compiled_before
@@ -119,9 +131,9 @@ class FitLoop:
 
     def read(self) -> None:
         """Add the losses of the last steps up, look whether they are finite, and show the last if it is time to."""
-        to_host, fit = self.trainer.model.ops.to_host, self.fit
-        for i, pending in enumerate(self.pending):
-            value = float(to_host(pending))
+        ops, fit = self.trainer.model.ops, self.fit
+        losses = self.pending if ops.on_host or not self.pending else ops.to_host(ops.xp.stack(self.pending))
+        for i, value in enumerate(map(float, losses)):
             if not math.isfinite(value):
                 self.diverged(value, fit.step - len(self.pending) + i + 1)
             fit.loss_sum += value

@@ -39,6 +39,8 @@ class Ops:
         self.to_host: Callable[[Array], HostArray] = backend.to_host
         self.matmul: Callable[..., Array] = backend.matmul
         self.array_type = type(backend.to_device(np.zeros(1, np.float32)))
+        self.on_host = self.array_type is np.ndarray
+        """Whether native arrays are NumPy's: the host's memory is the device's, and reading it waits for nothing."""
         self._declined: Counter[str] = Counter()
         self._fused = tuple(name for name in compose.OPERATIONS if callable(getattr(backend, name, None)))
         for name in compose.OPERATIONS:

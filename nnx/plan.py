@@ -247,6 +247,24 @@ class Plan:
         return loss + self.half_decay * self.ops.sum_squares(self.arena.params.buffer[: self.arena.layout.decay])
 
 
+class Captured:
+    """A step that the backend captures at its first call, by the shapes of that call's inputs."""
+
+    def __init__(self, ops: Ops, step: Callable[..., Array]) -> None:
+        self._ops = ops
+        self._run: Callable[..., Array] | None = None
+
+        def uploading(*inputs: Array) -> Array:
+            return step(*(i if isinstance(i, ops.array_type) else ops.to_device(i) for i in inputs))
+
+        self._step = step if ops.on_host else uploading
+
+    def __call__(self, *inputs: Array) -> Array:
+        if self._run is None:
+            self._run = self._ops.capture(self._step, inputs)
+        return self._run(*inputs)
+
+
 class Program:
     """The step for batches of one size: operations bound to views on the plan's buffers."""
 
@@ -255,7 +273,8 @@ class Program:
         self.running: list[tuple[slice, Array]] = []
         self.masks: dict[Stage, Array] = {}
         self.rng: Array = None
-        self._captured: Callable[..., Array] | None = None
+        self.run = Captured(self.ops, self.step)
+        """`step`, captured where the backend can do that: one launch on a GPU."""
         self._used = 0
         stages = plan.stages
         widest = max([math.prod(stage.shape) for stage in stages], default=1)
@@ -319,12 +338,6 @@ class Program:
         for i, backward in self.backwards:
             dy = backward(dy, values[i], values[i + 1])
         return loss
-
-    def run(self, *inputs: Array) -> Array:
-        """`step`, captured where the backend can do that: one launch on a GPU."""
-        if self._captured is None:
-            self._captured = self.ops.capture(self.step, inputs)
-        return self._captured(*inputs)
 
     def step(self, x: Array, t: Array, hyper: Array, rng: Array | None = None) -> Array:
         """One update; returns the loss, penalty included: fresh, 0-d. x, t: n rows. hyper, rng: this step's numbers."""

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -149,18 +149,17 @@ class Trainer:
             t = self.loss.check_targets("t", as_host("t", t), model.output_shape, model.dtype)
         if t.shape[0] != x.shape[0]:
             raise InputError(f"t: got {t.shape[0]} rows for {x.shape[0]} rows of x; expected as many.")
-        return self._update(x, model.ops.to_device(t) if isinstance(t, np.ndarray) else t)
+        t = model.ops.to_device(t) if isinstance(t, np.ndarray) else t
+        return self._update(self.plan.program(x.shape[0]).run, x, t)
 
-    def _update(self, x: Array, t: Array) -> Array:
-        plan = self.plan
-        to_device = plan.ops.to_device
-        inputs = [x, t, to_device(np.array(self.optimizer.hyper(self.steps, self._decay), self.model.dtype))]
-        if plan.dropouts:
-            keys = [layer.random_key(self.seed, self.steps) for layer in plan.dropouts]
-            inputs.append(to_device(np.stack(keys)))
+    def _update(self, run: Callable[..., Array], *inputs: Array) -> Array:
+        """One update by a captured step, which takes the step's numbers after the inputs, from the host."""
+        numbers = [np.array(self.optimizer.hyper(self.steps, self._decay), self.model.dtype)]
+        if self.plan.dropouts:
+            numbers.append(np.stack([layer.random_key(self.seed, self.steps) for layer in self.plan.dropouts]))
         # A loss that overflows is reported by fit, with the layer; NumPy's own warnings would only precede that.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            loss = plan.program(x.shape[0]).run(*inputs)
+            loss = run(*inputs, *numbers)
         self.steps += 1
         return loss
 
