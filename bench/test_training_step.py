@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 import nnx
-from nnx.bench.networks import NETWORKS, batches, handwritten_step, nnx_step
+from nnx.bench.networks import NETWORKS, batches, handwritten_step, nnx_trainer
 
 USABLE = [status.name for status in nnx.list_backends() if status.usable]
 
@@ -14,7 +14,7 @@ USABLE = [status.name for status in nnx.list_backends() if status.usable]
 @pytest.mark.parametrize("network", NETWORKS)
 def test_training_step(benchmark, network, candidate):
     net = NETWORKS[network]
-    step = handwritten_step(net) if candidate == "handwritten" else nnx_step(net, candidate)
+    step = handwritten_step(net) if candidate == "handwritten" else nnx_trainer(net, candidate).step
     turns = itertools.cycle(batches(net))
     for _ in range(20):
         step(*next(turns))

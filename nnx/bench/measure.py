@@ -8,14 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from .peers import _threads
+from ..ops import Ops
+from .threads import threads
 
 
-def per_call(run: Callable[[int], Any], *, seconds: float = 0.3, rounds: int = 7) -> float:
-    """Seconds per call: the median over rounds that take about `seconds` in all."""
+def nothing_to_wait_for() -> None:
+    """For work that is done when its call returns."""
+
+
+def per_call(
+    run: Callable[[int], Any],
+    wait: Callable[[], Any] = nothing_to_wait_for,
+    *,
+    seconds: float = 0.3,
+    rounds: int = 7,
+) -> float:
+    """Seconds per call: the median over rounds that take about `seconds` in all.
+
+    wait: returns when the device has done what was called. It is called at both ends of a round, so that a host that
+    runs ahead of its device, as in a training, may do so.
+    """
     run(0)
+    wait()
     start = time.perf_counter()
     run(1)
+    wait()
     once = max(time.perf_counter() - start, 1e-7)
     count = max(1, round(seconds / rounds / once))
     times = []
@@ -23,8 +40,20 @@ def per_call(run: Callable[[int], Any], *, seconds: float = 0.3, rounds: int = 7
         start = time.perf_counter()
         for i in range(count):
             run(r * count + i)
+        wait()
         times.append((time.perf_counter() - start) / count)
     return statistics.median(times)
+
+
+def device_rates(ops: Ops) -> dict[str, float]:
+    """`product_rate` and `triad_rate` of a backend's own device."""
+    xp, wait = ops.xp, ops.backend.synchronize
+    rng = np.random.default_rng(0)
+    size = 8192
+    a, b, c = (ops.to_device(rng.random((size, size), np.float32)) for _ in range(3))
+    product = 2 * size**3 / per_call(lambda i: ops.matmul(a, b, out=c), wait, seconds=1.0)
+    x, y, z = (xp.tile(xp.reshape(part, (-1,)), 4) for part in (a, b, c))
+    return {"product": product, "triad": 12 * x.size / per_call(lambda i: xp.add(x, y, out=z), wait, seconds=1.0)}
 
 
 def product_rate(dtype: str = "float32", size: int = 2048) -> float:
@@ -37,10 +66,10 @@ def product_rate(dtype: str = "float32", size: int = 2048) -> float:
 
 def triad_rate(size: int = 32_000_000) -> float:
     """Bytes per second of c = a + b on float32 arrays far larger than the caches, on all cores: 12 bytes an element."""
-    threads = _threads()
+    count = threads()
     a, b, c = (np.ones(size, np.float32) for _ in range(3))
-    parts = [slice(i * size // threads, (i + 1) * size // threads) for i in range(threads)]
-    with ThreadPoolExecutor(threads) as pool:
+    parts = [slice(i * size // count, (i + 1) * size // count) for i in range(count)]
+    with ThreadPoolExecutor(count) as pool:
 
         def run(i: int) -> None:
             list(pool.map(lambda part: np.add(a[part], b[part], out=c[part]), parts))

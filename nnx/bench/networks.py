@@ -49,15 +49,15 @@ def batches(net: Network, count: int = 7) -> list[Batch]:
     ]
 
 
-def nnx_step(net: Network, backend: str) -> Step:
-    """The same network through the public `Trainer.step`."""
+def nnx_trainer(net: Network, backend: str) -> Trainer:
+    """The same network, built."""
     layers: list[Layer] = []
     for size in net.sizes[1:-1]:
         layers += [Affine(size), ReLU()]
     optimizer = SGD(lr=0.01) if net.optimizer == "sgd" else Adam(lr=0.001)
     trainer = Trainer(Sequential(*layers, Affine(net.sizes[-1])), optimizer, backend=backend)
     trainer.build((net.sizes[0],))
-    return trainer.step
+    return trainer
 
 
 def handwritten_step(net: Network) -> Step:

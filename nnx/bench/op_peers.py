@@ -10,7 +10,7 @@ import numpy as np
 from ..ops import Ops
 from ..registry import get_backend
 from .measure import per_call
-from .peers import _threads
+from .threads import threads
 
 SHAPES = ((4096, 8192), (128, 1000))
 PARAMETERS = 10_000_000
@@ -40,7 +40,7 @@ def _nnx(backend: str) -> dict[str, Callable[[int], Any]]:
 def _torch(compiled: bool) -> dict[str, Callable[[int], Any]]:
     import torch
 
-    torch.set_num_threads(_threads())
+    torch.set_num_threads(threads())
 
     def forward_backward(z: Any, t: Any) -> Any:
         loss = torch.nn.functional.cross_entropy(z, t)

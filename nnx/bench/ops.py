@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ops import Ops
 from ..registry import get_backend
-from .measure import per_call
+from .measure import device_rates, per_call
 
 
 @dataclass(frozen=True)
@@ -94,16 +94,19 @@ def works(ops: Ops) -> Iterator[Work]:
 
 
 def run_ops(backend: str, rates: dict[str, float]) -> list[dict[str, Any]]:
-    """A row per operation: seconds, its rate, and the share of the machine's own (products or memory)."""
+    """A row per operation: seconds, its rate, and the share of the machine's own (products or memory).
+
+    rates: the host's; those of a device of its own are measured here.
+    """
     ops = Ops(get_backend(backend))
+    rates = rates if ops.on_host else device_rates(ops)
     rows = []
     for work in works(ops):
 
         def run(i: int, work: Work = work) -> None:
             work.run()
-            ops.backend.synchronize()
 
-        seconds = per_call(run)
+        seconds = per_call(run, ops.backend.synchronize)
         amount, ceiling = (work.flops, rates["product"]) if work.flops else (work.bytes, rates["triad"])
         rows.append(
             {

@@ -1,50 +1,52 @@
 """The same networks in other libraries: the same shapes, batches and optimizer, each in its own idiom."""
 
 import importlib.util
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .networks import Batch, Network, handwritten_step, nnx_step
+from .measure import nothing_to_wait_for
+from .networks import Batch, Network, handwritten_step, nnx_trainer
+from .threads import threads
 
-Run = Callable[[int], Any]
-"""run(i): one update on batch i, in the library's own arrays."""
+
+class Candidate(NamedTuple):
+    """One update per call, in the library's own arrays."""
+
+    run: Callable[[int], Any]
+    """run(i): on batch i. It may return before a device has done it."""
+    wait: Callable[[], Any] = nothing_to_wait_for
+    """Returns when the device has done all updates."""
 
 
-def _turns(step: Callable[[Any, Any], Any], data: Sequence[tuple[Any, Any]]) -> Run:
+def _turns(step: Callable[[Any, Any], Any], data: Sequence[tuple[Any, Any]]) -> Callable[[int], Any]:
     return lambda i: step(*data[i % len(data)])
 
 
-def _threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def nnx_candidate(net: Network, backend: str, data: Sequence[Batch]) -> Candidate:
+    """The public `Trainer.step` on a backend, batches in its arrays."""
+    trainer = nnx_trainer(net, backend)
+    to_device, synchronize = trainer.model.backend.to_device, trainer.model.backend.synchronize
+    return Candidate(_turns(trainer.step, [(to_device(x), to_device(t)) for x, t in data]), synchronize)
 
 
-def torch_eager(net: Network, data: Sequence[Batch], *, compiled: bool = False) -> Run:
-    """PyTorch: `Sequential` of `Linear` and `ReLU`, fused Adam."""
+def pytorch(net: Network, data: Sequence[Batch], *, compiled: bool = False, gpu: bool = False) -> Candidate:
+    """PyTorch: `Sequential` of `Linear` and `ReLU`, fused Adam; compiled for a GPU with mode="reduce-overhead"."""
     import torch
 
-    torch.set_num_threads(_threads())
-    torch.manual_seed(0)
-    layers: list[Any] = []
-    for i, o in zip(net.sizes, net.sizes[1:], strict=False):
-        layers += [torch.nn.Linear(i, o), torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers[:-1])
-    loss_of = torch.nn.CrossEntropyLoss()
-    kind = (
-        partial(torch.optim.SGD, lr=0.01) if net.optimizer == "sgd" else partial(torch.optim.Adam, lr=0.001, fused=True)
-    )
-    optimizer = kind(model.parameters())
+    device = "cuda" if gpu else "cpu"
+    model, loss_of, optimizer = _torch_parts(net, device)
 
     def forward_backward(x: Any, t: Any) -> Any:
         loss = loss_of(model(x), t)
         loss.backward()
         return loss
 
-    differentiate = torch.compile(forward_backward) if compiled else forward_backward
+    mode = "reduce-overhead" if gpu else None
+    differentiate = torch.compile(forward_backward, mode=mode) if compiled else forward_backward
 
     def step(x: Any, t: Any) -> Any:
         optimizer.zero_grad()
@@ -52,22 +54,79 @@ def torch_eager(net: Network, data: Sequence[Batch], *, compiled: bool = False) 
         optimizer.step()
         return loss
 
-    return _turns(step, [(torch.from_numpy(x), torch.from_numpy(t)) for x, t in data])
+    return Candidate(_turns(step, _torch_batches(data, device)), torch.cuda.synchronize if gpu else nothing_to_wait_for)
 
 
-def jax_jit(net: Network, data: Sequence[Batch]) -> Run:
-    """JAX with optax: the whole update in one jitted function, arguments donated, waited for."""
+def pytorch_graph(net: Network, data: Sequence[Batch]) -> Candidate:
+    """PyTorch: the whole update as one CUDA graph, captured by hand as its documentation shows, batches copied in."""
+    import torch
+
+    model, loss_of, optimizer = _torch_parts(net, "cuda", capturable=True)
+    batches = _torch_batches(data, "cuda")
+    x, t = (part.clone() for part in batches[0])
+
+    def update() -> Any:
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(model(x), t)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            update()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    optimizer.zero_grad(set_to_none=True)
+    with torch.cuda.graph(graph):
+        loss = update()
+
+    def step(new_x: Any, new_t: Any) -> Any:
+        x.copy_(new_x)
+        t.copy_(new_t)
+        graph.replay()
+        return loss.clone()
+
+    return Candidate(_turns(step, batches), torch.cuda.synchronize)
+
+
+def _torch_parts(net: Network, device: str, *, capturable: bool = False) -> tuple[Any, Any, Any]:
+    import torch
+
+    torch.set_num_threads(threads())
+    torch.manual_seed(0)
+    layers: list[Any] = []
+    for i, o in zip(net.sizes, net.sizes[1:], strict=False):
+        layers += [torch.nn.Linear(i, o), torch.nn.ReLU()]
+    model = torch.nn.Sequential(*layers[:-1]).to(device)
+    if net.optimizer == "sgd":
+        optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.01, fused=device == "cuda")
+    else:
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True, capturable=capturable)
+    return model, torch.nn.CrossEntropyLoss(), optimizer
+
+
+def _torch_batches(data: Sequence[Batch], device: str) -> list[tuple[Any, Any]]:
+    import torch
+
+    return [(torch.from_numpy(x).to(device), torch.from_numpy(t).to(device)) for x, t in data]
+
+
+def jax_jit(net: Network, data: Sequence[Batch], *, gpu: bool = False) -> Candidate:
+    """JAX with optax: the whole update in one jitted function, arguments donated; on the CPU waited for."""
     import jax
     import jax.numpy as jnp
     import optax
 
+    device = jax.devices("gpu" if gpu else "cpu")[0]
     rng = np.random.default_rng(0)
-    params = [
-        (jnp.asarray(rng.standard_normal((i, o)) * np.sqrt(2 / i), jnp.float32), jnp.zeros(o))
-        for i, o in zip(net.sizes, net.sizes[1:], strict=False)
-    ]
+    pairs = list(zip(net.sizes, net.sizes[1:], strict=False))
+    weights = [(rng.standard_normal((i, o)) * np.sqrt(2 / i)).astype(np.float32) for i, o in pairs]
+    params = jax.device_put([(w, np.zeros(w.shape[1], np.float32)) for w in weights], device)
     optimizer = optax.sgd(0.01) if net.optimizer == "sgd" else optax.adam(0.001)
-    state = optimizer.init(params)
+    state = jax.device_put(optimizer.init(params), device)
 
     def loss_of(params: Any, x: Any, t: Any) -> Any:
         for w, b in params[:-1]:
@@ -81,15 +140,22 @@ def jax_jit(net: Network, data: Sequence[Batch]) -> Run:
         changes, state = optimizer.update(grads, state, params)
         return optax.apply_updates(params, changes), state, loss
 
+    loss = jnp.zeros(())
+
     def step(x: Any, t: Any) -> Any:
-        nonlocal params, state
+        nonlocal params, state, loss
         params, state, loss = update(params, state, x, t)
-        return loss.block_until_ready()
+        return loss if gpu else loss.block_until_ready()
 
-    return _turns(step, [(jnp.asarray(x), jnp.asarray(t)) for x, t in data])
+    batches = [(jax.device_put(x, device), jax.device_put(t, device)) for x, t in data]
+
+    def wait() -> None:
+        loss.block_until_ready()
+
+    return Candidate(_turns(step, batches), wait)
 
 
-def scikit_learn(net: Network, data: Sequence[Batch]) -> Run:
+def scikit_learn(net: Network, data: Sequence[Batch]) -> Candidate:
     """scikit-learn: `MLPClassifier.partial_fit` on one batch, plain SGD without momentum."""
     from sklearn.neural_network import MLPClassifier
 
@@ -99,10 +165,10 @@ def scikit_learn(net: Network, data: Sequence[Batch]) -> Run:
     model = MLPClassifier(net.sizes[1:-1], batch_size=net.batch, alpha=0.0, random_state=0, **settings)
     warnings.filterwarnings("ignore", module="sklearn")
     model.partial_fit(*data[0], classes=np.arange(net.sizes[-1]))
-    return _turns(model.partial_fit, data)
+    return Candidate(_turns(model.partial_fit, data))
 
 
-def thinc(net: Network, data: Sequence[Batch]) -> Run:
+def thinc(net: Network, data: Sequence[Batch]) -> Candidate:
     """Thinc: `chain` of `Relu` and `Softmax`, on its own NumPy operations."""
     from thinc.api import SGD, Adam, Relu, Softmax, chain
 
@@ -117,27 +183,36 @@ def thinc(net: Network, data: Sequence[Batch]) -> Run:
         backward((y - t) / len(x))
         model.finish_update(optimizer)
 
-    return _turns(step, targets)
+    return Candidate(_turns(step, targets))
 
 
-PEERS: dict[str, tuple[str, Callable[[Network, Sequence[Batch]], Run]]] = {
-    "hand-written NumPy": ("numpy", lambda net, data: _turns(handwritten_step(net), data)),
-    "PyTorch": ("torch", torch_eager),
-    "torch.compile": ("torch", partial(torch_eager, compiled=True)),
+Maker = Callable[[Network, Sequence[Batch]], Candidate]
+
+PEERS: dict[str, tuple[str, Maker]] = {
+    "hand-written NumPy": ("numpy", lambda net, data: Candidate(_turns(handwritten_step(net), data))),
+    "PyTorch": ("torch", pytorch),
+    "torch.compile": ("torch", partial(pytorch, compiled=True)),
     "JAX jit": ("jax optax", jax_jit),
     "scikit-learn": ("sklearn", scikit_learn),
     "Thinc": ("thinc", thinc),
 }
 """By name: the modules that must be there, and what makes the step."""
+GPU_PEERS: dict[str, tuple[str, Maker]] = {
+    "PyTorch, GPU": ("torch", partial(pytorch, gpu=True)),
+    "torch.compile, GPU": ("torch", partial(pytorch, compiled=True, gpu=True)),
+    "PyTorch CUDA graph": ("torch", pytorch_graph),
+    "JAX jit, GPU": ("jax optax", partial(jax_jit, gpu=True)),
+}
+"""Those that need an NVIDIA GPU."""
 
 
-def installed_peers() -> list[str]:
-    """The peers whose modules are there."""
-    return [name for name, (modules, _) in PEERS.items() if all(map(importlib.util.find_spec, modules.split()))]
+def installed_peers(*, gpu: bool) -> list[str]:
+    """The peers whose modules are there; with those on a GPU if there is one."""
+    peers = PEERS | GPU_PEERS if gpu else PEERS
+    return [name for name, (modules, _) in peers.items() if all(map(importlib.util.find_spec, modules.split()))]
 
 
-def candidate(name: str, net: Network, data: Sequence[Batch]) -> Run:
-    """The step of a peer, or of the backend of that name through `Trainer.step`."""
-    if name in PEERS:
-        return PEERS[name][1](net, data)
-    return _turns(nnx_step(net, name), data)
+def candidate(name: str, net: Network, data: Sequence[Batch]) -> Candidate:
+    """The step of a peer, or of the backend of that name."""
+    peers = PEERS | GPU_PEERS
+    return peers[name][1](net, data) if name in peers else nnx_candidate(net, name, data)

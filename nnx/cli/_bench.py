@@ -151,7 +151,7 @@ def _steps(console: Console, names: list[str], nets: list[str], rounds: int, wit
     from ..bench.peers import installed_peers
     from ..bench.steps import in_turns, summary
 
-    candidates = [*names, *(installed_peers() if with_peers else ["hand-written NumPy"])]
+    candidates = [*names, *(installed_peers(gpu="cupy" in names) if with_peers else ["hand-written NumPy"])]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in candidates}
     turns = in_turns("nnx.bench.steps", candidates, [",".join(nets)], rounds)
     for name, result in track(turns, "training steps", total=len(candidates) * rounds, transient=True, console=console):

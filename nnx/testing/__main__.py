@@ -12,6 +12,7 @@ def main() -> int:
     """0 if the backend conforms, 1 if not, 2 if there is no such backend."""
     parser = argparse.ArgumentParser(prog="python -m nnx.testing", description="Run the nnx conformance kit.")
     parser.add_argument("backend", nargs="?", metavar="NAME", help="name of an installed backend")
+    parser.add_argument("ops", nargs="*", metavar="OP", help="these operations only, and `required`: the members")
     parser.add_argument("--tolerances", action="store_true", help="print the table of tolerances in Markdown")
     arguments = parser.parse_args()
     if arguments.tolerances:
@@ -21,9 +22,9 @@ def main() -> int:
         parser.error("name an installed backend, such as numpy")
     try:
         backend = get_backend(arguments.backend)
+        report = run(backend, arguments.ops or None)
     except NnxError as error:
         parser.error(str(error))
-    report = run(backend)
     print(report)
     return 0 if report.ok else 1
 
