@@ -1,14 +1,5 @@
-"""The CuPy backend. Its kernels are not built yet; until they are it says so."""
+"""The CuPy backend: fused CUDA kernels on NVIDIA GPUs."""
 
-from typing import Any
+from ._backend import CupyBackend
 
-
-class CupyBackend:
-    """cuBLASLt with fused epilogues and hand-written CUDA kernels, on NVIDIA GPUs."""
-
-    name = "cupy"
-    xp: Any = None
-
-    @classmethod
-    def unavailable(cls) -> str | None:
-        return "its kernels are not built yet in this version of nnx; use NNX_BACKEND=numpy"
+__all__ = ["CupyBackend"]

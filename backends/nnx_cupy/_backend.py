@@ -1,0 +1,57 @@
+"""The backend: the required members, memory and graphs, and the groups of operations."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ._activation import ActivationOps
+from ._availability import why_not
+from ._batch_norm import BatchNormOps
+from ._device import CudaDevice, Device
+from ._gather import GatherOps
+from ._graph import CapturedStep
+from ._launch import Array
+from ._losses import LossOps
+from ._optimizers import OptimizerOps
+from ._products import ProductOps
+from ._random import RandomOps
+
+
+class CupyBackend(ProductOps, ActivationOps, BatchNormOps, RandomOps, LossOps, OptimizerOps, GatherOps):
+    """cuBLASLt and hand-written CUDA kernels on an NVIDIA GPU, on CuPy's arrays.
+
+    `NNX_TF32=1` lets products of float32 use the tensor cores. Memory comes from CuPy's pool, which
+    `CUPY_GPU_MEMORY_LIMIT` bounds.
+    """
+
+    name = "cupy"
+
+    def __init__(self, device: Device | None = None) -> None:
+        super().__init__(CudaDevice() if device is None else device)
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        return why_not()
+
+    def to_device(self, host: np.ndarray[Any, Any], /) -> Array:
+        array = self.device.empty(host.shape, host.dtype)
+        self.device.upload(host, array)
+        return array
+
+    def to_host(self, array: Array, /) -> np.ndarray[Any, Any]:
+        return self.device.download(array)
+
+    def synchronize(self) -> None:
+        self.device.synchronize()
+
+    def device_info(self) -> dict[str, str]:
+        return self.device.info()
+
+    def allocate(self, size: int, dtype: str) -> Array:
+        array = self.device.empty((size,), dtype)
+        array.fill(0)
+        return array
+
+    def capture(self, step: Callable[..., Array], example_inputs: tuple[Array, ...]) -> CapturedStep:
+        return CapturedStep(self.device, step, example_inputs)

@@ -1,0 +1,71 @@
+"""The bias of an affine layer and its gradient, the column sums, for kernels that work down the columns of a matrix."""
+
+import numpy as np
+
+from ._launch import BLOCK, Array, Launcher, matrix, size
+
+_ROWS = 1024
+"""Up to so many rows one launch sums whole columns."""
+_BLOCKS = 4096
+"""Blocks that fill the largest GPU several times over. A constant: sums have the same bits on every GPU."""
+
+
+class BiasOps(Launcher):
+    """Their arrays are C-contiguous and of one dtype that the kernels are compiled for: the callers have checked."""
+
+    def _column_sums(self, x: Array, db: Array) -> None:
+        """db = the sums of x's columns. x: (n, c), db: (c,)."""
+        n, c = x.shape
+        self._with_column_sums("bias.cu", "column_sums", (x,), db, n, c)
+
+    def _map(
+        self, file: str, name: str, inputs: tuple[Array, ...], out: Array | None, db: Array | None = None
+    ) -> Array:
+        """What the kernel `name` makes of the inputs, in the first one's shape; or `name`_sums, if db is given."""
+        x = inputs[0]
+        y = self.xp.empty_like(x) if out is None else out
+        if db is None:
+            self.kernel(file, name, x)(self.packs(x), (BLOCK,), (*inputs, y, size(x.size)))
+        else:
+            self._with_column_sums(file, f"{name}_sums", (*inputs, y), db, *matrix(x))
+        return y
+
+    def _with_column_sums(self, file: str, name: str, args: tuple[Array, ...], db: Array, n: int, c: int) -> None:
+        """One pass of a kernel over (n, c) elements that sums their columns into db: (c,).
+
+        The rows of a tall matrix are split into chunks, and the chunks' sums are summed by a second launch.
+        """
+        width, chunks = _columns(n, c), _chunks(n, c)
+        sums = db if chunks == 1 else self.xp.empty((chunks, c), db.dtype)
+        grid = -(-c // width) or 1, chunks
+        self.kernel(file, name, db)(grid, (BLOCK,), (*args, sums, size(n), size(c), np.int32(width)))
+        if chunks > 1:
+            self._column_sums(sums, db)
+
+    def _add_bias(self, y: Array, b: Array) -> None:
+        """y += b. y: (n, c), b: (c,)."""
+        self._down_columns("add_bias", y, b)
+
+    def _add_bias_relu(self, y: Array, b: Array) -> None:
+        """y = max(y + b, 0). y: (n, c), b: (c,)."""
+        self._down_columns("add_bias_relu", y, b)
+
+    def _down_columns(self, name: str, y: Array, b: Array) -> None:
+        n, c = y.shape
+        width = max(1, min(c, 32))
+        rows = 8 * (BLOCK // width)  # eight for each thread, which reads its bias once
+        grid = -(-c // width) or 1, min(-(-n // rows) or 1, 65535)
+        self.kernel("bias.cu", name, y)(grid, (BLOCK,), (y, b, size(n), size(c), np.int32(width)))
+
+
+def _columns(n: int, c: int) -> int:
+    """Columns per block: a warp's, or fewer to have more blocks where rows are too few to be split."""
+    width = max(1, min(c, 32))
+    while n <= _ROWS and width > 8 and c < 128 * width:
+        width //= 2
+    return width
+
+
+def _chunks(n: int, c: int) -> int:
+    """Chunks of rows. At most 512, for the second launch's sake, and of 256 rows at least."""
+    return 1 if n <= _ROWS else max(1, min(_BLOCKS // max(1, c // 32), n // 256, 512))

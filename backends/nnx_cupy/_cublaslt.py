@@ -1,0 +1,343 @@
+"""Row-major products with fused epilogues, by cuBLASLt through ctypes: unlike CuPy's cuBLAS, a graph can record them.
+
+cuBLASLt is column-major. A C-contiguous (r, c) array *is* a column-major (c, r) matrix whose leading dimension is the
+row stride, so every product is computed transposed, with its operands swapped and all layouts in column order:
+
+    operation  row-major        column-major D = op(A) op(B)     m, n, k  epilogues
+    affine     y = x @ w + b    y' = w' x'    A = w,  B = x      o, n, i  [RELU] [AUX] [BIAS]: the bias along D's rows
+    affine_dx  dx = dy @ w.T    dx' = w dy'   A = w', B = dy     i, n, o  DRELU [BGRAD]: the mask in D's layout
+    affine_dw  dw = x.T @ dy    dw' = dy' x   A = dy, B = x'     o, i, n  BGRADA: db, dy' summed over k
+
+BGRADA and not BGRADB gives db, because the swap makes dy the operand A; the library takes it where A is not transposed.
+Row-order outputs would need no swap, but are refused with a bias or a mask.
+"""
+
+import ctypes
+import threading
+from collections import Counter
+from ctypes import byref, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p, sizeof
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = Any
+Operand = tuple[Array, bool]
+"""A matrix, and whether it is transposed."""
+
+TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType
+COMPUTE_32F, COMPUTE_32F_FAST_TF32, COMPUTE_64F = 68, 77, 70  # cublasComputeType_t
+DEFAULT, RELU, BIAS, BACKWARD, BGRAD, AUX, BGRADA = 1, 2, 4, 8, 16, 128, 256  # cublasLtEpilogue_t, in bits
+DRELU = BACKWARD | AUX
+TRANSA, TRANSB, EPILOGUE, BIAS_POINTER, AUX_POINTER, AUX_LD = 3, 4, 7, 8, 11, 12  # cublasLtMatmulDescAttributes_t
+PREF_WORKSPACE, PREF_REDUCTIONS, PREF_ALIGNMENTS = 1, 3, (5, 6, 7, 8)  # cublasLtMatmulPreferenceAttributes_t
+SPLIT_K, REDUCTION = 2, 3  # cublasLtMatmulAlgoConfigAttributes_t
+NOT_SUPPORTED = 15  # cublasStatus_t
+ALIGNMENT = 16  # bytes; kernels may take it for granted of biases and masks
+CANDIDATES = 8  # algorithms to choose from
+
+SIGNATURES = {
+    "Create": [c_void_p],
+    "MatmulDescCreate": [c_void_p, c_int, c_int],
+    "MatmulDescSetAttribute": [c_void_p, c_int, c_void_p, c_size_t],
+    "MatrixLayoutCreate": [c_void_p, c_int, c_uint64, c_uint64, c_int64],
+    "MatmulPreferenceCreate": [c_void_p],
+    "MatmulPreferenceDestroy": [c_void_p],
+    "MatmulPreferenceSetAttribute": [c_void_p, c_int, c_void_p, c_size_t],
+    "MatmulAlgoGetHeuristic": [*[c_void_p] * 7, c_int, c_void_p, c_void_p],
+    "MatmulAlgoConfigGetAttribute": [c_void_p, c_int, c_void_p, c_size_t, c_void_p],
+    "Matmul": [*[c_void_p] * 14, c_size_t, c_void_p],
+}
+
+
+class LtError(RuntimeError):
+    """cuBLASLt cannot be used, or refused a call that it should have taken."""
+
+
+class Heuristic(ctypes.Structure):
+    """cublasLtMatmulHeuristicResult_t."""
+
+    _fields_ = (
+        ("algorithm", c_uint64 * 8),
+        ("workspace", c_size_t),
+        ("state", c_int),
+        ("waves", c_float),
+        ("reserved", c_int * 4),
+    )
+
+
+def library() -> Any:
+    """The cuBLASLt that CuPy's [ctk] extra brings, found as CuPy finds its libraries. Raises where there is none."""
+    from cuda.pathfinder import load_nvidia_dynamic_lib
+
+    found = ctypes.CDLL(load_nvidia_dynamic_lib("cublasLt").abs_path)
+    for name, arguments in SIGNATURES.items():
+        function = getattr(found, "cublasLt" + name)
+        function.argtypes, function.restype = arguments, c_int
+    found.cublasLtGetVersion.restype = c_size_t
+    found.cublasLtGetStatusName.restype = ctypes.c_char_p
+    return found
+
+
+def mismatch(lib: Any, cuda: int) -> str | None:
+    """Why this library does not go with a CuPy built for that CUDA (13020 for 13.2), or None."""
+    found, needed = lib.cublasLtGetVersion() // 10000, cuda // 1000
+    if found == needed:
+        return None
+    other = "nvidia-cublas-cu12" if found == 12 else "nvidia-cublas"
+    return (
+        f"the cuBLASLt that was found is of CUDA {found}, but CuPy is built for CUDA {needed}; "
+        f"pip uninstall {other}, then pip install 'nnx-array[cuda{needed}]'"
+    )
+
+
+def pointer(array: Array) -> int:
+    """The address of a CuPy array, or of a NumPy array in tests."""
+    address: int = array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
+    return address
+
+
+def mask_shape(n: int, o: int) -> tuple[int, int]:
+    """The shape, in uint8, of the ReLU's bit mask of an (n, o) activation: each row is padded to 128 bits."""
+    return n, -(-o // 128) * 16
+
+
+class Problem(NamedTuple):
+    """What an algorithm is chosen for: D = op(A) op(B), column-major. m, n: D's rows and columns."""
+
+    types: tuple[int, int]
+    """Of A and B, and of D."""
+    compute: int
+    m: int
+    n: int
+    k: int
+    transpose_a: bool
+    transpose_b: bool
+    leading: tuple[int, int, int]
+    """Leading dimensions of A, B and D, in elements."""
+    epilogue: int
+    alignment: int
+    """Bytes, of the matrices."""
+
+
+class Plan:
+    """Descriptor, layouts and algorithm of one problem, for as long as the process lives."""
+
+    def __init__(self, gemm: "LtGemm", problem: Problem) -> None:
+        self._gemm, self._lib, self._lock = gemm, gemm.lib, threading.Lock()
+        (operands, output), m, n, k = problem.types, problem.m, problem.n, problem.k
+        double = problem.compute == COMPUTE_64F
+        scalar = c_double if double else c_float
+        self._zero, self._one = scalar(0), scalar(1)
+        self.descriptor = gemm.make("MatmulDescCreate", problem.compute, TYPES["float64" if double else "float32"])
+        self._set(TRANSA, c_int32(problem.transpose_a))
+        self._set(TRANSB, c_int32(problem.transpose_b))
+        self._set(EPILOGUE, c_uint32(problem.epilogue))
+        if problem.epilogue & (BIAS | BGRAD | BGRADA):
+            self._set(BIAS_POINTER, c_uint64(ALIGNMENT))  # heuristics look at the addresses' alignment alone
+        if problem.epilogue & AUX:
+            self._set(AUX_POINTER, c_uint64(ALIGNMENT))
+            self._set(AUX_LD, c_int64(-(-m // 128) * 128))
+        a, b, d = problem.leading
+        self._a = gemm.make("MatrixLayoutCreate", operands, *((k, m) if problem.transpose_a else (m, k)), a)
+        self._b = gemm.make("MatrixLayoutCreate", operands, *((n, k) if problem.transpose_b else (k, n)), b)
+        self._d = gemm.make("MatrixLayoutCreate", output, m, n, d)
+        self.algorithm = self._choose(problem.alignment)
+
+    def _set(self, attribute: int, value: Any) -> None:
+        status = self._lib.cublasLtMatmulDescSetAttribute(self.descriptor, attribute, byref(value), sizeof(value))
+        self._gemm.check(status, "MatmulDescSetAttribute")
+
+    def _choose(self, alignment: int) -> Any:
+        """The heuristics' first candidate, or None. If results are to be deterministic, one that does not split k."""
+        gemm, preference = self._gemm, self._gemm.make("MatmulPreferenceCreate")
+        preferences = [(PREF_WORKSPACE, c_uint64(gemm.workspace)), *((p, c_uint32(alignment)) for p in PREF_ALIGNMENTS)]
+        if gemm.deterministic:
+            preferences.append((PREF_REDUCTIONS, c_uint32(0)))
+        for attribute, value in preferences:
+            status = self._lib.cublasLtMatmulPreferenceSetAttribute(preference, attribute, byref(value), sizeof(value))
+            gemm.check(status, "MatmulPreferenceSetAttribute")
+        found, count = (Heuristic * CANDIDATES)(), c_int()
+        layouts = self._a, self._b, self._d, self._d
+        status = self._lib.cublasLtMatmulAlgoGetHeuristic(
+            gemm.handle, self.descriptor, *layouts, preference, CANDIDATES, byref(found), byref(count)
+        )
+        self._lib.cublasLtMatmulPreferenceDestroy(preference)
+        if status == NOT_SUPPORTED:
+            return None
+        gemm.check(status, "MatmulAlgoGetHeuristic")
+        for candidate in found[: count.value]:
+            fits = candidate.state == 0 and candidate.workspace <= gemm.workspace
+            if fits and not (gemm.deterministic and self._splits_k(candidate)):
+                return (c_uint64 * 8)(*candidate.algorithm)
+        return None
+
+    def _splits_k(self, candidate: Heuristic) -> bool:
+        splits, reduction, written = c_int32(1), c_uint32(0), c_size_t()
+        for attribute, value in ((SPLIT_K, splits), (REDUCTION, reduction)):
+            status = self._lib.cublasLtMatmulAlgoConfigGetAttribute(
+                byref(candidate), attribute, byref(value), sizeof(value), byref(written)
+            )
+            self._gemm.check(status, "MatmulAlgoConfigGetAttribute")
+        return splits.value > 1 or reduction.value != 0
+
+    def launch(
+        self, a: int, b: int, d: int, vector: int, mask: int, accumulate: bool, workspace: int, stream: int
+    ) -> int:
+        """The library's status. All arguments but `accumulate` are addresses; no vector or mask is 0."""
+        with self._lock:  # vector and mask are written into the descriptor
+            if vector:
+                self._set(BIAS_POINTER, c_uint64(vector))
+            if mask:
+                self._set(AUX_POINTER, c_uint64(mask))
+            beta = self._one if accumulate else self._zero
+            status: int = self._lib.cublasLtMatmul(
+                *(self._gemm.handle, self.descriptor, byref(self._one), a, self._a, b, self._b),
+                *(byref(beta), d, self._d, d, self._d, byref(self.algorithm)),
+                *(workspace, self._gemm.workspace, stream),
+            )
+            return status
+
+
+class LtGemm:
+    """Products on the current stream. Each returns its output, or NotImplemented before anything is launched.
+
+    tf32: float32 on the tensor cores, with 10 bits of mantissa. deterministic: no algorithm that splits k (which gave
+    wrong results on some GPUs until CUDA 13.4, too). workspace: bytes, for each stream; graphs have its address in
+    them. lib, xp: cuBLASLt and CuPy, or tests' stand-ins. `declined` counts the reasons of every NotImplemented.
+    """
+
+    def __init__(
+        self,
+        *,
+        tf32: bool = False,
+        deterministic: bool = True,
+        workspace: int = 32 << 20,
+        lib: Any = None,
+        xp: Any = None,
+    ) -> None:
+        if xp is None:
+            import cupy as xp
+        self.xp, self.lib, self.workspace = xp, library() if lib is None else lib, workspace
+        self.tf32, self.deterministic = tf32, deterministic
+        if reason := mismatch(self.lib, xp.cuda.runtime.runtimeGetVersion()):
+            raise LtError(reason)
+        self.handle = self.make("Create")
+        self.plans: dict[Problem, Plan] = {}
+        self.spaces: dict[int, Array] = {}
+        self.declined: Counter[str] = Counter()
+
+    def check(self, status: int, function: str) -> None:
+        if status:
+            name = self.lib.cublasLtGetStatusName(status).decode()
+            raise LtError(f"cublasLt{function}: {name}; CUBLASLT_LOG_LEVEL=2 in the environment says why")
+
+    def make(self, function: str, *arguments: int) -> Any:
+        """The object that a function of the library creates."""
+        made = c_void_p()
+        self.check(getattr(self.lib, "cublasLt" + function)(byref(made), *arguments), function)
+        return made.value
+
+    def affine(
+        self, x: Array, w: Array, b: Array | None, y: Array, *, relu: bool = False, mask: Array | None = None
+    ) -> Any:
+        """y = x @ w + b, or the ReLU of that, whose bits `mask` receives. x: (n, i), w: (i, o), b: (o,)."""
+        if mask is not None and not relu:
+            raise ValueError("mask is an output of the ReLU: pass relu=True")
+        epilogue = RELU * relu | AUX * (mask is not None) | BIAS * (b is not None)
+        return self._run(y, (w, False), (x, False), epilogue or DEFAULT, b, mask)
+
+    def affine_dx(self, dy: Array, w: Array, dx: Array, *, mask: Array | None = None, db: Array | None = None) -> Any:
+        """dx = dy @ w.T, where the ReLU below let it through by its mask; db: the column sums of that. dy: (n, o)."""
+        if mask is None and db is not None:
+            return self._decline("bias gradient of dx without a ReLU mask")
+        epilogue = DEFAULT if mask is None else DRELU | BGRAD * (db is not None)
+        return self._run(dx, (w, True), (dy, False), epilogue, db, mask)
+
+    def affine_dw(self, x: Array, dy: Array, dw: Array, *, db: Array | None = None, accumulate: bool = False) -> Any:
+        """dw = x.T @ dy, or dw += that; db = the column sums of dy. x: (n, i), dy: (n, o)."""
+        if accumulate and db is not None:
+            return self._decline("accumulating a fused bias gradient")
+        epilogue = DEFAULT if db is None else BGRADA
+        return self._run(dw, (dy, False), (x, True), epilogue, db, None, accumulate)
+
+    def _decline(self, why: str) -> Any:
+        self.declined[why] += 1
+        return NotImplemented
+
+    def _run(
+        self,
+        d: Array,
+        left: Operand,
+        right: Operand,
+        epilogue: int,
+        vector: Array | None,
+        mask: Array | None,
+        accumulate: bool = False,
+    ) -> Any:
+        """D = op(A) op(B) by the table above, from left and right. vector: the bias or its gradient."""
+        (a, transpose_a), (b, transpose_b) = left, right
+        (n, m), k = d.shape, a.shape[1 if transpose_a else 0]
+        if a.shape != ((m, k) if transpose_a else (k, m)) or b.shape != ((k, n) if transpose_b else (n, k)):
+            raise ValueError(f"shapes do not fit: {a.shape}, {b.shape} -> {d.shape}")
+        if (vector is not None and vector.shape != (m,)) or (mask is not None and mask.shape != mask_shape(n, m)):
+            raise ValueError(f"the bias must have the shape ({m},), and the mask {mask_shape(n, m)}")
+        arrays = [array for array in (a, b, d, vector, mask) if array is not None]
+        if a.dtype != b.dtype or not {a.dtype.name, d.dtype.name} <= TYPES.keys() or not _alike(d, vector):
+            return self._decline(f"dtypes {', '.join(array.dtype.name for array in arrays)}")
+        if min(m, n) < 2 or k < (2 if epilogue & (BACKWARD | BGRADA) else 1):
+            return self._decline("a dimension of one")  # cuBLASLt 13.3 refuses some of these
+        if not all(_is_row_major(array) for array in arrays):
+            return self._decline("not row-major")
+        vector_at, mask_at = (0 if array is None else pointer(array) for array in (vector, mask))
+        spread = mask is not None and mask.strides[0] != mask.shape[1]
+        if spread or vector_at % ALIGNMENT or mask_at % ALIGNMENT:  # heuristics do not check
+            return self._decline("bias or mask not on 16 bytes")
+        at = pointer(a), pointer(b), pointer(d)
+        problem = Problem(
+            types=(TYPES[a.dtype.name], TYPES[d.dtype.name]),
+            compute=self._compute(a, d),
+            m=m,
+            n=n,
+            k=k,
+            transpose_a=transpose_a,
+            transpose_b=transpose_b,
+            leading=tuple(matrix.strides[0] // matrix.itemsize for matrix in (a, b, d)),
+            epilogue=epilogue,
+            alignment=next(width for width in (16, 8, 4, 2, 1) if not any(address % width for address in at)),
+        )
+        stream = self.xp.cuda.get_current_stream().ptr
+        plan, space = self._prepared(problem, stream)
+        if plan.algorithm is None:
+            return self._decline("no algorithm for this epilogue and layout")
+        status = plan.launch(*at, vector_at, mask_at, accumulate, pointer(space), stream)
+        if status == NOT_SUPPORTED:
+            plan.algorithm = None
+            return self._decline("refused at launch")
+        self.check(status, "Matmul")
+        return d
+
+    def _compute(self, a: Array, d: Array) -> int:
+        if d.dtype.name == "float64":
+            return COMPUTE_64F
+        return COMPUTE_32F_FAST_TF32 if self.tf32 and a.dtype.name == "float32" else COMPUTE_32F
+
+    def _prepared(self, problem: Problem, stream: int) -> tuple[Plan, Array]:
+        """The problem's plan and the stream's workspace, made when first asked for: before a capture."""
+        plan, space = self.plans.get(problem), self.spaces.get(stream)
+        if plan is None or space is None:
+            if stream and self.xp.cuda.runtime.streamIsCapturing(stream):
+                raise LtError("first use of a product while its stream is being captured: run the step once before")
+            plan = self.plans[problem] = plan or Plan(self, problem)
+            if space is None:
+                space = self.spaces[stream] = self.xp.empty(self.workspace, "uint8")
+        return plan, space
+
+
+def _alike(d: Array, vector: Array | None) -> bool:
+    return vector is None or bool(vector.dtype == d.dtype)
+
+
+def _is_row_major(array: Array) -> bool:
+    """With contiguous rows, which may be apart."""
+    rows = array.ndim == 1 or array.strides[0] >= array.shape[1] * array.itemsize
+    return bool(array.strides[-1] == array.itemsize and rows)

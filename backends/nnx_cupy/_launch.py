@@ -1,0 +1,57 @@
+"""Grids, checks and scalars that all launches share."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ._device import REAL, Device
+
+Array = Any
+
+BLOCK = 256
+"""Threads per block of the element-wise kernels, as in common.cuh."""
+WAVES = 64
+"""Blocks per multiprocessor of a grid-stride loop: several times what runs at once, so that the last ones cost little;
+few enough for the start of each to be paid by many elements."""
+
+
+def takes(*arrays: Array | None) -> bool:
+    """Whether kernels can read these: C-contiguous, of one dtype that they are compiled for. None is left out."""
+    given = [array for array in arrays if array is not None]
+    dtype = given[0].dtype
+    return dtype.name in REAL and contiguous(*given) and all(array.dtype == dtype for array in given)
+
+
+def contiguous(*arrays: Array | None) -> bool:
+    """Whether all are C-contiguous. None is left out."""
+    return all(array is None or array.flags.c_contiguous for array in arrays)
+
+
+def size(n: int) -> np.int64:
+    """n as the kernels' index_t."""
+    return np.int64(n)
+
+
+def matrix(x: Array) -> tuple[int, int]:
+    """The shape of x as a matrix of its rows."""
+    return x.shape[0], math.prod(x.shape[1:])
+
+
+class Launcher:
+    """What the groups of operations below build on."""
+
+    def __init__(self, device: Device) -> None:
+        self.device, self.xp = device, device.xp
+
+    def blocks(self, work: int, per_block: int = BLOCK) -> tuple[int]:
+        """The grid of a grid-stride loop over `work` items: at least one block, at most WAVES per multiprocessor."""
+        return (max(1, min(-(-work // per_block), self.device.processors * WAVES)),)
+
+    def packs(self, x: Array) -> tuple[int]:
+        """The grid of a grid-stride loop over x, 16 bytes for each thread."""
+        return self.blocks(-(-x.nbytes // 16))
+
+    def kernel(self, file: str, name: str, like: Array) -> Any:
+        """The kernel for the dtype of `like`."""
+        return self.device.kernel(file, name, like.dtype.name)

@@ -1,0 +1,107 @@
+"""Matrix products with what is fused to them: the bias, ReLU, and the bias gradient."""
+
+from typing import Any
+
+import numpy as np
+
+from ._bias import BiasOps
+from ._device import Device
+from ._launch import BLOCK, Array, size, takes
+
+_WARPS = BLOCK // 32
+
+
+class ProductOps(BiasOps):
+    """cuBLASLt where it takes the shapes, otherwise a kernel of our own: both may be recorded in a graph."""
+
+    def __init__(self, device: Device) -> None:
+        super().__init__(device)
+        self._gemm = device.gemm()
+        self._relu_epilogue = self._keeps_nan()
+
+    def _keeps_nan(self) -> bool:
+        """Whether cuBLASLt's ReLU keeps NaN, as the specification wants. Where it makes NaN 0, ReLU is our own kernel:
+        a NaN would vanish in the first hidden layer, and the loss look sound."""
+        xp = self.xp
+        one, bias, y = xp.ones((8, 8), np.float32), xp.full(8, np.nan, np.float32), xp.empty((8, 8), np.float32)
+        if self._gemm.affine(one, one, bias, y, relu=True) is NotImplemented:
+            return False
+        return bool(xp.isnan(y).all())
+
+    def matmul(self, a: Array, b: Array, /, *, out: Array | None = None) -> Array:
+        if a.ndim != 2 or b.ndim != 2 or not _floats(a, b, out) or (out is not None and not out.flags.c_contiguous):
+            return self.xp.matmul(a, b, out=out)  # cuBLAS by CuPy, which no graph can record
+        return self._product(a, b, self.xp.empty((a.shape[0], b.shape[1]), a.dtype) if out is None else out)
+
+    def _product(self, a: Array, b: Array, out: Array) -> Array:
+        """out = a @ b, where a or b may be a transposed view."""
+        if a.shape[1] != b.shape[0] or out.shape != (a.shape[0], b.shape[1]):
+            raise ValueError(f"shapes do not fit: {a.shape} @ {b.shape} -> {out.shape}")
+        done = NotImplemented
+        if a.flags.c_contiguous and b.flags.c_contiguous:
+            done = self._gemm.affine(a, b, None, out)
+        elif a.flags.c_contiguous and b.T.flags.c_contiguous:
+            done = self._gemm.affine_dx(a, b.T, out)
+        elif a.T.flags.c_contiguous and b.flags.c_contiguous:
+            done = self._gemm.affine_dw(a.T, b, out)
+        if done is NotImplemented:
+            strides = [size(s // x.itemsize) for x in (a, b) for s in x.strides]
+            self.kernel("product.cu", "product", out)(
+                self.blocks(out.size, _WARPS),
+                (BLOCK,),
+                (a, *strides[:2], b, *strides[2:], out, size(out.shape[0]), size(out.shape[1]), size(a.shape[1])),
+            )
+        return out
+
+    def affine(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Any:
+        return self._affine(x, w, b, out, relu=False)
+
+    def affine_relu(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Any:
+        return self._affine(x, w, b, out, relu=True)
+
+    def _affine(self, x: Array, w: Array, b: Array | None, out: Array | None, *, relu: bool) -> Any:
+        if not takes(x, w, b, out):
+            return NotImplemented
+        y = self.xp.empty((len(x), w.shape[1]), x.dtype) if out is None else out
+        fused = relu and self._relu_epilogue
+        bias = b if fused or not relu else None  # our ReLU adds the bias in the same pass
+        if self._gemm.affine(x, w, bias, y, relu=fused) is not NotImplemented:
+            if relu and not fused:
+                self._finish(y, b, relu)
+            return y
+        self._product(x, w, y)
+        self._finish(y, b, relu)
+        return y
+
+    def _finish(self, y: Array, b: Array | None, relu: bool) -> None:
+        """Bias and ReLU after a product that has neither, in place."""
+        if relu:
+            self._add_bias_relu(y, self.xp.zeros(y.shape[1], y.dtype) if b is None else b)
+        elif b is not None:
+            self._add_bias(y, b)
+
+    def affine_backward(
+        self,
+        dy: Array,
+        x: Array,
+        w: Array,
+        *,
+        dx: Array | None = None,
+        dw: Array | None = None,
+        db: Array | None = None,
+    ) -> Any:
+        if not takes(dy, x, w, dx, dw, db):
+            return NotImplemented
+        if dw is None or db is None or self._gemm.affine_dw(x, dy, dw, db=db) is NotImplemented:
+            if dw is not None:
+                self._product(x.T, dy, dw)
+            if db is not None:
+                self._column_sums(dy, db)
+        if dx is not None:
+            self._product(dy, w.T, dx)
+        return None
+
+
+def _floats(*arrays: Array | None) -> bool:
+    given = [array for array in arrays if array is not None]
+    return all(array.dtype == given[0].dtype and array.dtype.name in ("float32", "float64") for array in given)

@@ -1,0 +1,51 @@
+"""Random words, and dropout by them: the same bits on every backend."""
+
+from typing import Any
+
+import numpy as np
+
+from ._bias import BiasOps
+from ._device import REAL
+from ._launch import BLOCK, Array, contiguous, size, takes
+
+_FILE = "dropout.cu"
+
+
+class RandomOps(BiasOps):
+    def philox(self, rng: Array, size: int) -> Any:
+        return self._random("philox", rng, self.xp.empty(size, np.uint32), "float32")
+
+    def philox_uniform(self, rng: Array, size: int, dtype: str) -> Any:
+        if dtype not in REAL:
+            return NotImplemented
+        return self._random("philox_uniform", rng, self.xp.empty(size, dtype), dtype)
+
+    def _random(self, name: str, rng: Array, out: Array, dtype: str) -> Any:
+        if not _is_stream(rng):
+            return NotImplemented
+        self.device.kernel(_FILE, name, dtype)(self._fours(out.size), (BLOCK,), (rng, out, size(out.size)))
+        return out
+
+    def dropout(
+        self, x: Array, rng: Array, factor: Array, *, out: Array | None = None, mask: Array | None = None
+    ) -> Any:
+        if not (takes(x, factor, out) and _is_stream(rng) and contiguous(mask)):
+            return NotImplemented
+        y = self.xp.empty_like(x) if out is None else out
+        self.kernel(_FILE, "dropout", x)(self._fours(x.size), (BLOCK,), (x, rng, factor, y, mask, size(x.size)))
+        return y
+
+    def dropout_backward(
+        self, dy: Array, mask: Array, factor: Array, *, out: Array | None = None, db: Array | None = None
+    ) -> Any:
+        if not (takes(dy, factor, out, db) and contiguous(mask)):
+            return NotImplemented
+        return self._map(_FILE, "dropout_backward", (dy, mask, factor), out, db)
+
+    def _fours(self, words: int) -> tuple[int]:
+        """The grid of threads that have four words each."""
+        return self.blocks(-(-words // 4))
+
+
+def _is_stream(rng: Array) -> bool:
+    return rng.dtype == np.uint32 and contiguous(rng)

@@ -1,0 +1,105 @@
+"""What only a GPU can tell of our kernels and graphs: `python bench/gpu/kernels.py FILE.json`, about a minute.
+
+Times are medians of CUDA events around warm launches, on random numbers (zeros would draw less power and clock higher).
+Rates are compared with this device's own copy, measured in the same run.
+"""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cupy
+import numpy as np
+
+import nnx
+from nnx.bench.networks import NETWORKS, batches, nnx_trainer
+from nnx.ops import Ops
+
+
+def seconds(run: Callable[[], Any], calls: int = 30) -> float:
+    """Of one call, on the device."""
+    for _ in range(3):
+        run()
+    times = []
+    for _ in range(calls):
+        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+        begin.record()
+        run()
+        end.record()
+        end.synchronize()
+        times.append(cupy.cuda.get_elapsed_time(begin, end) / 1e3)
+    return statistics.median(times)
+
+
+def copy_rate(many: int = 100_000_000) -> float:
+    """Bytes per second that a copy reads and writes."""
+    a = cupy.random.default_rng(0).random(many, dtype=np.float32)
+    b = cupy.empty_like(a)
+    return 8 * many / seconds(lambda: cupy.copyto(b, a))
+
+
+def adam_rate(ops: Ops, many: int = 100_000_000) -> float:
+    """Bytes per second: 28 for each parameter."""
+    rng = cupy.random.default_rng(0)
+    p, g, m, v = (rng.random(many, dtype=np.float32) for _ in range(4))
+    hyper = ops.to_device(np.array([1e-6, 1, 1e-8, 0.1, 0.001, 0, 1], np.float32))
+    return 28 * many / seconds(lambda: ops.adam_(p, g, m, v, hyper))
+
+
+def cross_entropy_rate(ops: Ops, n: int = 16_384, c: int = 32_768) -> float:
+    """Bytes per second: 8 for each logit, read and its gradient written."""
+    rng = cupy.random.default_rng(0)
+    z = rng.standard_normal((n, c), dtype=np.float32)
+    dz, t = cupy.empty_like(z), rng.integers(0, c, n)
+    return 8 * n * c / seconds(lambda: ops.softmax_cross_entropy(z, t, dz=dz))
+
+
+def kernels(ops: Ops) -> dict[str, Any]:
+    """The kernels that are to run at the memory's speed."""
+    copied = copy_rate()
+    rates = {"adam_": adam_rate(ops), "softmax_cross_entropy": cross_entropy_rate(ops)}
+    shares = {name: rate / copied for name, rate in rates.items()}
+    return {"copy, bytes/s": copied, "rates, bytes/s": rates, "shares of the copy": shares}
+
+
+def steps() -> dict[str, Any]:
+    """Of S, L and M: the host's and the device's seconds per step, and the graph's nodes."""
+    results = {}
+    for net in NETWORKS.values():
+        trainer = nnx_trainer(net, "cupy")
+        to_device = trainer.model.backend.to_device
+        data = [(to_device(x), to_device(t)) for x, t in batches(net)]
+        for i in range(20):
+            trainer.step(*data[i % len(data)])
+        trainer.model.backend.synchronize()
+        count = 200  # few enough for the device's queue: the host never waits for it
+        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+        start = time.perf_counter()
+        begin.record()
+        for i in range(count):
+            trainer.step(*data[i % len(data)])
+        end.record()
+        host = (time.perf_counter() - start) / count
+        end.synchronize()
+        graph = trainer.plan.program(net.batch).run._run._recorder._graph
+        results[net.name] = {
+            "host, s": host,
+            "device, s": cupy.cuda.get_elapsed_time(begin, end) / 1e3 / count,
+            "nodes": graph.debug_dot_str().count("shape="),
+        }
+    return results
+
+
+def main(path: Path) -> None:
+    backend = nnx.get_backend("cupy")
+    report = {"device": backend.device_info(), "kernels": kernels(Ops(backend)), "steps": steps()}
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

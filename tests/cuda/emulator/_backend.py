@@ -1,0 +1,110 @@
+"""The CuPy backend itself, over NumPy arrays and emulated kernels: its launch code runs as it would on a GPU."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from host_cublaslt import HostCublasLt, HostCuda, HostGemm
+from nnx_cupy import CupyBackend
+from nnx_cupy._device import REAL
+from nnx_kernels.cuda import source
+
+from ._module import Kernel, Module
+
+Work = Callable[[], Any]
+
+
+@cache
+def _module(file: str, dtype: str, flags: tuple[str, ...]) -> Module:
+    return Module(source(file), (f"-DREAL={REAL[dtype]}",), flags)
+
+
+class EmulatedDevice:
+    """A small GPU. order: as for `Kernel`. The names of all launches are written down in `launches`."""
+
+    xp = np
+    processors = 2
+    shared_memory = 48 << 10
+
+    def __init__(self, order: int = 0, flags: tuple[str, ...] = ()) -> None:
+        self.order, self.flags = order, flags
+        self.launches: list[str] = []
+        self.recording: list[Work] | None = None
+
+    def launch(self, name: str, work: Work) -> None:
+        """Do it, or write it down for a graph."""
+        if self.recording is None:
+            self.launches.append(name)
+            work()
+        else:
+            self.recording.append(partial(self.launch, name, work))
+
+    def kernel(self, file: str, name: str, dtype: str) -> Any:
+        function: Kernel = _module(file, dtype, self.flags).get_function(name)
+
+        def launch(*args: Any, **options: Any) -> None:
+            self.launch(name, partial(function, *args, **options, order=self.order))
+
+        return launch
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        return np.empty(shape, dtype)
+
+    def upload(self, host: Any, out: Any) -> None:
+        out[...] = host
+
+    def download(self, array: Any) -> Any:
+        return np.array(array)
+
+    def synchronize(self) -> None:
+        pass
+
+    def info(self) -> dict[str, str]:
+        return {"device": "emulated"}
+
+    def copy(self, source: Any, out: Any) -> None:
+        assert source.shape == out.shape
+        assert source.dtype == out.dtype
+        self.launch("copy", partial(np.copyto, out, source))
+
+    def gemm(self) -> HostGemm:
+        launch = partial(self.launch, "cublasLtMatmul")
+        return HostGemm(HostCublasLt(launch=launch), HostCuda(capturing=lambda: self.recording is not None))
+
+    def recorder(self) -> "EmulatedRecorder":
+        return EmulatedRecorder(self)
+
+
+class EmulatedRecorder:
+    def __init__(self, device: EmulatedDevice) -> None:
+        self._device = device
+        self._graph: list[Work] = []
+
+    def run(self, work: Work) -> Any:
+        return work()
+
+    def record(self, work: Work) -> Any:
+        self._device.recording = []
+        try:
+            result = work()
+            self._graph = self._device.recording
+        finally:
+            self._device.recording = None
+        return result
+
+    def launch(self) -> None:
+        for work in self._graph:
+            work()
+
+
+class EmulatedBackend(CupyBackend):
+    """What needs CUDA beside the kernels is NumPy's."""
+
+    def __init__(self, order: int = 0, flags: tuple[str, ...] = ()) -> None:
+        super().__init__(EmulatedDevice(order, flags))
+        self.device.launches.clear()  # of what it asked cuBLASLt when it was made
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        return None

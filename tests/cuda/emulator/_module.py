@@ -1,0 +1,119 @@
+"""A stand-in for cupy.RawModule over NumPy arrays: a source compiled by g++ with the emulator's header."""
+
+import ctypes
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_HEADER = Path(__file__).with_name("cuda_emu.h")
+_KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\(([^),]+)[^)]*\)\s*)?(\w+)\s*\(')
+"""Groups: the threads of a block at most, and the name."""
+_FLAGS = (
+    *("-x", "c++", "-std=c++20", "-O1", "-g", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-fno-strict-aliasing"),
+    *("-fno-gnu-unique", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-unused-variable"),
+)
+
+
+_lock = threading.Lock()  # the state of a launch is a library's, not a thread's
+
+
+def compiler() -> str | None:
+    """The C++ compiler, or None."""
+    return shutil.which(os.environ.get("CXX", "g++"))
+
+
+class Kernel:
+    """One kernel; `order` is the order in which warps run: 0 ascending, 1 descending, otherwise a random one's seed."""
+
+    def __init__(self, library: ctypes.CDLL, name: str) -> None:
+        self.name = name
+        self._function, signature = library[name + "__emu"], library[name + "__sig"]
+        self._function.restype = signature.restype = ctypes.c_char_p
+        self.signature = signature().decode().split()
+
+    def __call__(
+        self,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        args: tuple[Any, ...],
+        *,
+        shared_mem: int = 0,
+        order: int = 0,
+    ) -> None:
+        if len(args) != len(self.signature):
+            raise TypeError(f"{self.name} takes {len(self.signature)} arguments, got {len(args)}")
+        kept = [self._argument(i, *pair) for i, pair in enumerate(zip(args, self.signature, strict=True))]
+        pointers = (ctypes.c_void_p * len(kept))(*(value.ctypes.data for value in kept))
+        sizes = _three(grid), _three(block), ctypes.c_uint(shared_mem)
+        with _lock:
+            error = self._function(pointers, *sizes, ctypes.c_uint(order))
+        if error:
+            raise RuntimeError(f"{self.name}: {error.decode()}")
+
+    def _argument(self, position: int, given: Any, wanted: str) -> Any:
+        """The argument as memory that the kernel can read it from; refused unless its dtype is the parameter's."""
+        pointer = given is None or isinstance(given, np.ndarray)
+        value = given if pointer else np.asarray(given)  # a Python int becomes int64, a Python float float64
+        got = wanted if given is None else ("*" if pointer else "") + value.dtype.str[1:]
+        opaque = wanted == "*V" and pointer
+        if (given is None and not wanted.startswith("*")) or (got != wanted and not opaque):
+            raise TypeError(f"{self.name}: argument {position} is {got if given is not None else None}, not {wanted}")
+        return np.array([0 if given is None else given.ctypes.data], np.uintp) if pointer else value.reshape(1)
+
+
+def _three(sizes: tuple[int, ...]) -> Any:
+    return (ctypes.c_uint * 3)(*(*sizes, 1, 1)[:3])
+
+
+class Module:
+    """The kernels of one source, compiled with `options` (-D...) and further compiler `flags` (sanitizers)."""
+
+    def __init__(self, code: str, options: tuple[str, ...] = (), flags: tuple[str, ...] = ()) -> None:
+        kernels = _KERNEL.findall(code)
+        exports = "".join(f"EMU_EXPORT({name}, {threads or 1024})\n" for threads, name in kernels)
+        self._library = ctypes.CDLL(str(_library(f'#line 1 "kernels.cu"\n{code}\n{exports}', (*flags, *options))))
+
+    def get_function(self, name: str) -> Kernel:
+        return Kernel(self._library, name)
+
+
+def _library(text: str, options: tuple[str, ...]) -> Path:
+    """The text's shared library, compiled if it is not there yet."""
+    found = compiler()
+    if found is None:
+        raise RuntimeError("no C++ compiler: install g++, or set CXX")
+    command = [found, *_FLAGS, *options, "-include", str(_HEADER), "-"]
+    version = Path(found).stat()
+    parts = [*command, text, _HEADER.read_text(), str(version.st_mtime_ns), str(version.st_size)]
+    library = _folder() / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:24]}.so"
+    if not library.exists():
+        handle, name = tempfile.mkstemp(dir=library.parent)
+        os.close(handle)
+        unfinished = Path(name)
+        try:
+            done = subprocess.run([*command, "-o", name], input=text, text=True, capture_output=True, check=False)
+            if done.returncode or done.stderr:
+                raise RuntimeError(done.stderr)
+            unfinished.replace(library)  # at once: others may be doing the same
+        finally:
+            unfinished.unlink(missing_ok=True)
+    return library
+
+
+def _folder() -> Path:
+    """For the libraries: this user's alone, as they are run."""
+    folder = Path(tempfile.gettempdir()) / f"nnx_emulator_{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise RuntimeError(f"{folder} is not this user's alone: remove it, or set TMPDIR")
+    return folder

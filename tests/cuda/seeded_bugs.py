@@ -1,0 +1,192 @@
+"""Bugs to sow into the kernels and the code that launches them, one at a time: the kit has to find every one of them.
+
+As in tests/conformance/seeded_bugs.py, each replaces a snippet, found exactly once in a file, by a wrong one. None
+reads or writes far outside an array: the emulator runs in the tests' own process.
+"""
+
+from typing import NamedTuple
+
+
+class Bug(NamedTuple):
+    op: str
+    what: str
+    file: str  # a kernel source, or a module of nnx_cupy
+    right: str
+    wrong: str
+
+
+BUGS = [
+    # What kernels share
+    Bug("sum_squares", "warps not waited for", "block.cuh", "= value;\n  __syncthreads();", "= value;"),
+    Bug("softmax", "neighbouring lanes not merged", "block.cuh", "int offset = 1; offset", "int offset = 2; offset"),
+    Bug("mean_squared_error", "sums of the first warp only", "block.cuh", "of_warp[threadIdx.x % warps]", "of_warp[0]"),
+    Bug(
+        "batch_norm",
+        "barrier missing in the tree",
+        "block.cuh",
+        "    __syncthreads();\n    if (tile.row + half",
+        "    if (tile.row + half",
+    ),
+    Bug(
+        "batch_norm_backward",
+        "read before it is merged",
+        "block.cuh",
+        "  __syncthreads();\n  return partial",
+        "  return partial",
+    ),
+    Bug("batch_norm", "odd rows lost", "block.cuh", "(left + 1) / 2", "left / 2"),
+    Bug(
+        "relu_backward",
+        "barrier missing in the column sums",
+        "columns.cuh",
+        "      __syncthreads();\n      if (row + half",
+        "      if (row + half",
+    ),
+    Bug("sigmoid_backward", "odd rows lost", "columns.cuh", "(left + 1) / 2", "left / 2"),
+    Bug(
+        "tanh_backward",
+        "one row too many",
+        "columns.cuh",
+        "if (i + k * step < end) use",
+        "if (i + k * step <= end) use",
+    ),
+    Bug("relu_backward", "columns beyond the last", "columns.cuh", "row < rows && column < c", "row < rows"),
+    Bug(
+        "sigmoid",
+        "last element left out",
+        "elementwise.cuh",
+        "i < n; i += all_threads()) y[i]",
+        "i < n - 1; i += all_threads()) y[i]",
+    ),
+    Bug("momentum_", "packs counted as elements", "elementwise.cuh", "f(i * WIDTH + k,", "f(i + k,"),
+    Bug("philox", "the keys' increments swapped", "philox.cuh", "k1 += 0xBB67AE85", "k1 += 0x9E3779B9"),
+    Bug("philox", "counter in the wrong order", "philox.cuh", "c1 = layer, c2 = step_low", "c1 = step_low, c2 = layer"),
+    # Element by element
+    Bug("relu", "NaN becomes 0", "activation.cu", "v < 0 ? REAL(0) : v", "v > 0 ? v : REAL(0)"),
+    Bug("sigmoid", "overflow", "activation.cu", "1 / (1 + exp(-v))", "exp(v) / (1 + exp(v))"),
+    Bug("affine", "bias of the wrong sign", "bias.cu", "y[i] = v + bias", "y[i] = v - bias"),
+    Bug("affine_relu", "bias after ReLU", "bias.cu", "v < 0 ? 0 : v", "v - bias < 0 ? bias : v"),
+    Bug("dropout", "threshold dropped", "dropout.cu", "words.of[k] >= threshold", "words.of[k] > threshold"),
+    Bug("dropout", "written beyond the end", "dropout.cu", "aligned<4>(y) && first + 4 <= n", "aligned<4>(y)"),
+    Bug("philox_uniform", "one bit lost", "dropout.cu", "words.of[k] >> 8", "words.of[k] >> 9 << 1"),
+    Bug("take", "a unit that is no divisor", "gather.cu", "all % 8 == 0", "all % 4 == 0"),
+    Bug("take", "vectors across rows", "gather.cu", "length % WIDTH == 0 && aligned(data)", "aligned(data)"),
+    Bug("affine", "half of the lanes not added", "product.cu", "int o = 16; o;", "int o = 8; o;"),
+    # Optimizers
+    Bug("sgd_", "an infinite guard passes", "optimizer.cu", "*guard - *guard == 0", "*guard == *guard"),
+    Bug("nesterov_", "decay one too far", "optimizer.cu", "return i < decay ?", "return i <= decay ?"),
+    Bug("adam_", "the first moment's share", "optimizer.cu", "v += share2", "v += share1"),
+    Bug("adamw_", "decay has no effect", "optimizer.cu", "p = start - step", "p -= step"),
+    Bug(
+        "clip_",
+        "the wrong entry",
+        "optimizer.cu",
+        "  hyper[length - 1] = grad_scale",
+        "  hyper[length - 2] = grad_scale",
+    ),
+    # Losses, normalization, counts
+    Bug("softmax_cross_entropy", "one row too many", "softmax.cu", "row < end ? c : 0", "row <= end ? c : 0"),
+    Bug(
+        "softmax_cross_entropy",
+        "rows left out of the column sums",
+        "softmax.cu",
+        "i < n; i += 32) column",
+        "i < n; i += 64) column",
+    ),
+    Bug("softmax_cross_entropy", "label c counts as one", "softmax.cu", "|| label >= c) sum", "|| label > c) sum"),
+    Bug(
+        "softmax",
+        "not rescaled to a new maximum",
+        "softmax.cu",
+        "    if (top > all.top) all.sum *= exp(all.top - top);\n",
+        "",
+    ),
+    Bug(
+        "softmax",
+        "the rest of a row left out",
+        "softmax.cu",
+        "if (j + k < c) row[j + k] =",
+        "if (j + WIDTH <= c) row[j + k] =",
+    ),
+    Bug("mean_squared_error", "not halved", "squared_error.cu", "squares * share / 2", "squares * share"),
+    Bug(
+        "mean_squared_error",
+        "blocks overwrite each other's part",
+        "squared_error.cu",
+        "loss[blockIdx.y * (index_t)gridDim.x + blockIdx.x]",
+        "loss[blockIdx.y]",
+    ),
+    Bug("batch_norm", "squares around the first row", "batch_norm.cu", "squares - sum * offset", "squares"),
+    Bug(
+        "batch_norm",
+        "merged with the wrong weight",
+        "batch_norm.cu",
+        "apart * apart * a.count * share",
+        "apart * apart * share",
+    ),
+    Bug("batch_norm_backward", "not centred", "batch_norm.cu", "- (in.x - centre) * slope", "- in.x * slope"),
+    Bug(
+        "batch_norm_inference",
+        "mean not subtracted",
+        "batch_norm.cu",
+        "y[i] = (v - mean) * factor",
+        "y[i] = v * factor",
+    ),
+    Bug(
+        "global_norm",
+        "first part left out",
+        "reduce.cu",
+        "index_t i = threadIdx.x; i < n",
+        "index_t i = threadIdx.x + 1; i < n",
+    ),
+    Bug(
+        "sum_squares",
+        "tail left out",
+        "reduce.cu",
+        "packs * WIDTH + global_thread(); i < n",
+        "packs * WIDTH + global_thread(); i < packs",
+    ),
+    Bug("count_correct", "the last maximum", "reduce.cu", "equal && b.at < a.at", "equal && b.at > a.at"),
+    Bug("count_correct", "the last row counted again", "reduce.cu", "&& lane == 0 && base + group < n", "&& lane == 0"),
+    # Launches
+    Bug("relu_backward", "arguments swapped", "_activation", "name, (dy, y), out", "name, (y, dy), out"),
+    Bug(
+        "dropout_backward",
+        "last columns left out",
+        "_bias",
+        "= -(-c // width) or 1, chunks",
+        "= c // width or 1, chunks",
+    ),
+    Bug("take", "elements for bytes", "_gather", "size(row_bytes)", "size(length)"),
+    Bug("rmsprop_", "one element short", "_optimizers", "size(p.size)", "size(p.size - 1)"),
+    Bug("softmax", "grid rounded down", "_losses", "(-(-n // rows),), (threads,)", "(n // rows,), (threads,)"),
+    Bug(
+        "softmax_cross_entropy",
+        "arguments swapped",
+        "_losses",
+        "(z, bias, labels, targets, dz, loss)",
+        "(z, bias, targets, labels, dz, loss)",
+    ),
+    Bug(
+        "softmax_cross_entropy",
+        "sums of another array",
+        "_losses",
+        "self._column_sums(dz, db)",
+        "self._column_sums(z, db)",
+    ),
+    Bug("mean_squared_error", "a Python number", "_losses", "size(c), np.int32(width))", "size(c), width)"),
+    Bug(
+        "batch_norm_backward",
+        "arguments swapped",
+        "_batch_norm",
+        "gamma, mean, var, hyper, dx",
+        "gamma, var, mean, hyper, dx",
+    ),
+    Bug(
+        "global_norm",
+        "one part short",
+        "_reduce",
+        "(parts, out, size(parts.size))",
+        "(parts, out, size(parts.size - 1))",
+    ),
+]

@@ -1,0 +1,217 @@
+"""The kernels of softmax and the losses, run by the emulator."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from emulator import EmulatedBackend
+
+from nnx import testing
+
+ORDERS = (0, 1, 7, 11)
+"""Of warps: ascending, descending, and two random ones."""
+DTYPES = ("float32", "float64")
+TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
+SMALL = [(1, 1), (9, 1), (1, 7), (100, 10), (64, 256)]
+"""One block does all."""
+FEW = [(9000, 2), (600, 33), (140, 128)]
+MANY = [(5, 257), (2, 1000), (2, 11_000)]
+"""A block for each row, in shared memory."""
+LONG = [(2, 13_001), (1, 100_000)]
+"""Rows beyond shared memory."""
+SHAPES = [*SMALL, *FEW, *MANY, *LONG]
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture
+def r() -> np.random.Generator:
+    return np.random.default_rng(3)
+
+
+def placed(values: Array, dtype: str, start: int = 0) -> Array:
+    """The values, `start` elements after a multiple of 16 bytes."""
+    memory = np.empty(values.size + 8, dtype)
+    first = -memory.ctypes.data % 16 // memory.itemsize + start
+    array = memory[first : first + values.size].reshape(values.shape)
+    array[...] = values
+    return array
+
+
+def close(got: Array, expected: Array, tolerance: float) -> None:
+    np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+
+
+def problem(r: np.random.Generator, shape: tuple[int, int], dtype: str, kind: str, start: int = 0) -> dict[str, Array]:
+    n, c = shape
+    t = {"labels": r.integers(0, c, n), "rows": r.dirichlet(np.ones(c), n), "numbers": r.normal(size=shape)}[kind]
+    return {
+        "z": placed(r.normal(size=shape) * 3, dtype, start),
+        "t": t if kind == "labels" else placed(t, dtype, start),
+        "bias": placed(r.normal(size=c), dtype, start),
+    }
+
+
+def cross_entropy(z: Array, t: Array, bias: Array | float = 0.0) -> tuple[Any, Array]:
+    """Loss and gradient, in float64."""
+    shifted = z.astype(float) + bias
+    shifted -= shifted.max(axis=1, keepdims=True)
+    e = np.exp(shifted)
+    total = e.sum(axis=1, keepdims=True)
+    target = np.float64(np.arange(z.shape[1]) == t[:, None]) if t.ndim == 1 else t
+    loss = np.where(target == 0, 0, target * (np.log(total) - shifted)).sum() / len(z)
+    return loss, (e / total - target) / len(z)
+
+
+def squared_error(z: Array, t: Array, bias: Array | float = 0.0) -> tuple[Any, Array]:
+    difference = z.astype(float) + bias - t
+    return (difference**2).sum() / (2 * len(z)), difference / len(z)
+
+
+@pytest.mark.parametrize("op", ["softmax", "softmax_cross_entropy", "mean_squared_error"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_conformance(op: str, order: int) -> None:
+    report = testing.run(EmulatedBackend(order), [op])
+    assert report.ok, str(report)
+    assert op in report.explanation.fused
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("start", [0, 1])
+def test_softmax(shape: tuple[int, int], dtype: str, start: int, r: np.random.Generator) -> None:
+    x = placed(r.normal(size=shape) * 3, dtype, start)
+    e = np.exp(x.astype(float))
+    close(EmulatedBackend().softmax(x), e / e.sum(axis=1, keepdims=True), TOLERANCE[dtype])
+
+
+LOSSES = [
+    ("softmax_cross_entropy", "labels", cross_entropy),
+    ("softmax_cross_entropy", "rows", cross_entropy),
+    ("mean_squared_error", "numbers", squared_error),
+]
+
+
+@pytest.mark.parametrize(("op", "kind", "reference"), LOSSES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("start", [0, 1])
+def test_losses(
+    op: str, kind: str, reference: Any, shape: tuple[int, int], dtype: str, start: int, r: np.random.Generator
+) -> None:
+    inputs = problem(r, shape, dtype, kind, start)
+    dz, db = (placed(np.full(s, np.nan), dtype, start) for s in (shape, shape[1]))
+    loss = getattr(EmulatedBackend(), op)(**inputs, dz=dz, db=db)
+    expected, gradient = reference(**inputs)
+    assert loss.shape == ()
+    assert loss.dtype == dtype
+    tolerance = TOLERANCE[dtype]
+    close(loss, expected, 4 * tolerance)
+    close(dz, gradient, tolerance)
+    close(db, gradient.sum(axis=0), 4 * tolerance)
+
+
+@pytest.mark.parametrize(("op", "kind", "reference"), LOSSES)
+@pytest.mark.parametrize("shape", [(100, 10), (600, 33), (3, 500), (1, 13_001)])
+def test_the_same_bits_in_any_order(
+    op: str, kind: str, reference: Any, shape: tuple[int, int], r: np.random.Generator
+) -> None:
+    inputs, found = problem(r, shape, "float32", kind), set()
+    for order in ORDERS:
+        dz, db = np.full(shape, np.nan, "float32"), np.full(shape[1], np.nan, "float32")
+        loss = getattr(EmulatedBackend(order), op)(**inputs, dz=dz, db=db)
+        found.add((loss.tobytes(), dz.tobytes(), db.tobytes()))
+    assert len(found) == 1
+
+
+def _all_but_one(n: int, c: int) -> Array:
+    """The others underflow."""
+    return np.where(np.arange(c) == 3, 1e4, -1e4) * np.ones((n, 1))
+
+
+def _left_out(n: int, c: int) -> Array:
+    """Every third class, the first too."""
+    return np.where(np.arange(c) % 3 == 0, -np.inf, 1.5) * np.ones((n, 1))
+
+
+EXTREMES = {
+    "large": lambda n, c: np.random.default_rng(4).choice([-1e4, 0.0, 1e4], (n, c)),
+    "all-but-one": _all_but_one,
+    "far-below": lambda n, c: np.full((n, c), -1e30),
+    "left-out": _left_out,
+}
+
+
+@pytest.mark.parametrize("extreme", EXTREMES)
+@pytest.mark.parametrize("shape", [(4, 10), (4, 300), (2, 13_001)])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_extreme_logits(extreme: str, shape: tuple[int, int], dtype: str) -> None:
+    z, t, dz = EXTREMES[extreme](*shape).astype(dtype), np.array([1, 4, 7, 8])[: shape[0]], np.empty(shape, dtype)
+    loss = EmulatedBackend().softmax_cross_entropy(z, t, dz=dz)
+    with np.errstate(invalid="ignore"):
+        expected, gradient = cross_entropy(z, t)
+    assert np.isfinite(loss)
+    close(loss, expected, TOLERANCE[dtype])
+    close(dz, gradient, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize(("op", "kind", "reference"), LOSSES)
+@pytest.mark.parametrize("shape", [(100, 10), (600, 33), (3, 500), (1, 13_001)])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_reaches_the_loss(
+    op: str, kind: str, reference: Any, shape: tuple[int, int], bad: float, r: np.random.Generator
+) -> None:
+    for at in (0, shape[0] * shape[1] // 2, -1):
+        inputs = problem(r, shape, "float32", kind)
+        inputs["z"].reshape(-1)[at] = bad
+        assert not np.isfinite(getattr(EmulatedBackend(), op)(**inputs))
+
+
+def test_nothing_but_infinities_is_nan() -> None:
+    for c in (10, 500):
+        assert np.isnan(EmulatedBackend().softmax(np.full((1, c), -np.inf, "float32"))).all()
+
+
+@pytest.mark.parametrize("label", [-1, -(2**62), 2**32, 2**62, "c"])
+@pytest.mark.parametrize("shape", [(100, 10), (600, 33), (3, 500), (2, 13_001)])
+def test_labels_out_of_range(label: Any, shape: tuple[int, int], r: np.random.Generator) -> None:
+    n, c = shape
+    z, t = r.normal(size=shape).astype("float32"), r.integers(0, c, n)
+    t[n // 2] = c if label == "c" else label
+    memory = np.full(n * c + 200, np.nan, "float32")
+    loss = EmulatedBackend().softmax_cross_entropy(z, t, dz=memory[100:-100].reshape(shape))
+    assert np.isnan(loss)
+    assert np.isnan(memory[:100]).all()
+    assert np.isnan(memory[-100:]).all()
+
+
+@pytest.mark.parametrize(
+    ("op", "kind", "shape", "launches"),
+    [
+        ("softmax_cross_entropy", "labels", (100, 10), ["softmax_few"]),
+        ("softmax_cross_entropy", "rows", (256, 64), ["softmax_few"]),
+        ("softmax_cross_entropy", "labels", (600, 64), ["softmax_few", "column_sums", "total"]),
+        ("softmax_cross_entropy", "labels", (3, 1000), ["softmax_many", "column_sums", "total"]),
+        ("mean_squared_error", "numbers", (100, 10), ["squared_error"]),
+        ("mean_squared_error", "numbers", (256, 64), ["squared_error", "total"]),
+        ("mean_squared_error", "numbers", (2000, 64), ["squared_error", "column_sums", "total"]),
+    ],
+)
+def test_launches(op: str, kind: str, shape: tuple[int, int], launches: list[str], r: np.random.Generator) -> None:
+    backend, db = EmulatedBackend(), np.empty(shape[1], "float32")
+    backend.device.launches.clear()
+    getattr(backend, op)(**problem(r, shape, "float32", kind), db=db)
+    assert backend.device.launches == launches
+
+
+def test_what_is_declined(r: np.random.Generator) -> None:
+    backend, z, t = EmulatedBackend(), r.normal(size=(4, 3)).astype("float32"), np.arange(4) % 3
+    backend.device.launches.clear()
+    assert backend.softmax(z.T) is NotImplemented
+    assert backend.softmax(z[:0]) is NotImplemented
+    assert backend.softmax(z.astype("float16")) is NotImplemented
+    assert backend.softmax_cross_entropy(z, t.astype("int32")) is NotImplemented
+    assert backend.softmax_cross_entropy(z, (np.arange(8) % 3)[::2]) is NotImplemented
+    assert backend.softmax_cross_entropy(z, z.astype("float64")) is NotImplemented
+    assert backend.mean_squared_error(z, z, db=np.empty(6, "float32")[::2]) is NotImplemented
+    assert not backend.device.launches

@@ -1,0 +1,117 @@
+"""The CuPy backend on a device: against the kit, the CPU, itself without graphs, and its memory's limits."""
+
+import numpy as np
+import pytest
+
+import nnx
+from nnx.testing import run
+
+
+class Eager:
+    """A backend without its graphs."""
+
+    def __init__(self, backend):
+        self._backend = backend
+
+    def __getattr__(self, name):
+        if name == "capture":
+            raise AttributeError(name)
+        return getattr(self._backend, name)
+
+
+def trained(backend, steps=1000, dtype="float32", batch_norm=True):
+    """The losses of a training on digits, and its trainer."""
+    data = nnx.datasets.digits()
+    model = nnx.MLP((64, 32), 10, batch_norm=batch_norm, dropout=0.2)
+    trainer = nnx.Trainer(model, nnx.Adam(1e-3), weight_decay=1e-4, clip_norm=5.0, backend=backend, seed=1, dtype=dtype)
+    x, losses = data.inputs().astype(dtype), []
+    for i in range(steps):
+        start = 100 * i % 1700
+        losses.append(trainer.step(x[start : start + 100], data.t[start : start + 100]))
+    to_host = trainer.model.ops.to_host
+    return np.array([float(to_host(loss)) for loss in losses]), trainer
+
+
+def test_the_kit_passes(backend):
+    report = run(backend)
+    assert report.ok, str(report)
+    assert "capture" in report.explanation.fused
+
+
+def test_nothing_is_declined_in_training(backend):
+    _, trainer = trained(backend, steps=5)
+    explanation = trainer.model.ops.explain()
+    assert explanation.declined == {}
+    assert explanation.composed == ()
+
+
+def test_graphs_have_the_bits_of_launches(backend):
+    losses, by_graphs = trained(backend, steps=50)
+    expected, eager = trained(Eager(backend), steps=50)
+    np.testing.assert_array_equal(losses, expected)
+    for name, array in by_graphs.model.state_dict().items():
+        np.testing.assert_array_equal(array, eager.model.state_dict()[name], err_msg=name)
+
+
+def test_a_step_is_captured(backend, recwarn):
+    _, trainer = trained(backend, steps=5)
+    assert not [w for w in recwarn if "CUDA graph" in str(w.message)]
+    assert trainer.plan.program(100).run._run._result is not None
+
+
+def test_two_runs_have_the_same_bits(backend):
+    np.testing.assert_array_equal(trained(backend, steps=100)[0], trained(backend, steps=100)[0])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-3), ("float64", 1e-8)])
+def test_a_thousand_steps_follow_the_cpu(backend, dtype, tolerance):
+    # Without BatchNorm: the weights' tiny differences grow chaotically over a thousand steps, most of all there.
+    losses, _ = trained(backend, dtype=dtype, batch_norm=False)
+    expected, _ = trained("numpy", dtype=dtype, batch_norm=False)
+    np.testing.assert_allclose(losses, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_fit_follows_the_cpu(backend):
+    data, histories = nnx.datasets.digits(), []
+    for name in (backend, "numpy"):
+        trainer = nnx.Trainer(nnx.MLP((50,), 10, dropout=0.1), nnx.Adam(), backend=name, seed=2)
+        histories.append(trainer.fit(data, epochs=5, batch_size=100, verbose=False))
+    np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=1e-4, atol=1e-4)
+
+
+def test_a_checkpoint_goes_to_the_cpu_and_back(backend, tmp_path):
+    data, path = nnx.datasets.digits(), tmp_path / "run.safetensors"
+    trainer = nnx.Trainer(nnx.MLP((40,), 10, batch_norm=True), backend=backend)
+    trainer.fit(data, epochs=1, checkpoint=path, verbose=False)
+    on_cpu = nnx.Trainer.load(path, backend="numpy")
+    on_cpu.save(path)
+    back = nnx.Trainer.load(path, backend="cupy")
+    for name, array in trainer.model.state_dict().items():
+        np.testing.assert_array_equal(array, on_cpu.model.state_dict()[name], err_msg=name)
+        np.testing.assert_array_equal(array, back.model.state_dict()[name], err_msg=name)
+    x = data.inputs()[:100]
+    np.testing.assert_allclose(back.model.predict(x), on_cpu.model.predict(x), rtol=1e-4, atol=1e-4)
+
+
+def test_out_of_memory_says_what_to_do_and_harms_nothing(backend):
+    with pytest.raises(MemoryError, match=r"the GPU has no room for another .* GiB: .* are free.*smaller batch_size"):
+        backend.allocate(1 << 44, "float32")
+    assert float(backend.to_host(backend.sum_squares(backend.to_device(np.ones(4, np.float32))))) == 4.0
+
+
+def test_numpy_arrays_are_refused_by_name(backend):
+    trainer = nnx.Trainer(nnx.Sequential(nnx.Affine(3)), backend=backend)
+    trainer.build((4,))
+    with pytest.raises(nnx.InputTypeError, match=r"x: got numpy\.ndarray, but the backend 'cupy' computes with cupy"):
+        trainer.model.layers[0].forward(np.ones((2, 4), np.float32))
+
+
+def test_many_uploads_run_ahead_of_the_device(backend):
+    """More than both halves of the staging memory: every array still arrives as it was."""
+    host = np.empty(7, np.float32)
+    arrays = []
+    for i in range(2000):
+        host[:] = i
+        arrays.append(backend.to_device(host))
+    for i, array in enumerate(arrays):
+        np.testing.assert_array_equal(backend.to_host(array), np.full(7, i, np.float32))
