@@ -15,7 +15,7 @@ from .errors import (
     NnxError,
 )
 from .layers import Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
-from .losses import Loss, MeanSquaredError, SoftmaxCrossEntropy
+from .losses import Loss, MeanSquaredError, PoissonDeviance, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from .model import MLP, Sequential
 from .ops import Ops
 from .optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
@@ -53,11 +53,13 @@ __all__ = [
     "NnxError",
     "Ops",
     "Optimizer",
+    "PoissonDeviance",
     "RMSprop",
     "ReLU",
     "ResumeWarning",
     "Sequential",
     "Sigmoid",
+    "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
     "Tanh",
     "Trainer",

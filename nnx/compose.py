@@ -281,13 +281,36 @@ def _one_hot(ops: Any, t: Array, like: Array) -> Array:
     return xp.astype(xp.expand_dims(t, axis=1) == xp.expand_dims(classes, axis=0), like.dtype)
 
 
+def _weighted(ops: Any, x: Array, weight: Array | None) -> Array:
+    return x if weight is None else x * ops.xp.expand_dims(weight, axis=1)
+
+
+def _write_gradients(ops: Any, by_row: Array, weight: Array | None, dz: Array | None, db: Array | None) -> None:
+    if dz is not None or db is not None:
+        gradient = _weighted(ops, by_row, weight) / by_row.shape[0]
+        if dz is not None:
+            dz[...] = gradient
+        if db is not None:
+            db[...] = ops.xp.sum(gradient, axis=0)
+
+
 def softmax_cross_entropy(
-    ops: Any, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
+    ops: Any,
+    z: Array,
+    t: Array,
+    *,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    dz: Array | None = None,
+    db: Array | None = None,
 ) -> Array:
     """Mean over the rows of -sum(t * log(softmax(z + bias))), 0-d; dz = (softmax - t) / n.
 
     z: (n, c). t: (n,) int64 labels, or (n, c) rows of probabilities that sum to 1. A label outside 0..c-1 makes the
     loss NaN; the gradients are then unspecified (with that loss as `guard` they reach no parameter).
+
+    weight: (n,), here as in the other losses: factors of the rows' losses and gradients, before the mean over n. It is
+    passed only where there are weights: a method without this argument is complete but for them.
     """
     xp = ops.xp
     n, c = z.shape
@@ -298,31 +321,77 @@ def softmax_cross_entropy(
     total = xp.sum(e, axis=1, keepdims=True)
     target = _one_hot(ops, t, z) if t.ndim == 1 else t
     # log(total) - z, not log(softmax): the latter is -inf where softmax underflows.
-    loss = xp.sum(target * (xp.log(total) - z)) / n
+    loss = xp.sum(_weighted(ops, target * (xp.log(total) - z), weight)) / n
     if t.ndim == 1:
         valid = xp.all((t >= 0) & (t < c))
         loss = xp.where(valid, loss, xp.full_like(loss, xp.nan))
-    if dz is not None or db is not None:
-        gradient = (e / total - target) / n
-        if dz is not None:
-            dz[...] = gradient
-        if db is not None:
-            db[...] = xp.sum(gradient, axis=0)
+    _write_gradients(ops, e / total - target, weight, dz, db)
     return loss
 
 
+def sigmoid_cross_entropy(
+    ops: Any,
+    z: Array,
+    t: Array,
+    *,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    dz: Array | None = None,
+    db: Array | None = None,
+) -> Array:
+    """Mean over the rows of -sum(t * log(p) + (1 - t) * log(1 - p)), p = sigmoid(z + bias), 0-d; dz = (p - t) / n.
+
+    z, t: (n, c), t in 0..1: a problem of two classes in one column, or c labels of which any may hold.
+    """
+    xp = ops.xp
+    if bias is not None:
+        z = z + bias
+    e = xp.exp(-xp.abs(z))
+    # log(1 + exp(z)) - t * z, in a form in which nothing overflows and nothing is lost.
+    losses = xp.maximum(z, xp.zeros_like(z)) - t * z + xp.log1p(e)
+    _write_gradients(ops, ops.sigmoid(z) - t, weight, dz, db)
+    return xp.sum(_weighted(ops, losses, weight)) / z.shape[0]
+
+
 def mean_squared_error(
-    ops: Any, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
+    ops: Any,
+    z: Array,
+    t: Array,
+    *,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    dz: Array | None = None,
+    db: Array | None = None,
 ) -> Array:
     """Mean over the rows of sum((z + bias - t)**2) / 2, 0-d; dz = (z + bias - t) / n. z, t: (n, c)."""
-    xp = ops.xp
-    n = z.shape[0]
     difference = (z if bias is None else z + bias) - t
-    if dz is not None:
-        dz[...] = difference / n
-    if db is not None:
-        db[...] = xp.sum(difference, axis=0) / n
-    return xp.sum(difference * difference) / (2 * n)
+    _write_gradients(ops, difference, weight, dz, db)
+    return ops.xp.sum(_weighted(ops, difference * difference, weight)) / (2 * z.shape[0])
+
+
+def poisson_deviance(
+    ops: Any,
+    z: Array,
+    t: Array,
+    *,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    dz: Array | None = None,
+    db: Array | None = None,
+) -> Array:
+    """Mean over the rows of sum(t * log(t / y) - t + y), y = exp(z + bias), 0-d: half the deviance; dz = (y - t) / n.
+
+    z, t: (n, c), t at least 0: counts or frequencies, whose expectation is y (Nelder & Wedderburn 1972).
+    0 * log(0) is 0.
+    """
+    xp = ops.xp
+    if bias is not None:
+        z = z + bias
+    y = xp.exp(z)
+    positive = xp.where(t > 0, t, xp.ones_like(t))
+    losses = t * (xp.log(positive) - z) - t + y
+    _write_gradients(ops, y - t, weight, dz, db)
+    return xp.sum(_weighted(ops, losses, weight)) / z.shape[0]
 
 
 def count_correct(ops: Any, y: Array, t: Array) -> Array:

@@ -110,17 +110,56 @@ class MeanSquaredError(Loss):
     classifies = False
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
-        _check_outputs(outputs)
-        if t.ndim == 1 and outputs == (1,):
-            t = t[:, None]
-        if t.ndim != 2 or t.shape[1:] != outputs:
-            raise InputError(
-                f"{name}: got targets of shape {t.shape}, expected (n, {outputs[0]}) as the model's outputs."
-            )
-        return as_floats(t, dtype)
+        return _check_numbers(name, t, outputs, dtype)
 
 
-LOSSES: dict[str, type[Loss]] = {cls.__name__: cls for cls in (SoftmaxCrossEntropy, MeanSquaredError)}
+def _check_numbers(name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
+    _check_outputs(outputs)
+    if t.ndim == 1 and outputs == (1,):
+        t = t[:, None]
+    if t.ndim != 2 or t.shape[1:] != outputs:
+        raise InputError(f"{name}: got targets of shape {t.shape}, expected (n, {outputs[0]}) as the model's outputs.")
+    return as_floats(t, dtype)
+
+
+class SigmoidCrossEntropy(Loss):
+    """Mean over the rows of -sum(t * log(p) + (1 - t) * log(1 - p)), p = sigmoid(y).
+
+    For two classes in one column of outputs, or labels of which any number may hold at once, a column each. Targets: 0,
+    1 or a probability, of the outputs' shape; (n,) will do for one column.
+    """
+
+    op = "sigmoid_cross_entropy"
+    classifies = False
+
+    def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
+        t = _check_numbers(name, t, outputs, dtype)
+        wrong = ~((t >= 0) & (t <= 1))
+        if wrong.any():
+            raise InputError(f"{name}: got {t[wrong][0]}, expected 0, 1 or a probability between them.")
+        return t
+
+
+class PoissonDeviance(Loss):
+    """Mean over the rows of sum(t * log(t / m) - t + m), m = exp(y): half the deviance of counts with expectation m.
+
+    Targets: numbers of at least 0, of the outputs' shape; (n,) will do for one column.
+    """
+
+    op = "poisson_deviance"
+    classifies = False
+
+    def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
+        t = _check_numbers(name, t, outputs, dtype)
+        wrong = ~(t >= 0)
+        if wrong.any():
+            raise InputError(f"{name}: got {t[wrong][0]}, expected counts or frequencies of at least 0.")
+        return t
+
+
+LOSSES: dict[str, type[Loss]] = {
+    cls.__name__: cls for cls in (SoftmaxCrossEntropy, MeanSquaredError, SigmoidCrossEntropy, PoissonDeviance)
+}
 
 
 def from_config(config: dict[str, Any]) -> Loss:

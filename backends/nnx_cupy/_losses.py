@@ -30,10 +30,22 @@ class LossOps(BiasOps, ReduceOps):
         return y
 
     def softmax_cross_entropy(
-        self, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
+        self,
+        z: Array,
+        t: Array,
+        *,
+        weight: Array | None = None,
+        bias: Array | None = None,
+        dz: Array | None = None,
+        db: Array | None = None,
     ) -> Any:
         labels, targets = (t, None) if t.ndim == 1 else (None, t)
-        if not z.size or not takes(z, targets, bias, dz, db) or not (labels is None or is_labels(labels)):
+        if (
+            weight is not None
+            or not z.size
+            or not takes(z, targets, bias, dz, db)
+            or not (labels is None or is_labels(labels))
+        ):
             return NotImplemented
         n, c = z.shape
         if db is not None and dz is None:
@@ -75,9 +87,16 @@ class LossOps(BiasOps, ReduceOps):
         )
 
     def mean_squared_error(
-        self, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
+        self,
+        z: Array,
+        t: Array,
+        *,
+        weight: Array | None = None,
+        bias: Array | None = None,
+        dz: Array | None = None,
+        db: Array | None = None,
     ) -> Any:
-        if not z.size or not takes(z, t, bias, dz, db):
+        if weight is not None or not z.size or not takes(z, t, bias, dz, db):
             return NotImplemented
         n, c = z.shape
         small = c <= BLOCK and z.size <= _SMALL * BLOCK

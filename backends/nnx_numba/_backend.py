@@ -50,6 +50,7 @@ class NumbaBackend:
             optimizers,
             philox,
             reduce,
+            sigmoid_loss,
             softmax,
             squared_error,
         )
@@ -58,7 +59,7 @@ class NumbaBackend:
         self._jit = _jit
         self._activation, self._batch_norm, self._bias, self._gather = activation, batch_norm, bias, gather
         self._optimizers, self._philox, self._reduce = optimizers, philox, reduce
-        self._softmax, self._squared_error = softmax, squared_error
+        self._softmax, self._sigmoid_loss, self._squared_error = softmax, sigmoid_loss, squared_error
         controller, asked = ThreadpoolController(), thread_count()
         if asked is not None:
             controller.limit(limits=asked, user_api="blas")
@@ -368,17 +369,54 @@ class NumbaBackend:
         return _done(self._by_rows(x, lambda part, _: self._softmax.softmax(x[part], y[part])), y)
 
     def softmax_cross_entropy(
-        self, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
+        self,
+        z: Array,
+        t: Array,
+        *,
+        weight: Array | None = None,
+        bias: Array | None = None,
+        dz: Array | None = None,
+        db: Array | None = None,
     ) -> Any:
         kernel = self._softmax.cross_entropy_of_labels if t.ndim == 1 else self._softmax.cross_entropy_of_rows
-        return self._loss(kernel, z, t, bias, dz, db)
+        return self._loss(kernel, z, t, weight, bias, dz, db)
+
+    def sigmoid_cross_entropy(
+        self,
+        z: Array,
+        t: Array,
+        *,
+        weight: Array | None = None,
+        bias: Array | None = None,
+        dz: Array | None = None,
+        db: Array | None = None,
+    ) -> Any:
+        return self._loss(self._sigmoid_loss.sigmoid_cross_entropy, z, t, weight, bias, dz, db)
 
     def mean_squared_error(
-        self, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
+        self,
+        z: Array,
+        t: Array,
+        *,
+        weight: Array | None = None,
+        bias: Array | None = None,
+        dz: Array | None = None,
+        db: Array | None = None,
     ) -> Any:
-        return self._loss(self._squared_error.squared_error, z, t, bias, dz, db)
+        return self._loss(self._squared_error.squared_error, z, t, weight, bias, dz, db)
 
-    def _loss(self, kernel: Any, z: Array, t: Array, bias: Array | None, dz: Array | None, db: Array | None) -> Any:
+    def _loss(
+        self,
+        kernel: Any,
+        z: Array,
+        t: Array,
+        weight: Array | None,
+        bias: Array | None,
+        dz: Array | None,
+        db: Array | None,
+    ) -> Any:
+        if weight is not None:
+            return NotImplemented
         bias, db = (_nothing(z) if given is None else given for given in (bias, db))
         dz, n = np.empty_like(z) if dz is None else dz, len(z)
         if z.size > _LARGE and not (z.flags.c_contiguous and dz.flags.c_contiguous):

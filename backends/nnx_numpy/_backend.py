@@ -194,8 +194,17 @@ class NumpyBackend(OptimizerOps, PhiloxOps):
         return np.divide(y, np.add.reduce(y, axis=1, keepdims=True), out=y)
 
     def softmax_cross_entropy(
-        self, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
-    ) -> Array:
+        self,
+        z: Array,
+        t: Array,
+        *,
+        weight: Array | None = None,
+        bias: Array | None = None,
+        dz: Array | None = None,
+        db: Array | None = None,
+    ) -> Any:
+        if weight is not None:
+            return NotImplemented
         n, classes = z.shape
         n_float = z.dtype.type(n)
         y = np.add(z, 0 if bias is None else bias, out=dz)
@@ -225,9 +234,42 @@ class NumpyBackend(OptimizerOps, PhiloxOps):
         _column_sums(y, db)
         return loss
 
+    def sigmoid_cross_entropy(
+        self,
+        z: Array,
+        t: Array,
+        *,
+        weight: Array | None = None,
+        bias: Array | None = None,
+        dz: Array | None = None,
+        db: Array | None = None,
+    ) -> Any:
+        if weight is not None:
+            return NotImplemented
+        n = z.dtype.type(len(z))
+        y = z if bias is None else z + bias
+        e = np.abs(y)
+        np.exp(np.negative(e, out=e), out=e)
+        loss = (np.add.reduce(np.maximum(y, 0) + np.log1p(e), axis=None) - np.einsum("ij,ij->", t, y)) / n
+        if dz is not None or db is not None:
+            gradient = np.divide(np.where(y < 0, e, 1), e + 1, out=dz, dtype=z.dtype)
+            np.subtract(gradient, t, out=gradient)
+            np.divide(gradient, n, out=gradient)
+            _column_sums(gradient, db)
+        return loss
+
     def mean_squared_error(
-        self, z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
-    ) -> Array:
+        self,
+        z: Array,
+        t: Array,
+        *,
+        weight: Array | None = None,
+        bias: Array | None = None,
+        dz: Array | None = None,
+        db: Array | None = None,
+    ) -> Any:
+        if weight is not None:
+            return NotImplemented
         n = z.dtype.type(len(z))
         difference = np.subtract(z, t, out=dz)
         if bias is not None:

@@ -142,5 +142,7 @@ PROBLEMS: dict[str, Callable[[_Device, np.random.Generator], Problem]] = {
     "batch_norm_backward": _batch_norm,
     "dropout_backward": _dropout,
     "softmax_cross_entropy": _loss("softmax_cross_entropy"),
+    "sigmoid_cross_entropy": _loss("sigmoid_cross_entropy"),
     "mean_squared_error": _loss("mean_squared_error"),
+    "poisson_deviance": _loss("poisson_deviance"),
 }

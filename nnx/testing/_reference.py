@@ -154,20 +154,46 @@ def _log_softmax(x: HostArray) -> HostArray:
     return result
 
 
-def softmax_cross_entropy(z: HostArray, t: HostArray, bias: HostArray | None = None) -> Written:
-    n, c = z.shape
+def _loss(rows: HostArray, gradients: HostArray, weight: HostArray | None) -> Written:
+    """The mean of the rows' losses (n,), and the gradients (n, c) of that."""
+    weight = np.ones(len(rows)) if weight is None else weight
+    dz = gradients * weight[:, None] / len(rows)
+    return {"result": np.mean(rows * weight), "dz": dz, "db": dz.sum(axis=0)}
+
+
+def softmax_cross_entropy(
+    z: HostArray, t: HostArray, weight: HostArray | None = None, bias: HostArray | None = None
+) -> Written:
+    c = z.shape[1]
     target = t if t.ndim == 2 else np.array([[float(label == k) for k in range(c)] for label in t])
     log_y = _log_softmax(z if bias is None else z + bias)
-    loss = -(target * log_y).sum() / n
+    written = _loss(-(target * log_y).sum(axis=1), np.exp(log_y) - target, weight)
     if np.any(target.sum(axis=1) == 0):  # a label out of range
-        loss = np.nan
-    dz = (np.exp(log_y) - target) / n
-    return {"result": loss, "dz": dz, "db": dz.sum(axis=0)}
+        written["result"] = np.asarray(np.nan)
+    return written
 
 
-def mean_squared_error(z: HostArray, t: HostArray, bias: HostArray | None = None) -> Written:
-    dz = ((z if bias is None else z + bias) - t) / len(z)
-    return {"result": len(z) / 2 * np.sum(dz**2), "dz": dz, "db": dz.sum(axis=0)}
+def sigmoid_cross_entropy(
+    z: HostArray, t: HostArray, weight: HostArray | None = None, bias: HostArray | None = None
+) -> Written:
+    z = z if bias is None else z + bias
+    losses = t * np.logaddexp(0, -z) + (1 - t) * np.logaddexp(0, z)
+    return _loss(losses.sum(axis=1), sigmoid(z) - t, weight)
+
+
+def mean_squared_error(
+    z: HostArray, t: HostArray, weight: HostArray | None = None, bias: HostArray | None = None
+) -> Written:
+    difference = (z if bias is None else z + bias) - t
+    return _loss(np.sum(difference**2, axis=1) / 2, difference, weight)
+
+
+def poisson_deviance(
+    z: HostArray, t: HostArray, weight: HostArray | None = None, bias: HostArray | None = None
+) -> Written:
+    y = np.exp(z if bias is None else z + bias)
+    logs = [0.0 if a == 0 else a * np.log(a / b) for a, b in zip(t.ravel(), y.ravel(), strict=True)]
+    return _loss(np.sum(np.reshape(logs, t.shape) - t + y, axis=1), y - t, weight)
 
 
 def count_correct(y: HostArray, t: HostArray) -> HostArray:

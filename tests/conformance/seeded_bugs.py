@@ -242,8 +242,8 @@ BUGS = [
         "np.add.reduce(y, axis=1, keepdims=True)",
         "np.add.reduce(y, axis=0, keepdims=True)",
     ),
-    Bug("softmax_cross_entropy", "loss without 1/n", COMPOSE, "(xp.log(total) - z)) / n", "(xp.log(total) - z))"),
-    Bug("softmax_cross_entropy", "gradient without 1/n", COMPOSE, "(e / total - target) / n", "e / total - target"),
+    Bug("softmax_cross_entropy", "loss without 1/n", COMPOSE, "z), weight)) / n", "z), weight))"),
+    Bug("softmax_cross_entropy", "gradient without 1/n", COMPOSE, " / by_row.shape[0]", ""),
     Bug(
         "softmax_cross_entropy",
         "log of an underflow",
@@ -264,9 +264,31 @@ BUGS = [
     ),
     Bug("softmax_cross_entropy", "db alone forgotten", BACKEND, "if dz is None and db is None:", "if dz is None:"),
     Bug("softmax_cross_entropy", "bias ignored", BACKEND, "0 if bias is None else bias", "0"),
-    Bug("mean_squared_error", "1/2 missing", COMPOSE, "/ (2 * n)", "/ n"),
     Bug(
-        "mean_squared_error", "db without 1/n", COMPOSE, "xp.sum(difference, axis=0) / n", "xp.sum(difference, axis=0)"
+        "softmax_cross_entropy",
+        "weights not in the gradient",
+        COMPOSE,
+        "_weighted(ops, by_row, weight) / by",
+        "by_row / by",
+    ),
+    Bug("softmax_cross_entropy", "weights not in the loss", COMPOSE, "- z), weight)", "- z), None)"),
+    Bug("sigmoid_cross_entropy", "overflow", COMPOSE, "e = xp.exp(-xp.abs(z))", "e = xp.exp(z) - z + z"),
+    Bug("sigmoid_cross_entropy", "target left out", COMPOSE, " - t * z + xp.log1p(e)", " + xp.log1p(e)"),
+    Bug("sigmoid_cross_entropy", "gradient of the other class", COMPOSE, "ops.sigmoid(z) - t", "ops.sigmoid(-z) - t"),
+    Bug("sigmoid_cross_entropy", "wrong side of 0", BACKEND, "np.where(y < 0, e, 1)", "np.where(y > 0, e, 1)"),
+    Bug("mean_squared_error", "1/2 missing", COMPOSE, "/ (2 * z.shape[0])", "/ z.shape[0]"),
+    Bug("mean_squared_error", "db without 1/n", COMPOSE, "ops.xp.sum(gradient, axis=0)", "ops.xp.sum(by_row, axis=0)"),
+    Bug(
+        "mean_squared_error",
+        "weights not in the loss",
+        COMPOSE,
+        "difference * difference, weight)",
+        "difference * difference, None)",
+    ),
+    Bug("poisson_deviance", "0 log 0", COMPOSE, "xp.log(positive)", "xp.log(t)"),
+    Bug("poisson_deviance", "constant left out", COMPOSE, "- z) - t + y", "- z) + y"),
+    Bug(
+        "poisson_deviance", "exponential in the gradient missing", COMPOSE, "(ops, y - t, weight", "(ops, z - t, weight"
     ),
     Bug(
         "mean_squared_error",

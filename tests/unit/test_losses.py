@@ -48,6 +48,36 @@ def test_mean_squared_error(backend, dtype):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
+def test_sigmoid_cross_entropy(backend, dtype):
+    loss, p = nnx.SigmoidCrossEntropy(), 1 / (1 + np.exp(-Y))
+    value = loss.forward(backend.to_device(Y.astype(dtype)), ROWS)
+    gradient = backend.to_host(loss.backward())
+    assert value.dtype == gradient.dtype == dtype
+    np.testing.assert_allclose(value, -np.sum(ROWS * np.log(p) + (1 - ROWS) * np.log(1 - p)) / N, rtol=TOLERANCE[dtype])
+    np.testing.assert_allclose(gradient, (p - ROWS) / N, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_poisson_deviance(backend, dtype):
+    loss, mean = nnx.PoissonDeviance(), np.exp(Y)
+    counts = RNG.poisson(1.0, (N, C))
+    value = loss.forward(backend.to_device(Y.astype(dtype)), counts)
+    gradient = backend.to_host(loss.backward())
+    logs = np.log(np.maximum(counts, 1)) - Y
+    assert value.dtype == gradient.dtype == dtype
+    np.testing.assert_allclose(value, np.sum(counts * logs - counts + mean) / N, rtol=TOLERANCE[dtype])
+    np.testing.assert_allclose(gradient, (mean - counts) / N, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def test_two_classes_in_one_column_are_learned(backend):
+    x = RNG.standard_normal((200, 3))
+    t = (x[:, 0] > x[:, 1]).astype(int)
+    model = nnx.Sequential(nnx.Affine(1))
+    nnx.Trainer(model, nnx.Adam(lr=0.1), nnx.SigmoidCrossEntropy()).fit(x, t, epochs=200, verbose=False)
+    assert np.mean((model.predict(x)[:, 0] > 0) == t) > 0.98
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
 def test_scores_of_any_size_do_not_overflow(backend, dtype):
     y, loss = np.array([[1e4, 0, -1e4], [-1e4, -1e4, -1e4]], dtype), nnx.SoftmaxCrossEntropy()
     assert loss.forward(backend.to_device(y), np.array([0, 2])) == pytest.approx(np.log(3) / 2, rel=1e-6)
@@ -110,6 +140,7 @@ def changed(t, row, value):
 
 
 CROSS, SQUARES = nnx.SoftmaxCrossEntropy, nnx.MeanSquaredError
+BINARY, COUNTS = nnx.SigmoidCrossEntropy, nnx.PoissonDeviance
 
 
 @pytest.mark.parametrize(
@@ -142,6 +173,10 @@ CROSS, SQUARES = nnx.SoftmaxCrossEntropy, nnx.MeanSquaredError
         (SQUARES, ROWS.astype(str), "t: got dtype <U32, expected numbers"),
         (SQUARES, ROWS.astype(complex), "t: got dtype complex128, expected numbers"),
         (SQUARES, None, "t: got dtype object, expected numbers"),
+        (BINARY, ROWS[:, :3], r"t: got targets of shape \(7, 3\), expected \(n, 4\)"),
+        (BINARY, changed(ROWS, 2, 1.5), "t: got 1.5, expected 0, 1 or a probability"),
+        (BINARY, changed(ROWS, 2, np.nan), "t: got nan, expected 0, 1 or a probability"),
+        (COUNTS, changed(ROWS, 2, -1.0), "t: got -1.0, expected counts or frequencies of at least 0"),
     ],
 )  # fmt: skip
 def test_targets_refused(backend, kind, t, message):
@@ -168,13 +203,13 @@ def test_outputs_refused(backend, y, t, message):
             loss.forward(y, targets)
 
 
-@pytest.mark.parametrize("kind", [CROSS, SQUARES])
+@pytest.mark.parametrize("kind", [CROSS, SQUARES, BINARY, COUNTS])
 def test_backward_needs_a_forward(kind):
     with pytest.raises(nnx.InputError, match=rf"{kind.__name__}\(\): backward needs a forward\(y, t\) before it"):
         kind().backward()
 
 
-@pytest.mark.parametrize("kind", [CROSS, SQUARES])
+@pytest.mark.parametrize("kind", [CROSS, SQUARES, BINARY, COUNTS])
 def test_goes_through_a_checkpoint(kind):
     assert type(losses.from_config(kind().config())) is kind
     with pytest.raises(nnx.InputError, match="unknown loss 'MeanSquareError'. Did you mean 'MeanSquaredError'"):

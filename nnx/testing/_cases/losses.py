@@ -42,6 +42,20 @@ def _regression(r: np.random.Generator, n: int, c: int) -> Inputs:
     return normal(r, z=(n, c), t=(n, c), bias=c)
 
 
+def _binary(r: np.random.Generator, n: int, c: int) -> Inputs:
+    """Probabilities, hard ones among them."""
+    return normal(r, z=(n, c), bias=c) | {"t": r.choice([0.0, 1.0, 0.3], (n, c))}
+
+
+def _counts(r: np.random.Generator, n: int, c: int) -> Inputs:
+    return normal(r, z=(n, c), bias=c) | {"t": r.poisson(1.0, (n, c)) * 1.0}
+
+
+def _weighted(r: np.random.Generator, inputs: Inputs) -> Inputs:
+    """With weights of the rows, some of them 0."""
+    return inputs | {"weight": r.choice([0.0, 0.5, 2.0], len(inputs["z"]))}
+
+
 def _scores(r: np.random.Generator, n: int, c: int) -> Inputs:
     """Few different values, so that most rows have several maxima."""
     return {"y": r.integers(0, 3, (n, c)) * 0.5, "t": r.integers(0, c, n)}
@@ -64,6 +78,8 @@ CASES = [
             "probabilities-one-row": lambda r: _mixed(r, 1, 7),
             "probabilities-no-bias": lambda r: _without_bias(_mixed(r, 515, 3)),
             "one-hot": _one_hot,
+            "weights": lambda r: _weighted(r, _labelled(r, 37, 13)),
+            "weights-probabilities": lambda r: _weighted(r, _mixed(r, 37, 13)),
         },
         SUMS,
         nan="z",
@@ -81,7 +97,36 @@ CASES = [
     ),
     *cases(
         "mean_squared_error",
-        by_shape(_regression) | {"no-bias": lambda r: _without_bias(_regression(r, 37, 13))},
+        {
+            **by_shape(_regression),
+            "no-bias": lambda r: _without_bias(_regression(r, 37, 13)),
+            "weights": lambda r: _weighted(r, _regression(r, 37, 13)),
+        },
+        SUMS,
+        nan="z",
+    ),
+    *cases(
+        "sigmoid_cross_entropy",
+        {
+            **by_shape(_binary),
+            "no-bias": lambda r: _without_bias(_binary(r, 37, 13)),
+            "weights": lambda r: _weighted(r, _binary(r, 37, 13)),
+        },
+        SUMS,
+        nan="z",
+    ),
+    *cases(
+        "sigmoid_cross_entropy",
+        {"large-logits": lambda r: _binary(r, 37, 13) | {"z": _large_logits(r)["z"], "bias": np.zeros(13)}},
+        SUMS,
+    ),
+    *cases(
+        "poisson_deviance",
+        {
+            **by_shape(_counts),
+            "no-bias": lambda r: _without_bias(_counts(r, 37, 13)),
+            "weights": lambda r: _weighted(r, _counts(r, 37, 13)),
+        },
         SUMS,
         nan="z",
     ),
