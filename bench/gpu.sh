@@ -36,13 +36,15 @@ part cublaslt 90 "$python" bench/gpu/cublaslt_check.py "$out/cublaslt.json"
 part tests 150 "$python" -m pytest -q -m gpu -p no:cacheprovider tests/gpu
 part kernels 60 "$python" bench/gpu/kernels.py "$out/kernels.json"
 part steps 150 "$python" -m nnx bench --steps --peers --backends cupy,numba --rounds 1 --json "$out/steps.json"
+part mixed 60 "$python" -m nnx bench --steps --peers --networks M16 --backends cupy --rounds 1 --json "$out/mixed.json"
 part ops 30 "$python" -m nnx bench --ops --backends cupy --json "$out/ops.json"
 # Our kernels alone: inside cuBLAS the sanitizer reports what is none of ours.
 sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
 for tool in memcheck racecheck; do
     part "$tool" 60 "$sanitizer" --tool "$tool" --error-exitcode 9 "$python" -m nnx.testing cupy \
         relu sigmoid tanh relu_backward batch_norm batch_norm_backward dropout softmax softmax_cross_entropy \
-        mean_squared_error sum_squares global_norm count_correct take adam_ sgd_ clip_ running_average_
+        mean_squared_error sigmoid_cross_entropy narrow unscale_ sum_squares global_norm count_correct take adam_ sgd_ clip_ \
+        running_average_
 done
 
 if [ ${#failed[@]} -gt 0 ]; then

@@ -412,6 +412,60 @@ def global_norm(ops: Any, x: Array) -> Array:
     return ops.xp.sqrt(ops.sum_squares(x))
 
 
+# Mixed precision ------------------------------------------------------------------------------------------------------
+
+_FORMATS = {"bfloat16": (8, 2.0**-133, (2 - 2.0**-7) * 2.0**127), "float16": (11, 2.0**-24, 65504.0)}
+"""Digits, the least and the greatest number."""
+
+
+def narrow(ops: Any, x: Array, precision: str, *, out: Array | None = None) -> Array:
+    """x rounded to the nearest number of `precision`, "bfloat16" or "float16", ties to even; beyond them to infinity.
+
+    x: float32. The dtype of the result is the backend's own: the narrow one where that makes products fast; here
+    float32, which holds the same numbers. Such arrays, all of one precision, serve as x, w and dy of `affine`,
+    `affine_relu` and `affine_backward` (without db), whose other arguments and results are float32. out: an earlier
+    result of this shape and precision.
+    """
+    xp = ops.xp
+    digits, least, greatest = _FORMATS[precision]
+    large = xp.abs(x) > 2.0**100
+    y = xp.where(large, x * 2.0**-32, x)  # so that what follows does not overflow
+    # The power of two below |y| (Rump, Zimmermann, Boldo & Melquiond 2009), then the distance of y's neighbours in the
+    # format. The sum with so large a number is rounded to multiples of that distance.
+    q = y * (2.0**23 + 1)
+    power = xp.abs(q - q * (1 - 2.0**-24))
+    quantum = xp.maximum(power * 2.0 ** (1 - digits), xp.full_like(power, least))
+    shift = quantum * (1.5 * 2.0**23)
+    y = (y + shift) - shift
+    y = xp.where(large, y * 2.0**32, y)
+    y = y * xp.where(xp.abs(y) > greatest, xp.full_like(y, xp.inf), xp.ones_like(y))
+    y = xp.where(y == 0, x * 0, y)  # of x's sign
+    return _write(out, xp.where(xp.isfinite(x), y, x))
+
+
+def rescale_(ops: Any, x: Array, scaling: Array) -> None:
+    """x *= the loss scale, the first of `scaling`: gradients too small for float16 then stay numbers of it."""
+    x[...] = x * scaling[0]
+
+
+def unscale_(ops: Any, hyper: Array, norm: Array, scaling: Array) -> None:
+    """Divide grad_scale, the last of an optimizer's `hyper`, by the loss scale, and adapt that to the 0-d `norm` of the
+    scaled gradients: halved (but not below 1) where they are not finite, doubled (but not beyond 2**24) after as many
+    finite ones in succession as scaling[2] says (Micikevicius et al. 2018). scaling: [scale, finite ones so far,
+    interval].
+    """
+    xp = ops.xp
+    scale, one = scaling[0], xp.ones_like(scaling[0])
+    hyper[-1] = hyper[-1] / scale
+    finite = xp.isfinite(norm)
+    so_far = xp.where(finite, scaling[1] + 1, 0 * one)
+    due = so_far >= scaling[2]
+    scaling[0] = xp.where(
+        finite, xp.where(due, xp.minimum(scale * 2, 2.0**24 * one), scale), xp.maximum(scale / 2, one)
+    )
+    scaling[1] = xp.where(due, 0 * one, so_far)
+
+
 # Optimizers -----------------------------------------------------------------------------------------------------------
 
 

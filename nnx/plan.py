@@ -21,6 +21,7 @@ from .layers import Activation, Affine, BatchNorm, Dropout, Flatten, Identity, L
 from .losses import Loss
 from .ops import Ops
 from .optimizers import Optimizer
+from .precision import LossScaling, NarrowParameters, NarrowProducts
 
 Forward = Callable[[Array], Array]
 Backward = Callable[[Array, Array, Array], "Array | None"]
@@ -71,12 +72,12 @@ class AffineStage(Stage):
         return ops.affine(x, self.layer.params["W"], self.layer.params.get("b"))
 
     def forward(self, program: "Program") -> Forward:
-        affine, out = program.ops.affine, program.output(self.shape)
+        affine, out = program.products(self).affine, program.output(self.shape)
         w, b = self.layer.params["W"], None if self.by_loss else self.layer.params.get("b")
         return lambda x: affine(x, w, b, out=out)
 
     def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        affine_backward = program.ops.affine_backward
+        affine_backward = program.products(self).affine_backward
         w, dw = self.layer.params["W"], self.layer.grads["W"]
         own_db = None if self.db_above else self.layer.grads.get("b")
         dx = program.gradient((w.shape[0],)) if needs_dx else None
@@ -101,7 +102,7 @@ class AffineReLUStage(AffineStage):
         return ops.affine_relu(x, self.layer.params["W"], self.layer.params.get("b"))
 
     def forward(self, program: "Program") -> Forward:
-        affine_relu, out = program.ops.affine_relu, program.output(self.shape)
+        affine_relu, out = program.products(self).affine_relu, program.output(self.shape)
         w, b = self.layer.params["W"], self.layer.params.get("b")
         return lambda x: affine_relu(x, w, b, out=out)
 
@@ -207,6 +208,7 @@ class Plan:
         *,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
+        precision: str = "float32",
     ) -> None:
         self.arena, self.ops, self.stages, self.loss = arena, arena.ops, tuple(stages), loss
         self.dropouts = [stage.layer for stage in stages if isinstance(stage, DropoutStage)]
@@ -215,6 +217,9 @@ class Plan:
         self.clip_norm = None if clip_norm is None else self.constant(clip_norm)
         penalised = weight_decay > 0 and not optimizer.decoupled
         self.half_decay = self.constant(0.5 * weight_decay) if penalised else None
+        self.precision = precision
+        self.narrow = NarrowParameters(self, precision) if precision != "float32" else None
+        self.scaling = LossScaling(self) if precision == "float16" else None
         self.capacity = 0
         self._programs: dict[int, Program] = {}
 
@@ -237,7 +242,9 @@ class Plan:
     def buffer(self, index: int, size: int, dtype: str) -> Array:
         """The index-th buffer of the plan: `size` elements for each row of the largest batch."""
         if index == len(self._buffers):
-            self._buffers.append(self.ops.allocate(size * self.capacity, dtype))
+            narrow = dtype in ("bfloat16", "float16")
+            buffer = self.ops.allocate(size * self.capacity, self.arena.dtype if narrow else dtype)
+            self._buffers.append(self.ops.narrow(buffer, dtype) if narrow else buffer)
         return self._buffers[index]
 
     def penalty(self, loss: Array) -> Array:
@@ -272,6 +279,7 @@ class Program:
         self.plan, self.n, self.ops = plan, n, plan.ops
         self.running: list[tuple[slice, Array]] = []
         self.masks: dict[Stage, Array] = {}
+        self._products: dict[Stage, NarrowProducts] = {}
         self.rng: Array = None
         self.run = Captured(self.ops, self.step)
         """`step`, captured where the backend can do that: one launch on a GPU."""
@@ -319,6 +327,15 @@ class Program:
         self._turn = 1 - self._turn
         return self._view(self._gradients[self._turn], shape)
 
+    def products(self, stage: Stage) -> "Ops | NarrowProducts":
+        """Where a stage finds `affine`, `affine_relu` and `affine_backward`."""
+        narrow = self.plan.narrow
+        if narrow is None:
+            return self.ops
+        if stage not in self._products:
+            self._products[stage] = NarrowProducts(self, self.plan.precision, narrow.weights(stage.layer))
+        return self._products[stage]
+
     def constant(self, value: float) -> Array:
         return self.plan.constant(value)
 
@@ -327,7 +344,10 @@ class Program:
         return self.plan.dropouts.index(layer)
 
     def differentiate(self, x: Array, t: Array, rng: Array | None) -> Array:
-        """Forward, loss (0-d, without penalty) and backward: the gradients are in the arena afterwards."""
+        """Forward, loss (0-d, without penalty) and backward: the gradients are in the arena afterwards, times the loss
+        scale."""
+        if self.plan.narrow is not None:
+            self.plan.narrow.refresh()
         self.rng = rng
         values = self.values
         values[0] = x
@@ -335,6 +355,8 @@ class Program:
             values[i + 1] = x = forward(x)
         loss = self.loss(x, t, bias=self.bias, dz=self.dz, db=self.db)
         dy = self.dz
+        if self.plan.scaling is not None:
+            self.plan.scaling.scale(self.dz, self.db)
         for i, backward in self.backwards:
             dy = backward(dy, values[i], values[i + 1])
         return loss
@@ -346,9 +368,12 @@ class Program:
         params, grads = arena.params.buffer, arena.grads.buffer
         if plan.half_decay is not None:
             loss = plan.penalty(loss)
-        if plan.clip_norm is not None:
+        if plan.clip_norm is not None or plan.scaling is not None:
             norm = ops.global_norm(grads)
-            ops.clip_(hyper, norm, plan.clip_norm)
+            if plan.scaling is not None:
+                plan.scaling.unscale(hyper, norm)
+            if plan.clip_norm is not None:
+                ops.clip_(hyper, norm, plan.clip_norm)
             guard = guard + norm
         state = [views.buffer for views in plan.state.values()]
         plan.optimizer_op(params, grads, *state, hyper, decay=arena.layout.decay, guard=guard)

@@ -33,6 +33,7 @@ class RunConfig:
     batch_size: int
     seed: int
     dtype: str
+    precision: str
     early_stopping: int | None
 
 

@@ -22,6 +22,7 @@ from .losses import Loss, SoftmaxCrossEntropy
 from .model import Sequential
 from .optimizers import Adam, Optimizer
 from .plan import Plan, infer
+from .precision import check_precision
 from .progress import Progress
 from .registry import BackendLike, choose
 
@@ -41,6 +42,11 @@ class Trainer:
     sum(W**2) to the loss and weight_decay * W to the gradient, of weights only (with `AdamW` decoupled, and not in the
     loss). clip_norm: gradients of a greater Euclidean norm are scaled down to it. backend, dtype, seed: for building
     the model; the seed also draws the order of the rows and the dropout masks, alike on every backend.
+
+    precision: "bfloat16" or "float16" rounds what goes into matrix products of the training step to 16 bits, which GPUs
+    multiply many times faster; parameters, optimizer and everything else stay float32, and so do evaluation and
+    prediction. Float16 scales the loss's gradient by a factor that adapts itself; a step whose gradients overflow is
+    skipped. The CPU backends only round alike, which shows whether a network bears it, and is slower.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class Trainer:
         backend: BackendLike = None,
         seed: int = 0,
         dtype: str | None = None,
+        precision: str = "float32",
     ) -> None:
         self.model = _expect("model", model, Sequential)
         self.optimizer: Optimizer = Adam() if optimizer is None else _expect("optimizer", optimizer, Optimizer)
@@ -62,10 +69,12 @@ class Trainer:
         self.clip_norm = None if clip_norm is None else check_number("clip_norm", clip_norm, 0, above=True)
         self.seed = check_seed(seed)
         self.dtype = None if dtype is None else check_dtype(dtype)
+        self.precision = precision
         self._backend = backend
         self._check_decay()
         if model.built:
             self._check_built(backend)
+        check_precision(precision, model.dtype if model.built else self.dtype or "float32")
         self.steps = 0
         """Updates so far."""
         self.epochs = 0
@@ -113,6 +122,7 @@ class Trainer:
                 self.optimizer,
                 weight_decay=self._decay,
                 clip_norm=self.clip_norm,
+                precision=self.precision,
             )
 
     @property
@@ -253,7 +263,8 @@ class Trainer:
         explanation = self.model.ops.explain()
         info = ", ".join(f"{name} {value}" for name, value in self.model.backend.device_info().items())
         counts = f"{len(explanation.fused)} operations fused, {len(explanation.composed)} composed"
-        return f"backend {self.model.backend.name} ({self.model.why}): {info}; {counts}"
+        products = "" if self.precision == "float32" else f"; products in {self.precision}"
+        return f"backend {self.model.backend.name} ({self.model.why}): {info}; {counts}{products}"
 
     def _validation(self, validation: Any, finite: bool) -> DeviceData | None:
         if validation is None:
@@ -340,6 +351,8 @@ class Trainer:
         tensors = {f"model/{name}": array for name, array in self.model.state_dict().items()}
         for slot, views in self.plan.state.items():
             tensors |= {f"state/{slot}/{name}": np.array(to_host(array)) for name, array in views.items()}
+        if self.plan.scaling is not None:
+            tensors["scaling"] = np.array(to_host(self.plan.scaling.state))
         for i, hook in enumerate(getattr(self, "_with_state", [])):
             tensors |= {f"callback/{i}/{name}": array for name, array in hook.state_dict().items()}
         meta = {
@@ -352,6 +365,7 @@ class Trainer:
             "loss": self.loss.config(),
             "weight_decay": self.weight_decay,
             "clip_norm": self.clip_norm,
+            "precision": self.precision,
             "steps": self.steps,
             "epochs": self.epochs,
             "history": self.history,
@@ -385,6 +399,7 @@ class Trainer:
                 backend=backend,
                 seed=meta["seed"],
                 dtype=meta["dtype"],
+                precision=meta["precision"],
             )
             trainer.build(meta["input_shape"])
             trainer.model.seed = meta["model_seed"]
@@ -405,6 +420,8 @@ class Trainer:
             saved = part(f"state/{slot}/")
             for name, view in views.items():
                 view[...] = self.plan.ops.to_device(np.array(saved[name]))
+        if self.plan.scaling is not None:
+            self.plan.scaling.state[...] = self.plan.ops.to_device(np.array(tensors["scaling"]))
         self.steps, self.epochs = meta["steps"], meta["epochs"]
         self.history = {name: list(values) for name, values in meta["history"].items()}
         self._fit = None if meta["fit"] is None else FitState(**meta["fit"])

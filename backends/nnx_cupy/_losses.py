@@ -24,9 +24,9 @@ class LossOps(BiasOps, ReduceOps):
             return NotImplemented
         y = self.xp.empty_like(x) if out is None else out
         if x.shape[1] * x.itemsize <= _HELD:
-            self._few((x, None, None, None, y, None, None), BLOCK)
+            self._few((x, None, None, None, None, y, None, None), BLOCK)
         else:
-            self._many((x, None, None, None, y, None))
+            self._many((x, None, None, None, None, y, None))
         return y
 
     def softmax_cross_entropy(
@@ -40,12 +40,7 @@ class LossOps(BiasOps, ReduceOps):
         db: Array | None = None,
     ) -> Any:
         labels, targets = (t, None) if t.ndim == 1 else (None, t)
-        if (
-            weight is not None
-            or not z.size
-            or not takes(z, targets, bias, dz, db)
-            or not (labels is None or is_labels(labels))
-        ):
+        if not z.size or not takes(z, targets, weight, bias, dz, db) or not (labels is None or is_labels(labels)):
             return NotImplemented
         n, c = z.shape
         if db is not None and dz is None:
@@ -53,14 +48,14 @@ class LossOps(BiasOps, ReduceOps):
         widest = _WIDEST // z.itemsize
         if c * z.itemsize > _HELD:
             loss = self.xp.empty(n, z.dtype)
-            self._many((z, bias, labels, targets, dz, loss))
+            self._many((z, bias, labels, targets, weight, dz, loss))
         elif z.size <= _SMALL * widest:
             loss = self.xp.empty((), z.dtype)
-            self._few((z, bias, labels, targets, dz, db, loss), widest, n)
+            self._few((z, bias, labels, targets, weight, dz, db, loss), widest, n)
             return loss
         else:
             loss = self.xp.empty(-(-n // (BLOCK // lanes(c))), z.dtype)
-            self._few((z, bias, labels, targets, dz, None, loss), BLOCK)
+            self._few((z, bias, labels, targets, weight, dz, None, loss), BLOCK)
         if db is not None:
             self._column_sums(dz, db)
         return self._total(loss)
@@ -86,8 +81,18 @@ class LossOps(BiasOps, ReduceOps):
             (n,), (threads,), (*arrays, size(n), size(c), np.int32(staged)), shared_mem=16 * packs if staged else 0
         )
 
-    def mean_squared_error(
+    def mean_squared_error(self, z: Array, t: Array, **others: Array | None) -> Any:
+        return self._mean_loss("squared_error", z, t, **others)
+
+    def sigmoid_cross_entropy(self, z: Array, t: Array, **others: Array | None) -> Any:
+        return self._mean_loss("sigmoid_cross_entropy", z, t, **others)
+
+    def poisson_deviance(self, z: Array, t: Array, **others: Array | None) -> Any:
+        return self._mean_loss("poisson_deviance", z, t, **others)
+
+    def _mean_loss(
         self,
+        name: str,
         z: Array,
         t: Array,
         *,
@@ -96,15 +101,15 @@ class LossOps(BiasOps, ReduceOps):
         dz: Array | None = None,
         db: Array | None = None,
     ) -> Any:
-        if weight is not None or not z.size or not takes(z, t, bias, dz, db):
+        if not z.size or not takes(z, t, weight, bias, dz, db):
             return NotImplemented
         n, c = z.shape
         small = c <= BLOCK and z.size <= _SMALL * BLOCK
         grid, width = ((1, 1), c) if small else tiles(n, c)
         loss = self.xp.empty(grid[0] * grid[1], z.dtype)
         sums = self.xp.empty((grid[1], c), z.dtype) if db is None or grid[1] > 1 else db
-        self.kernel("squared_error.cu", "squared_error", z)(
-            grid, (BLOCK,), (z, t, bias, dz, loss, sums, size(n), size(c), np.int32(width))
+        self.kernel("loss.cu", name, z)(
+            grid, (BLOCK,), (z, t, weight, bias, dz, loss, sums, size(n), size(c), np.int32(width))
         )
         if db is not None and sums is not db:
             self._column_sums(sums, db)

@@ -6,12 +6,13 @@ import numpy as np
 
 from ._bias import BiasOps
 from ._device import Device
-from ._launch import BLOCK, Array, size, takes
+from ._launch import BLOCK, Array, contiguous, size, takes
+from ._precision import NARROW, PrecisionOps
 
 _WARPS = BLOCK // 32
 
 
-class ProductOps(BiasOps):
+class ProductOps(BiasOps, PrecisionOps):
     """cuBLASLt where it takes the shapes, otherwise a kernel of our own: both may be recorded in a graph."""
 
     def __init__(self, device: Device) -> None:
@@ -46,7 +47,10 @@ class ProductOps(BiasOps):
             done = self._gemm.affine_dw(a.T, b, out)
         if done is NotImplemented:
             strides = [size(s // x.itemsize) for x in (a, b) for s in x.strides]
-            self.kernel("product.cu", "product", out)(
+            name = "product"
+            if a.dtype != out.dtype:
+                name, a, b = f"product_{a.dtype.name}", a.view(np.uint16), b.view(np.uint16)
+            self.kernel("product.cu", name, out)(
                 self.blocks(out.size, _WARPS),
                 (BLOCK,),
                 (a, *strides[:2], b, *strides[2:], out, size(out.shape[0]), size(out.shape[1]), size(a.shape[1])),
@@ -60,10 +64,10 @@ class ProductOps(BiasOps):
         return self._affine(x, w, b, out, relu=True)
 
     def _affine(self, x: Array, w: Array, b: Array | None, out: Array | None, *, relu: bool) -> Any:
-        if not takes(x, w, b, out):
+        if not _multiply((x, w), (b, out)):
             return NotImplemented
-        y = self.xp.empty((len(x), w.shape[1]), x.dtype) if out is None else out
-        fused = relu and self._relu_epilogue
+        y = self.xp.empty((len(x), w.shape[1]), _of_products(x)) if out is None else out
+        fused = relu and self._relu_epilogue and x.dtype == y.dtype  # narrow ones have not been asked about NaN
         bias = b if fused or not relu else None  # our ReLU adds the bias in the same pass
         if self._gemm.affine(x, w, bias, y, relu=fused) is not NotImplemented:
             if relu and not fused:
@@ -90,7 +94,7 @@ class ProductOps(BiasOps):
         dw: Array | None = None,
         db: Array | None = None,
     ) -> Any:
-        if not takes(dy, x, w, dx, dw, db):
+        if not _multiply((dy, x, w), (dx, dw, db)):
             return NotImplemented
         if dw is None or db is None or self._gemm.affine_dw(x, dy, dw, db=db) is NotImplemented:
             if dw is not None:
@@ -100,6 +104,22 @@ class ProductOps(BiasOps):
         if dx is not None:
             self._product(dy, w.T, dx)
         return None
+
+
+def _of_products(x: Array) -> Any:
+    """The dtype of products of x: what was narrowed is multiplied into float32."""
+    return np.dtype(np.float32) if x.dtype.name in NARROW else x.dtype
+
+
+def _multiply(operands: tuple[Array, ...], others: tuple[Array | None, ...]) -> bool:
+    """Whether all are C-contiguous, the operands of one dtype, and the others of that of their products."""
+    x, given = operands[0], [array for array in others if array is not None]
+    return (
+        (x.dtype.name in NARROW or takes(x))
+        and contiguous(*operands, *given)
+        and all(array.dtype == x.dtype for array in operands)
+        and all(array.dtype == _of_products(x) for array in given)
+    )
 
 
 def _floats(*arrays: Array | None) -> bool:

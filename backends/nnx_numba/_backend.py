@@ -415,13 +415,11 @@ class NumbaBackend:
         dz: Array | None,
         db: Array | None,
     ) -> Any:
-        if weight is not None:
-            return NotImplemented
-        bias, db = (_nothing(z) if given is None else given for given in (bias, db))
+        weight, bias, db = (_nothing(z) if given is None else given for given in (weight, bias, db))
         dz, n = np.empty_like(z) if dz is None else dz, len(z)
         if z.size > _LARGE and not (z.flags.c_contiguous and dz.flags.c_contiguous):
             return NotImplemented
-        loss = self._by_rows(z, lambda part, sums: kernel(z[part], t[part], bias, dz[part], sums, n), db)
+        loss = self._by_rows(z, lambda part, sums: kernel(z[part], t[part], weight[part], bias, dz[part], sums, n), db)
         return loss if loss is NotImplemented else z.dtype.type(loss / n)
 
     def count_correct(self, y: Array, t: Array) -> Any:

@@ -1,4 +1,4 @@
-"""The networks S, L and M, their batches, and the training step that a person would write for them in NumPy."""
+"""The networks S, L and M, M with products in bfloat16, their batches, and the training step that a person would write for them in NumPy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +25,8 @@ class Network:
     batch: int
     optimizer: str
     """"sgd" (learning rate 0.01) or "adam" (0.001)."""
+    precision: str = "float32"
+    """Of the matrix products."""
 
 
 NETWORKS = {
@@ -33,6 +35,7 @@ NETWORKS = {
         Network("S", (784, 50, 10), 100, "sgd"),
         Network("L", (784, 100, 100, 100, 100, 100, 100, 10), 100, "adam"),
         Network("M", (784, 1024, 1024, 10), 256, "adam"),
+        Network("M16", (784, 1024, 1024, 10), 256, "adam", "bfloat16"),
     )
 }
 
@@ -55,7 +58,8 @@ def nnx_trainer(net: Network, backend: str) -> Trainer:
     for size in net.sizes[1:-1]:
         layers += [Affine(size), ReLU()]
     optimizer = SGD(lr=0.01) if net.optimizer == "sgd" else Adam(lr=0.001)
-    trainer = Trainer(Sequential(*layers, Affine(net.sizes[-1])), optimizer, backend=backend)
+    model = Sequential(*layers, Affine(net.sizes[-1]))
+    trainer = Trainer(model, optimizer, backend=backend, precision=net.precision)
     trainer.build((net.sizes[0],))
     return trainer
 

@@ -41,7 +41,8 @@ def pytorch(net: Network, data: Sequence[Batch], *, compiled: bool = False, gpu:
     model, loss_of, optimizer = _torch_parts(net, device)
 
     def forward_backward(x: Any, t: Any) -> Any:
-        loss = loss_of(model(x), t)
+        with _autocast(net, device):
+            loss = loss_of(model(x), t)
         loss.backward()
         return loss
 
@@ -67,7 +68,8 @@ def pytorch_graph(net: Network, data: Sequence[Batch]) -> Candidate:
 
     def update() -> Any:
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(model(x), t)
+        with _autocast(net, "cuda"):
+            loss = loss_of(model(x), t)
         loss.backward()
         optimizer.step()
         return loss
@@ -108,6 +110,12 @@ def _torch_parts(net: Network, device: str, *, capturable: bool = False) -> tupl
     return model, torch.nn.CrossEntropyLoss(), optimizer
 
 
+def _autocast(net: Network, device: str) -> Any:
+    import torch
+
+    return torch.autocast(device, torch.bfloat16, enabled=net.precision == "bfloat16")
+
+
 def _torch_batches(data: Sequence[Batch], device: str) -> list[tuple[Any, Any]]:
     import torch
 
@@ -128,11 +136,16 @@ def jax_jit(net: Network, data: Sequence[Batch], *, gpu: bool = False) -> Candid
     optimizer = optax.sgd(0.01) if net.optimizer == "sgd" else optax.adam(0.001)
     state = jax.device_put(optimizer.init(params), device)
 
+    def product(x: Any, w: Any) -> Any:
+        if net.precision == "float32":
+            return x @ w
+        return jnp.matmul(x.astype(net.precision), w.astype(net.precision), preferred_element_type=jnp.float32)
+
     def loss_of(params: Any, x: Any, t: Any) -> Any:
         for w, b in params[:-1]:
-            x = jax.nn.relu(x @ w + b)
+            x = jax.nn.relu(product(x, w) + b)
         w, b = params[-1]
-        return optax.softmax_cross_entropy_with_integer_labels(x @ w + b, t).mean()
+        return optax.softmax_cross_entropy_with_integer_labels(product(x, w) + b, t).mean()
 
     @partial(jax.jit, donate_argnums=(0, 1))
     def update(params: Any, state: Any, x: Any, t: Any) -> Any:
@@ -204,6 +217,8 @@ GPU_PEERS: dict[str, tuple[str, Maker]] = {
     "JAX jit, GPU": ("jax optax", partial(jax_jit, gpu=True)),
 }
 """Those that need an NVIDIA GPU."""
+FLOAT32_ONLY = ("hand-written NumPy", "scikit-learn", "Thinc")
+"""Those without mixed precision."""
 
 
 def installed_peers(*, gpu: bool) -> list[str]:

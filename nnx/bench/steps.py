@@ -14,7 +14,7 @@ from typing import Any
 
 from .measure import per_call
 from .networks import NETWORKS, batches
-from .peers import candidate
+from .peers import FLOAT32_ONLY, candidate
 
 _WARM_UP_SECONDS, _SECONDS = 0.3, 1.0
 
@@ -23,6 +23,8 @@ def worker(name: str, networks: Sequence[str]) -> dict[str, dict[str, float]]:
     """Seconds of the first and of a warm step, by network."""
     times = {}
     for net in (NETWORKS[n] for n in networks):
+        if net.precision != "float32" and name in FLOAT32_ONLY:
+            continue
         data = batches(net)
         start = time.perf_counter()
         run, wait = candidate(name, net, data)

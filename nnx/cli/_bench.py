@@ -32,7 +32,7 @@ def bench(
     ops: Annotated[bool, typer.Option("--ops", help="Single operations only.")] = False,
     steps: Annotated[bool, typer.Option("--steps", help="Training steps only.")] = False,
     peers: Annotated[bool, typer.Option("--peers", help="Other installed libraries, too, on the same steps.")] = False,
-    networks: Annotated[str, typer.Option(help="Of S, L and M.")] = "S,L,M",
+    networks: Annotated[str, typer.Option(help="Of S, L, M, and M16 (M with products in bfloat16).")] = "S,L,M",
     rounds: Annotated[int, typer.Option(help="Processes of each candidate, taking turns.")] = 3,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw the training steps into this file.")] = None,

@@ -45,6 +45,9 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Rows per update.")] = 32,
     seed: Annotated[int, typer.Option(help="Of the split, the weights, the batches and the dropout masks.")] = 0,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    precision: Annotated[
+        str, typer.Option(help="Of the matrix products while training: float32, bfloat16 or float16.")
+    ] = "float32",
     early_stopping: Annotated[
         int | None, typer.Option(metavar="EPOCHS", help="Stop when the validation loss has not fallen for so long.")
     ] = None,
@@ -74,6 +77,7 @@ def train(
         batch_size=batch_size,
         seed=seed,
         dtype=dtype,
+        precision=precision,
         early_stopping=early_stopping,
     )
     folder = None
@@ -182,6 +186,7 @@ def _trainer(config: RunConfig, backend: str | None, folder: RunFolder | None, c
         backend=backend,
         seed=config.seed,
         dtype=config.dtype,
+        precision=config.precision,
     )
 
 

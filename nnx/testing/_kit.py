@@ -8,7 +8,7 @@ from .. import compose
 from ..backend import Backend
 from ..errors import unknown
 from ..ops import Explanation, Ops
-from . import _members
+from . import _members, _narrow
 from ._case import FLOATS, SUMS
 from ._cases import CASES
 from ._checks import check_case
@@ -50,6 +50,9 @@ def _all() -> Iterator[Check]:
         yield Check(op, "float64-numerical-gradient", _bound(check_gradients, op))
     for dtype in FLOATS:
         yield Check("capture", f"{dtype}-step", _bound(_members.capture, dtype))
+    for precision in _narrow.PRECISIONS:
+        yield Check("narrow", f"{precision}-rounding", _bound(_narrow.rounding, precision))
+        yield Check("narrow", f"{precision}-products", _bound(_narrow.products, precision))
 
 
 def _bound(check: Callable[..., None], *args: object) -> Callable[[Ops], None]:
@@ -139,7 +142,9 @@ def tolerances() -> str:
             groups: dict[float, list[str]] = {}
             for case in own:
                 groups.setdefault(case.allowed(dtype), []).append(case.id)
-            usual = max(groups, key=lambda t: len(groups[t]), default=SUMS[dtype == "float64"])  # capture has no rows
+            usual = max(
+                groups, key=lambda t: len(groups[t]), default=SUMS[dtype == "float64"]
+            )  # capture and narrow have no rows
             rest = "".join(f"; {', '.join(ids)}: {_shown(t)}" for t, ids in groups.items() if t != usual)
             columns.append(_shown(usual) + rest)
         rows.append(f"| `{op}` | {len(own) or 1} | {' | '.join(columns)} |")

@@ -228,6 +228,21 @@ def _gradient(p: HostArray, g: HostArray, hyper: HostArray, decay: int) -> HostA
     return result
 
 
+def rescale_(x: HostArray, scaling: HostArray) -> Written:
+    return {"x": x * scaling[0]}
+
+
+def unscale_(hyper: HostArray, norm: HostArray, scaling: HostArray) -> Written:
+    scale, so_far, interval = scaling
+    if not np.isfinite(norm):
+        adapted = [max(scale / 2, 1.0), 0.0, interval]
+    elif so_far + 1 >= interval:
+        adapted = [min(2 * scale, 2.0**24), 0.0, interval]
+    else:
+        adapted = [scale, so_far + 1, interval]
+    return {"hyper": np.append(hyper[:-1], hyper[-1] / scale), "scaling": np.array(adapted)}
+
+
 def clip_(hyper: HostArray, norm: HostArray, limit: HostArray) -> Written:
     scaled = norm * hyper[-1]
     factor = limit / scaled if scaled > limit else 1.0

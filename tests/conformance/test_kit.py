@@ -22,7 +22,7 @@ def assert_conforms(report: testing.Report) -> None:
 
 
 def test_every_operation_has_a_case():
-    assert {case.op for case in CASES} | {"capture"} == set(compose.OPERATIONS)
+    assert {case.op for case in CASES} | {"capture", "narrow"} == set(compose.OPERATIONS)
 
 
 def test_names_are_unique():

@@ -44,9 +44,15 @@ def close(got: Array, expected: Array, tolerance: float) -> None:
 
 def problem(r: np.random.Generator, shape: tuple[int, int], dtype: str, kind: str, start: int = 0) -> dict[str, Array]:
     n, c = shape
-    t = {"labels": r.integers(0, c, n), "rows": r.dirichlet(np.ones(c), n), "numbers": r.normal(size=shape)}[kind]
+    t = {
+        "labels": r.integers(0, c, n),
+        "rows": r.dirichlet(np.ones(c), n),
+        "numbers": r.normal(size=shape),
+        "shares": r.choice([0.0, 0.3, 1.0], shape),
+        "counts": r.poisson(1.0, shape),
+    }[kind]
     return {
-        "z": placed(r.normal(size=shape) * 3, dtype, start),
+        "z": placed(r.normal(size=shape) * (1 if kind == "counts" else 3), dtype, start),
         "t": t if kind == "labels" else placed(t, dtype, start),
         "bias": placed(r.normal(size=c), dtype, start),
     }
@@ -68,7 +74,21 @@ def squared_error(z: Array, t: Array, bias: Array | float = 0.0) -> tuple[Any, A
     return (difference**2).sum() / (2 * len(z)), difference / len(z)
 
 
-@pytest.mark.parametrize("op", ["softmax", "softmax_cross_entropy", "mean_squared_error"])
+def sigmoid_cross_entropy(z: Array, t: Array, bias: Array | float = 0.0) -> tuple[Any, Array]:
+    z = z.astype(float) + bias
+    return (np.logaddexp(0, z) - t * z).sum() / len(z), (1 / (1 + np.exp(-z)) - t) / len(z)
+
+
+def poisson_deviance(z: Array, t: Array, bias: Array | float = 0.0) -> tuple[Any, Array]:
+    mean = np.exp(z.astype(float) + bias)
+    logs = np.log(np.where(t > 0, t, 1)) - np.log(mean)
+    return (t * logs - t + mean).sum() / len(z), (mean - t) / len(z)
+
+
+OPS = ["softmax", "softmax_cross_entropy", "mean_squared_error", "sigmoid_cross_entropy", "poisson_deviance"]
+
+
+@pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("order", ORDERS)
 def test_conformance(op: str, order: int) -> None:
     report = testing.run(EmulatedBackend(order), [op])
@@ -89,6 +109,8 @@ LOSSES = [
     ("softmax_cross_entropy", "labels", cross_entropy),
     ("softmax_cross_entropy", "rows", cross_entropy),
     ("mean_squared_error", "numbers", squared_error),
+    ("sigmoid_cross_entropy", "shares", sigmoid_cross_entropy),
+    ("poisson_deviance", "counts", poisson_deviance),
 ]
 
 
@@ -109,6 +131,22 @@ def test_losses(
     close(loss, expected, 4 * tolerance)
     close(dz, gradient, tolerance)
     close(db, gradient.sum(axis=0), 4 * tolerance)
+
+
+@pytest.mark.parametrize(("op", "kind", "reference"), LOSSES)
+@pytest.mark.parametrize("shape", [(100, 10), (600, 33), (3, 500), (2, 13_001)])
+def test_weights_of_rows(op: str, kind: str, reference: Any, shape: tuple[int, int], r: np.random.Generator) -> None:
+    """Whole weights are repetitions of the row."""
+    inputs, times = problem(r, shape, "float64", kind), r.integers(1, 4, shape[0])
+    dz, db = np.full(shape, np.nan), np.full(shape[1], np.nan)
+    loss = getattr(EmulatedBackend(), op)(**inputs, weight=times.astype(float), dz=dz, db=db)
+    repeated = {name: a if name == "bias" else np.repeat(a, times, axis=0) for name, a in inputs.items()}
+    many = times.sum() / shape[0]
+    expected = reference(**repeated)[0] * many
+    gradient = reference(**inputs)[1] * times[:, None]
+    close(loss, expected, 1e-12)
+    close(dz, gradient, 1e-13)
+    close(db, gradient.sum(axis=0), 1e-12)
 
 
 @pytest.mark.parametrize(("op", "kind", "reference"), LOSSES)

@@ -71,6 +71,16 @@ def test_a_thousand_steps_follow_the_cpu(backend, dtype, tolerance):
     np.testing.assert_allclose(losses, expected, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_follows_the_cpu(backend, precision):
+    data, histories = nnx.datasets.digits(), []
+    for name in (backend, "numpy"):
+        trainer = nnx.Trainer(nnx.MLP((50,), 10), nnx.Adam(), backend=name, seed=2, precision=precision)
+        histories.append(trainer.fit(data, epochs=5, batch_size=100, verbose=False))
+    np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=2e-2)
+    assert trainer.model.ops.explain().declined == {}
+
+
 def test_fit_follows_the_cpu(backend):
     data, histories = nnx.datasets.digits(), []
     for name in (backend, "numpy"):

@@ -97,6 +97,8 @@ def test_every_flag_arrives(here):
     assert repr(trainer.optimizer) == "RMSprop(lr=0.01, decay_rate=0.99, eps=1e-07)"
     assert (trainer.weight_decay, trainer.clip_norm, trainer.seed) == (1e-4, 1, 5)
     assert (trainer.model.dtype, trainer.steps) == ("float64", -(-1294 // 77))
+    assert run("train", "--precision", "bfloat16", "--epochs", 1, "--out", "narrow") == 0
+    assert nnx.Trainer.load("narrow/checkpoint.safetensors").precision == "bfloat16"
 
 
 def test_a_folder_of_idx_files(here, capsys):
@@ -176,6 +178,8 @@ def test_without_the_extra_it_says_what_is_left_out(capsys, monkeypatch):
         ("--clip-norm 0", "clip_norm: got 0.0"),
         ("--seed -1", "seed: got -1"),
         ("--dtype int8", "dtype: got int8"),
+        ("--precision int8", "unknown precision 'int8'"),
+        ("--precision float16 --dtype float64", "precision: got 'float16' for a model of float64"),
         ("--early-stopping 0", "--early-stopping: got 0"),
         ("--checkpoint-every 0", "--checkpoint-every: got 0"),
         ("--out file", "file: cannot be made a folder"),

@@ -128,15 +128,16 @@ def softmax(z, y):
                 y[i, j] *= inverse
 
 
-@kernel("mlvmvi")
-def cross_entropy_of_labels(z, t, bias, dz, db, of):
+@kernel("mlvvmvi")
+def cross_entropy_of_labels(z, t, weight, bias, dz, db, of):
     """The sum of -log(softmax(z + bias)) at the labels; dz = (softmax - one-hot) / of, db its column sums.
 
-    of: the rows of the whole batch, of which z may be a part.
+    weight: factors of the rows, or empty. of: the rows of the whole batch, of which z may be a part.
     """
     n, c = z.shape
     lanes = np.empty(_LANES, z.dtype)
-    share = z.dtype.type(1) / z.dtype.type(of)
+    one = z.dtype.type(1)
+    share = one / z.dtype.type(of)
     loss = 0.0
     db[:] = 0
     for i in range(n):
@@ -146,18 +147,19 @@ def cross_entropy_of_labels(z, t, bias, dz, db, of):
         for i in range(n):
             valid = 0 <= t[i] < c
             label = t[i] if valid else 0
+            w = weight[i] if weight.size else one
             if bias.size:
                 top = _maximum_with(z[i], bias, lanes)
-                loss += top - (z[i, label] + bias[label])
+                below = top - (z[i, label] + bias[label])
                 total = _exponentials_with(z[i], bias, top, dz[i])
             else:
                 top = _maximum(z[i], lanes)
-                loss += top - z[i, label]
+                below = top - z[i, label]
                 total = _exponentials(z[i], top, dz[i])
-            loss += math.log(total)
-            _scale(dz[i], share / total)
+            loss += w * (below + math.log(total))
+            _scale(dz[i], w * share / total)
             if valid:
-                dz[i, label] -= share
+                dz[i, label] -= w * share
             for j in range(db.size):
                 db[j] += dz[i, j]
         return loss
@@ -167,48 +169,51 @@ def cross_entropy_of_labels(z, t, bias, dz, db, of):
         _shift(z, bias, dz, first, last, lanes)
         for i in range(first, last):
             if 0 <= t[i] < c:
-                loss -= dz[i, t[i]]
+                loss -= (weight[i] if weight.size else one) * dz[i, t[i]]
         _exponentiate(dz, first, last)
         for i in range(first, last):
             total = z.dtype.type(0)
             for j in range(c):
                 total += dz[i, j]
-            loss += math.log(total)
-            factor = share / total
+            w = weight[i] if weight.size else one
+            loss += w * math.log(total)
+            factor = w * share / total
             for j in range(c):
                 dz[i, j] *= factor
             if 0 <= t[i] < c:
-                dz[i, t[i]] -= share
+                dz[i, t[i]] -= w * share
             for j in range(db.size):
                 db[j] += dz[i, j]
     return loss
 
 
-@kernel("mmvmvi")
-def cross_entropy_of_rows(z, t, bias, dz, db, of):
+@kernel("mmvvmvi")
+def cross_entropy_of_rows(z, t, weight, bias, dz, db, of):
     """The sum of -sum(t * log(softmax(z + bias))); dz = (softmax - t) / of, db its column sums."""
     n, c = z.shape
     rows, lanes = max(1, _BLOCK // c), np.empty(_LANES, z.dtype)
-    share = z.dtype.type(1) / z.dtype.type(of)
+    one = z.dtype.type(1)
+    share = one / z.dtype.type(of)
     loss = 0.0
     db[:] = 0
     for first in range(0, n, rows):
         last = min(first + rows, n)
         _shift(z, bias, dz, first, last, lanes)
         for i in range(first, last):
-            expected, weight = z.dtype.type(0), z.dtype.type(0)
+            expected, target = z.dtype.type(0), z.dtype.type(0)
             for j in range(c):
                 expected += t[i, j] * dz[i, j]
-                weight += t[i, j]
-            loss -= expected
+                target += t[i, j]
             total = z.dtype.type(0)
             for j in range(c):
                 dz[i, j] = exp(dz[i, j])
                 total += dz[i, j]
-            loss += weight * math.log(total)
-            factor = share / total
+            w = weight[i] if weight.size else one
+            loss += w * (target * math.log(total) - expected)
+            share_of_row = w * share
+            factor = share_of_row / total
             for j in range(c):
-                dz[i, j] = dz[i, j] * factor - t[i, j] * share
+                dz[i, j] = dz[i, j] * factor - t[i, j] * share_of_row
             for j in range(db.size):
                 db[j] += dz[i, j]
     return loss

@@ -19,9 +19,9 @@ struct Tile {
   }
 
   // use(i, load(i)) for each element i of the thread's, from above to below; `load` may be called again, before `use`.
-  template <class Load, class Use>
+  // AHEAD: loads under way at once: the compiler would not move one above a store of `use`.
+  template <int AHEAD = 8, class Load, class Use>
   __device__ __forceinline__ void each(Load load, Use use) const {
-    constexpr int AHEAD = 8;  // loads under way at once: the compiler would not move one above a store of `use`
 #pragma unroll 1
     for (index_t i = begin; i < end; i += AHEAD * step) {
       decltype(load(i)) loaded[AHEAD];

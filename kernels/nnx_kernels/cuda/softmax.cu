@@ -1,7 +1,8 @@
 // Softmax, and its cross-entropy with the gradient, which is softmax - target: one pass for both.
 //
 // The row is z + bias. Its target: one at the label, or a row of probabilities, or none. Written, each only if given:
-// dz = (softmax - target) * share, with share = 1 / n beside a loss and 1 without; loss, one part of it for each block.
+// dz = (softmax - target) * share, with share = 1 / n, times the row's weight if there are any, beside a loss and 1
+// without; loss, one part of it for each block.
 // A label outside 0..c-1 makes the loss NaN, and is no index.
 #include "block.cuh"
 
@@ -21,15 +22,16 @@ constexpr REAL LOWEST = sizeof(REAL) == 4 ? -3.4028234663852886e38 : -1.79769313
 // sums of dz, is for one block that does all, beside a loss.
 extern "C" __global__ void __launch_bounds__(WIDEST)
     softmax_few(const REAL *__restrict__ z, const REAL *__restrict__ bias, const index_t *__restrict__ labels,
-                const REAL *__restrict__ targets, REAL *__restrict__ dz, REAL *__restrict__ db,
-                REAL *__restrict__ loss, index_t n, index_t c, int lanes, index_t rows) {
+                const REAL *__restrict__ targets, const REAL *__restrict__ weight, REAL *__restrict__ dz,
+                REAL *__restrict__ db, REAL *__restrict__ loss, index_t n, index_t c, int lanes, index_t rows) {
   int groups = blockDim.x / lanes, lane = threadIdx.x % lanes;
   index_t end = min((blockIdx.x + 1) * rows, n);
-  REAL share = loss ? 1 / REAL(n) : REAL(1), sum = 0;
+  REAL of_rows = loss ? 1 / REAL(n) : REAL(1), sum = 0;
   for (index_t base = blockIdx.x * rows; base < end; base += groups) {
     index_t row = base + threadIdx.x / lanes, label = labels && row < end ? labels[row] : 0;
     int held = row < end ? c : 0;  // rows beyond the end are empty: all lanes take part in the merging
     const REAL *in = z + row * c;
+    REAL share = weight && row < end ? weight[row] * of_rows : of_rows;
     REAL v[HELD], e[HELD], top = LOWEST, total = 0;
 #pragma unroll
     for (int k = 0; k < HELD; k++) {
@@ -52,14 +54,15 @@ extern "C" __global__ void __launch_bounds__(WIDEST)
       int j = lane + k * lanes;
       if (j >= held) break;
       REAL target = targets ? targets[row * c + j] : REAL(labels && j == label);
-      if (target != 0) sum += target * (log_total - v[k]);  // log(softmax) would be -inf where softmax underflows
+      // log(softmax) would be -inf where softmax underflows
+      if (target != 0) sum += target * (log_total - v[k]) * share;
       if (dz) dz[row * c + j] = e[k] * scale - target * share;
     }
     if (label < 0 || label >= c) sum = nan("");
   }
   if (!loss) return;
   sum = over_block(sum, Sum());
-  if (threadIdx.x == 0) loss[blockIdx.x] = sum * share;
+  if (threadIdx.x == 0) loss[blockIdx.x] = sum;
   if (!db) return;
   for (int j = threadIdx.x / 32; j < c; j += blockDim.x / 32) {  // dz is complete: over_block has waited for all
     REAL column = 0;
@@ -102,8 +105,8 @@ struct SumExponentials {
 // A block for each row; loss: (n,). staged: the shared memory has room for the row, which then is read but once.
 extern "C" __global__ void __launch_bounds__(WIDEST)
     softmax_many(const REAL *__restrict__ z, const REAL *__restrict__ bias, const index_t *__restrict__ labels,
-                 const REAL *__restrict__ targets, REAL *__restrict__ dz, REAL *__restrict__ loss, index_t n,
-                 index_t c, int staged) {
+                 const REAL *__restrict__ targets, const REAL *__restrict__ weight, REAL *__restrict__ dz,
+                 REAL *__restrict__ loss, index_t n, index_t c, int staged) {
   DYN_SHARED(Pack, held);
   index_t start = blockIdx.x * c, first = threadIdx.x * (index_t)WIDTH, step = blockDim.x * (index_t)WIDTH;
   z += start;
@@ -136,7 +139,9 @@ extern "C" __global__ void __launch_bounds__(WIDEST)
   }
   all = over_block(all, SumExponentials());
 
-  REAL share = loss ? 1 / REAL(n) : REAL(1), scale = share / all.sum, log_total = log(all.sum), part = 0;
+  REAL share = loss ? 1 / REAL(n) : REAL(1), log_total = log(all.sum), part = 0;
+  if (weight) share *= weight[blockIdx.x];
+  REAL scale = share / all.sum;
   index_t label = labels ? labels[blockIdx.x] : -1;
   for (index_t j = first; j < c; j += step) {
     Pack v = staged ? held[j / WIDTH] : logits(j), target = {};

@@ -51,6 +51,11 @@ class Kernel:
     ) -> None:
         if len(args) != len(self.signature):
             raise TypeError(f"{self.name} takes {len(self.signature)} arguments, got {len(args)}")
+        # What NumPy computes of 0-d arrays is no array; CuPy's is.
+        args = tuple(
+            np.asarray(a) if isinstance(a, np.floating) and s[0] == "*" else a
+            for a, s in zip(args, self.signature, strict=True)
+        )
         kept = [self._argument(i, *pair) for i, pair in enumerate(zip(args, self.signature, strict=True))]
         pointers = (ctypes.c_void_p * len(kept))(*(value.ctypes.data for value in kept))
         sizes = _three(grid), _three(block), ctypes.c_uint(shared_mem)
