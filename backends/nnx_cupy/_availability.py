@@ -77,12 +77,24 @@ def _of_libraries(runtime: Any) -> str | None:
         nvrtc.getVersion()
     except Exception as error:
         return f"NVRTC, CUDA's compiler, is missing: {_original(error)}; {_extra(built // 1000)}"
+    if reason := _old_device(runtime, min(nvrtc.getSupportedArchs()), built // 1000):
+        return reason
     try:
         from ._cublaslt import library, mismatch
 
         return mismatch(library(), built)
     except Exception as error:
         return f"cuBLASLt is missing: {_original(error)}; {_extra(built // 1000)}"
+
+
+def _old_device(runtime: Any, oldest: int, built: int) -> str | None:
+    """Whether CUDA's compiler has dropped the GPU's architecture."""
+    major, minor = (runtime.deviceGetAttribute(attribute, runtime.getDevice()) for attribute in (75, 76))
+    if 10 * major + minor >= oldest:
+        return None
+    cure = f"pip uninstall cupy-cuda{built}x, then {_extra(12)}" if built > 12 else "use another GPU"
+    needed = f"{oldest // 10}.{oldest % 10}"
+    return f"the GPU is of compute capability {major}.{minor}, but CUDA {built} starts at {needed}; {cure}"
 
 
 def _is_installed() -> bool:

@@ -1,4 +1,4 @@
-"""The networks S, L and M, M with products in bfloat16, their batches, and the training step that a person would write for them in NumPy."""
+"""The networks S, L, M and M16, their batches, and the training step that a person would write for them in NumPy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -28,18 +28,23 @@ class Machine:
         self.devices: int | Exception = 1
         self.nvrtc: tuple[int, int] | Exception = (13, 5)
         self.cublaslt: int | Exception = 130500
+        self.capability = {75: 9, 76: 0}
+        self.archs = [75, 80, 90, 120]
         self.wheels = ["cupy-cuda13x"]
         runtime = SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             runtimeGetVersion=lambda: self.built,
             driverGetVersion=lambda: self.driver,
             getDeviceCount=lambda: given(self.devices),
+            getDevice=lambda: 0,
+            deviceGetAttribute=lambda attribute, device: self.capability[attribute],
         )
+        nvrtc = SimpleNamespace(getVersion=lambda: given(self.nvrtc), getSupportedArchs=lambda: self.archs)
         modules = {
             "cupy": {"cuda": SimpleNamespace(runtime=runtime)},
             "cupy_backends": {},
             "cupy_backends.cuda": {},
-            "cupy_backends.cuda.libs": {"nvrtc": SimpleNamespace(getVersion=lambda: given(self.nvrtc))},
+            "cupy_backends.cuda.libs": {"nvrtc": nvrtc},
         }
         for name, members in modules.items():
             module = ModuleType(name)
@@ -173,6 +178,18 @@ def test_no_nvrtc(machine: Machine) -> None:
         "NVRTC, CUDA's compiler, is missing: RuntimeError: "
         "Failure finding \"libnvrtc.so.13\": No such file; pip install 'nnx-array[cuda13]'"
     )
+
+
+@pytest.mark.parametrize(
+    ("built", "oldest", "cure"),
+    [
+        (13020, 75, "CUDA 13 starts at 7.5; pip uninstall cupy-cuda13x, then pip install 'nnx-array[cuda12]'"),
+        (12090, 70, "CUDA 12 starts at 7.0; use another GPU"),
+    ],
+)
+def test_an_old_gpu(machine: Machine, built: int, oldest: int, cure: str) -> None:
+    machine.capability, machine.built, machine.archs = {75: 6, 76: 1}, built, [90, oldest]
+    assert why_not() == f"the GPU is of compute capability 6.1, but {cure}"
 
 
 def test_no_cublaslt(machine: Machine) -> None:

@@ -20,7 +20,7 @@ def test_conformance(op, order):
 @pytest.mark.parametrize("precision", FORMATS)
 @pytest.mark.parametrize("start", [0, 1])
 def test_every_number_and_what_lies_between_two(precision, start):
-    """Each number of the format stays; halfway to the next it becomes the even one of both, and beyond that the next."""
+    """Each number of the format stays; halfway to the next the even one is taken, and beyond that the next."""
     exact = np.arange(2**16, dtype=np.uint16).view(FORMATS[precision]).astype(np.float32)
     exact = np.sort(exact[np.isfinite(exact) & (np.abs(exact) > 1e-36)])
     half = ((exact[:-1].astype(float) + exact[1:]) / 2).astype(np.float32)
