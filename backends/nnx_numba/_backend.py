@@ -17,6 +17,8 @@ _SLICE = 262_144  # elements that one thread takes at a time
 _LARGE = 2_097_152
 _NOTHING = {np.dtype(d): np.empty(0, d) for d in (np.float32, np.float64)}
 _FLOATS = _NOTHING.keys()
+_FORMATS = {"bfloat16": (2.0**-7, 2.0**-133, (2 - 2.0**-7) * 2.0**127), "float16": (2.0**-10, 2.0**-24, 65504.0)}
+"""The distance of neighbours from 1 to 2, the least and the greatest number."""
 
 
 def _rows(x: Array) -> Array:
@@ -47,6 +49,7 @@ class NumbaBackend:
             batch_norm,
             bias,
             gather,
+            narrow,
             optimizers,
             philox,
             reduce,
@@ -58,7 +61,7 @@ class NumbaBackend:
 
         self._jit = _jit
         self._activation, self._batch_norm, self._bias, self._gather = activation, batch_norm, bias, gather
-        self._optimizers, self._philox, self._reduce = optimizers, philox, reduce
+        self._narrow, self._optimizers, self._philox, self._reduce = narrow, optimizers, philox, reduce
         self._softmax, self._sigmoid_loss, self._squared_error = softmax, sigmoid_loss, squared_error
         controller, asked = ThreadpoolController(), thread_count()
         if asked is not None:
@@ -359,6 +362,15 @@ class NumbaBackend:
             return kernel(a[part], b[part].reshape(-1), factor[()], c[part], sums)
 
         return _done(self._by_rows(a, work, _nothing(dy) if db is None else db), dx)
+
+    # Mixed precision --------------------------------------------------------------------------------------------------
+
+    def narrow(self, x: Array, precision: str, *, out: Array | None = None) -> Any:
+        if x.dtype != np.float32 or not (x.flags.c_contiguous and (out is None or out.flags.c_contiguous)):
+            return NotImplemented
+        y = np.empty_like(x) if out is None else out
+        flat = x.reshape(-1)
+        return _done(self._narrow.narrow(flat.view(np.uint32), flat, y.reshape(-1), *_FORMATS[precision]), y)
 
     # Losses and metrics -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,42 @@
+"""Rounding to formats of 16 bits, kept in float32."""
+
+import math
+
+import numpy as np
+
+from ._jit import inlined, kernel
+
+_BLOCK = 1024  # elements
+_EXPONENT = np.uint32(0x7F800000)
+
+
+@inlined
+def _powers(bits, out):
+    """The bits of the power of two below each number."""
+    for k in range(bits.size):
+        out[k] = bits[k] & _EXPONENT
+
+
+@inlined
+def _round(x, powers, y, unit, least, greatest):
+    """In float64, where the sum with so large a number is rounded to multiples of the distance of x's neighbours."""
+    for k in range(x.size):
+        power = np.float64(powers[k])
+        shift = max(power * unit, least) * (1.5 * 2.0**52)
+        v = np.float64(x[k])
+        v = (v + shift) - shift
+        v = v if abs(v) <= greatest else np.inf
+        y[k] = x[k] if power == np.inf else math.copysign(v, x[k])
+
+
+@kernel("Wvvsss", fast=False)
+def narrow(bits, x, y, unit, least, greatest):
+    """y = x, rounded to multiples of `unit` times the power of two below it, but of `least` at least; ties to even, and
+    infinity beyond `greatest`. bits: x's own, of float32.
+    """
+    held = np.empty(_BLOCK, np.uint32)
+    powers = held.view(np.float32)
+    for first in range(0, x.size, _BLOCK):
+        last = min(first + _BLOCK, x.size)
+        _powers(bits[first:last], held)
+        _round(x[first:last], powers, y[first:last], np.float64(unit), np.float64(least), np.float64(greatest))
