@@ -41,8 +41,6 @@ def test_a_training_by_graphs_follows_the_reference():
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_follows_the_reference(precision):
     """The same roundings as on the CPU, up to numbers so near to a tie that the sums before them decide."""
-    if precision == "bfloat16":
-        pytest.importorskip("ml_dtypes")
     emulated, reference = trained(Eager(), precision=precision), trained("numpy", precision=precision)
     for name, values in emulated.history.items():
         np.testing.assert_allclose(values, reference.history[name], rtol=2e-3, err_msg=name)
@@ -50,7 +48,6 @@ def test_mixed_precision_follows_the_reference(precision):
 
 
 def test_mixed_precision_by_graphs_has_the_bits_of_one_without():
-    pytest.importorskip("ml_dtypes")
     by_graphs, eager = (trained(backend, precision="bfloat16") for backend in (EmulatedBackend(), Eager()))
     assert by_graphs.history == eager.history
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from emulator import EmulatedBackend
+from ml_dtypes import bfloat16
 
 from nnx import testing
 
-FORMATS = {"bfloat16": pytest.importorskip("ml_dtypes").bfloat16, "float16": np.float16}
+FORMATS = {"bfloat16": bfloat16, "float16": np.float16}
 
 
 @pytest.mark.parametrize("op", ["narrow", "rescale_", "unscale_"])
