@@ -1,6 +1,9 @@
 """nnx: one layer/optimizer API for training neural networks, on interchangeable array backends."""
 
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from . import datasets, functions, schedules
 from .backend import Backend
@@ -21,6 +24,9 @@ from .ops import Ops
 from .optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
 from .registry import BackendStatus, get_backend, list_backends, set_backend, use_backend
 from .trainer import ResumeWarning, Trainer
+
+if _TYPE_CHECKING:
+    from . import lab
 
 __version__ = _version("nnx-array")
 
@@ -66,8 +72,18 @@ __all__ = [
     "datasets",
     "functions",
     "get_backend",
+    "lab",
     "list_backends",
     "schedules",
     "set_backend",
     "use_backend",
 ]
+
+_ON_REQUEST = ("lab",)
+"""Modules that are imported when first used: they need more than NumPy, and not everybody needs them."""
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _ON_REQUEST:
+        return _import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

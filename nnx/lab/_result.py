@@ -1,0 +1,65 @@
+"""What an experiment gives: its data, a figure that explains itself, a table for other programs, and words."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .. import plotting
+from ..checkpoint import write_atomically
+from ..checks import check_path
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Result:
+    """Base of the experiments' results: dataclasses that hold the data."""
+
+    name: ClassVar[str]
+    """The experiment's, and that of its files."""
+
+    def summary(self) -> str:
+        """What is to be seen, with its numbers: a few lines for a terminal."""
+        raise NotImplementedError(f"{type(self).__name__} must define summary()")
+
+    def table(self) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+        """The names of the columns, and the rows: one observation each."""
+        raise NotImplementedError(f"{type(self).__name__} must define table()")
+
+    def draw(self) -> "Figure":
+        """The figure, made under `plotting.style`."""
+        raise NotImplementedError(f"{type(self).__name__} must define draw()")
+
+    def plot(self) -> "Figure":
+        """The figure (matplotlib's), which a notebook shows. Raises `InputError` without matplotlib."""
+        with plotting.style():
+            return self.draw()
+
+    def save(self, folder: "str | os.PathLike[str]" = ".") -> list[Path]:
+        """Write NAME.csv and NAME.png into a folder, which is made if need be; returns their paths.
+
+        Without matplotlib the figure is left out, and its path with it.
+        """
+        folder = check_path("folder", folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be made a folder ({error.strerror}); pass another.") from None
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        columns, rows = self.table()
+        writer.writerow(columns)
+        writer.writerows(rows)
+        written = [folder / f"{self.name}.csv"]
+        write_atomically(written[0], text.getvalue().encode())
+        if plotting.available():
+            written.append(folder / f"{self.name}.png")
+            plotting.save(self.plot(), written[1])
+        return written
+
+    def __str__(self) -> str:
+        return self.summary()
