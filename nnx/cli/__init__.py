@@ -8,7 +8,7 @@ from ._app import app
 
 def main() -> None:
     """Run the command line; an error raised on purpose is one message, not a traceback."""
-    from . import _backends, _bench, _doctor, _lab, _predict, _train, _warmup  # noqa: F401  each adds its command to the app
+    from . import _backends, _bench, _doctor, _lab_basics, _predict, _train, _warmup  # noqa: F401  each adds its command to the app
 
     try:
         app()

@@ -1,0 +1,174 @@
+"""`nnx lab activations`, `gradient`, `gradient-check`, `optimizers` and `init`."""
+
+from typing import Annotated
+
+import typer
+
+from .. import lab as laboratory
+from .. import optimizers as rules
+from ..checks import check_count
+from ..lab._data import as_splits
+from ..model import MLP, Sequential
+from . import _values as values
+from ._lab import BackendName, DatasetName, Out, lab, show
+
+Seed = Annotated[int, typer.Option(help="Of the split, the weights and the batches.")]
+Epochs = Annotated[int, typer.Option(help="Passes over the training data.")]
+BatchSize = Annotated[int, typer.Option(help="Rows per update.")]
+
+
+@lab.command()
+def activations(
+    limit: Annotated[float, typer.Option(help="The functions are shown from -limit to limit.")] = 5.0,
+    depth: Annotated[int, typer.Option(help="Layers of the network that collapses.")] = 5,
+    units: Annotated[int, typer.Option(help="Units of each.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of its weights and inputs.")] = 0,
+    backend: BackendName = None,
+    out: Out = None,
+) -> None:
+    """Step, sigmoid, tanh and ReLU with their derivatives, and why linear layers collapse into one."""
+    show(laboratory.activations(limit=limit, depth=depth, units=units, seed=seed, backend=backend), out)
+
+
+@lab.command()
+def gradient(
+    function: Annotated[
+        str, typer.Argument(help="bowl, sphere, saddle, rosenbrock, himmelblau, or an expression in x and y.")
+    ] = "bowl",
+    start: Annotated[
+        str | None, typer.Option(metavar="X,Y", help="Where descent begins; default: the function's own.")
+    ] = None,
+    rates: Annotated[
+        str | None,
+        typer.Option(help="Learning rates, separated by commas; default: too small to diverging, by the curvature."),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Updates at most.")] = 100,
+    backend: BackendName = None,
+    out: Out = None,
+) -> None:
+    """The numerical gradient of a function of x and y, and gradient descent with several learning rates.
+
+    An expression such as "x**2/20 + sin(y)"; a start with a minus sign is written --start=-7,2.
+    """
+    result = laboratory.gradient(
+        function,
+        values.numbers("--start", start),
+        rates=values.numbers("--rates", rates),
+        steps=steps,
+        backend=backend,
+    )
+    show(result, out)
+
+
+@lab.command()
+def gradient_check(
+    dataset: DatasetName = "digits",
+    backend: BackendName = None,
+    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, separated by commas.")] = "200,100",
+    activation: Annotated[str, typer.Option(help="relu, sigmoid, tanh or identity.")] = "relu",
+    init: Annotated[
+        str | None, typer.Option(help="he, xavier or a standard deviation; default: what suits the activation.")
+    ] = None,
+    batchnorm: Annotated[
+        bool, typer.Option("--batchnorm", help="Batch normalization before every activation.")
+    ] = False,
+    dropout: Annotated[float, typer.Option(help="Share of the hidden units dropped.")] = 0.0,
+    rows: Annotated[int, typer.Option(help="Rows of the training data to check on.")] = 20,
+    samples: Annotated[int, typer.Option(help="Elements of each parameter to check.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the split, the weights and the elements.")] = 0,
+    out: Out = None,
+) -> None:
+    """The gradients of a network against numerical ones, in float64: the relative error by parameter."""
+    check_count("--rows", rows)
+
+    def network(classes: int) -> Sequential:
+        return MLP(
+            values.sizes("--hidden", hidden),
+            classes,
+            activation=activation,
+            init=values.initialiser(init),
+            batch_norm=batchnorm,
+            dropout=dropout,
+        )
+
+    network(2)
+    train = as_splits(dataset, seed).train
+    train = train.take(range(min(rows, len(train))))
+    model = network(len(train.classes))
+    result = laboratory.gradient_check(
+        model, train.inputs("float64"), train.t, samples=samples, seed=seed, backend=backend
+    )
+    show(result, out)
+
+
+@lab.command()
+def optimizers(
+    dataset: DatasetName = "digits",
+    backend: BackendName = None,
+    names: Annotated[str, typer.Option("--optimizers", help="Which to compare, separated by commas.")] = ",".join(
+        rules.OPTIMIZERS
+    ),
+    lr: Annotated[
+        str | None, typer.Option(help="Learning rates of the trainings, as sgd=0.1,adam=0.001; default: their own.")
+    ] = None,
+    bowl_lr: Annotated[str | None, typer.Option(help="Those on the bowl, in the same form.")] = None,
+    distance: Annotated[float, typer.Option(help="From the bowl's minimum, at which a path ends.")] = 1.0,
+    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, separated by commas.")] = "100,100",
+    epochs: Epochs = 20,
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Paths of the optimizers on an elongated bowl, and their learning curves with the same weights and batches."""
+    result = laboratory.optimizers(
+        dataset,
+        names=values.words(names),
+        rates=values.named_numbers("--lr", lr),
+        bowl_rates=values.named_numbers("--bowl-lr", bowl_lr),
+        distance=distance,
+        hidden=values.sizes("--hidden", hidden),
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        backend=backend,
+    )
+    show(result, out)
+
+
+@lab.command()
+def init(
+    dataset: DatasetName = "digits",
+    backend: BackendName = None,
+    inits: Annotated[
+        str, typer.Option(help="zero, constant, xavier, he or standard deviations, separated by commas.")
+    ] = ",".join(map(str, laboratory.INITS)),
+    activations: Annotated[str, typer.Option(help="Separated by commas.")] = "sigmoid,tanh,relu",
+    constant: Annotated[float, typer.Option(help="The value of the constant weights.")] = 0.01,
+    layers: Annotated[int, typer.Option(help="Hidden layers.")] = 5,
+    units: Annotated[int, typer.Option(help="Units of each.")] = 100,
+    rows: Annotated[int, typer.Option(help="Rows of normal inputs for the histograms.")] = 1000,
+    optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(rules.OPTIMIZERS)}.")] = "sgd",
+    lr: Annotated[float | None, typer.Option(help="Learning rate; default: 0.1 for SGD, else its own.")] = None,
+    epochs: Epochs = 20,
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Histograms of every layer's activations for several initial weights, what is wrong with them, and how they
+    learn."""
+    result = laboratory.init(
+        dataset,
+        inits=[values.number_or_word(word) for word in values.words(inits)],
+        activations=values.words(activations),
+        constant=constant,
+        layers=layers,
+        units=units,
+        rows=rows,
+        optimizer=optimizer,
+        lr=lr,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        backend=backend,
+    )
+    show(result, out)

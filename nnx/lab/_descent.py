@@ -1,0 +1,47 @@
+"""An optimizer's way down a function of two variables."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..backend import HostArray
+from ..checks import as_number
+from ..errors import InputError, InputTypeError
+from ..ops import Ops
+from ..optimizers import Optimizer
+
+
+def descend(
+    ops: Ops,
+    optimizer: Optimizer,
+    gradient: Callable[[HostArray], HostArray],
+    start: tuple[float, float],
+    steps: int,
+    done: Callable[[HostArray], bool],
+) -> HostArray:
+    """The points (1 + updates, 2), float64: `start`, and what `optimizer.update` makes of it, until `done(point)`."""
+    optimizer._ops = ops  # the experiment's backend, whichever is in force
+    path = [np.array(start, np.float64)]
+    point = ops.to_device(path[0].copy())
+    while len(path) <= steps and not done(path[-1]):
+        optimizer.update({"p": point}, {"p": ops.to_device(gradient(path[-1]))})
+        path.append(np.array(ops.to_host(point)))
+    return np.array(path)
+
+
+def length(path: HostArray) -> float:
+    """The sum of the steps' lengths."""
+    return float(np.hypot(*np.diff(path, axis=0).T).sum())
+
+
+def check_point(name: str, point: object) -> tuple[float, float]:
+    """Two finite numbers."""
+    if not isinstance(point, tuple | list | np.ndarray) or len(point) != 2:
+        raise InputTypeError(f"{name}: got {point!r}, expected two numbers such as (-7.0, 2.0).")
+    x, y = point
+    for value in (x, y):
+        if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+            raise InputTypeError(f"{name}: got {point!r}, expected two numbers such as (-7.0, 2.0).")
+    if not np.isfinite([as_number(x), as_number(y)]).all():
+        raise InputError(f"{name}: got {point!r}, expected finite numbers.")
+    return float(x), float(y)

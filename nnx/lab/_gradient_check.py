@@ -1,0 +1,104 @@
+"""A model's gradients against numerical ones, parameter by parameter."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .. import functions, plotting
+from ..checks import as_host
+from ..errors import InputTypeError
+from ..losses import Loss
+from ..model import Sequential, from_config
+from ..registry import BackendLike
+from ._result import Result, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RIGHT = 1e-5
+"""Right gradients are off by less, but where the kink of a ReLU lies between the two differences."""
+
+
+@dataclass(frozen=True, eq=False)
+class GradientCheck(Result):
+    """What `gradient_check` gives."""
+
+    errors: dict[str, float]
+    """By parameter, the greatest relative error of the elements looked at."""
+    samples: int
+    rows: int
+    model: str
+
+    name = "gradient_check"
+
+    @property
+    def wrong(self) -> dict[str, float]:
+        """Those of 1e-5 and more."""
+        return {name: error for name, error in self.errors.items() if not error < RIGHT}
+
+    def summary(self) -> str:
+        width = max(map(len, self.errors))
+        lines = [f"{self.model} on {self.rows} rows, {self.samples} elements of each parameter"]
+        lines += [
+            f"  {name:<{width}}  relative error {error:.1e}{'  !' if name in self.wrong else ''}"
+            for name, error in self.errors.items()
+        ]
+        if self.wrong:
+            lines.append(
+                f"{len(self.wrong)} of {len(self.errors)} are {RIGHT:g} or more: a wrong backward pass, or the kink of "
+                "a ReLU between the two differences (try another seed)."
+            )
+        else:
+            lines.append(f"all below {RIGHT:g}: the gradients are right.")
+        return "\n".join(lines)
+
+    def table(self) -> Table:
+        return ("parameter", "relative_error"), list(self.errors.items())
+
+    def draw(self) -> "Figure":
+        figure, [[axes]] = plotting.panels(
+            1, 1, "Gradient check: analytic against numerical", width=7.5, height=1.2 + 0.32 * len(self.errors)
+        )
+        names = list(self.errors)[::-1]
+        # A logarithmic axis has no 0: exact agreement is drawn at the left edge.
+        bars = axes.barh(names, [max(self.errors[name], 1e-13) for name in names], height=0.6)
+        for bar, name in zip(bars, names, strict=True):
+            bar.set(color=plotting.COLOURS[name in self.wrong], hatch="//" if name in self.wrong else None)
+        axes.bar_label(bars, [f"{self.errors[name]:.1e}" for name in names], padding=3, fontsize=8)
+        axes.axvline(RIGHT, color=plotting.INK, linestyle="--", linewidth=1)
+        axes.text(
+            RIGHT,
+            1.01,
+            f"right gradients\nlie below {RIGHT:g} ",
+            transform=axes.get_xaxis_transform(),
+            ha="right",
+            fontsize=8,
+        )
+        axes.set(xscale="log", xlim=(1e-13, 10), ylabel="parameter")
+        axes.set_xlabel(f"relative error, the greatest of {self.samples} elements, on {self.rows} rows")
+        axes.grid(visible=False, axis="y")
+        return figure
+
+
+def gradient_check(
+    model: Sequential,
+    x: Any,
+    t: Any,
+    loss: Loss | None = None,
+    *,
+    samples: int = 20,
+    seed: int = 0,
+    backend: BackendLike = None,
+) -> GradientCheck:
+    """`nnx.functions.gradient_check`, as a figure and a table: the relative error by parameter.
+
+    model: built, or unbuilt (it is then checked on `backend` with weights drawn from `seed`, and left unbuilt). x: (n,
+    ...) inputs; t: as `loss` (default `SoftmaxCrossEntropy()`) takes them.
+    """
+    if not isinstance(model, Sequential):
+        raise InputTypeError(f"model: got {model!r}, expected an nnx.Sequential.")
+    x = as_host("x", x)
+    checked = model
+    if not model.built:
+        checked = from_config(model.config()).build(x.shape[1:], backend=backend, seed=seed)
+    errors = functions.gradient_check(checked, x, t, loss, samples=samples, seed=seed)
+    return GradientCheck(errors, int(samples), len(x), repr(model))

@@ -1,0 +1,349 @@
+"""Initial weights: what they make of the activations, layer by layer, and of the training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import initializers, plotting
+from .. import optimizers as rules
+from ..backend import HostArray
+from ..checks import check_count, check_list, check_number, check_seed
+from ..errors import look_up, unknown
+from ..layers import Affine, Flatten, Layer
+from ..model import ACTIVATIONS, Sequential
+from ..registry import BackendLike, choose
+from ..trainer import Trainer
+from ._data import Data, as_splits
+from ._result import Result, Table
+from ._training import Curve, ticking, train
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INITS = ("zero", "constant", 1.0, 0.01, "xavier", "he")
+
+_VANISHING, _EXPLODING = 0.02, 10.0  # standard deviation of the activations; that of the inputs is 1
+_ALIKE = 0.05  # of the standard deviation
+_FLAT, _SATURATING = 0.05, 1 / 3  # share of the greatest slope; share of the activations
+_DEAD = 0.05  # share of the units
+_STEEPEST = {"sigmoid": 0.25, "tanh": 1.0}
+_RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, 3.0), "identity": (-3.0, 3.0)}
+_BINS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class LayerActivations:
+    """The activations (rows, units) of one layer before training."""
+
+    mean: float
+    std: float
+    """Of all of them."""
+    rows_std: float
+    """Of one unit over the rows, in the mean over the units: what of the input is left."""
+    saturated: float
+    """The share on slopes below 5 % of the greatest; 0 for what does not saturate."""
+    dead: float
+    """The share of the units whose slope is 0 for every row."""
+    identical: bool
+    """Whether all units give the same for every row."""
+    edges: HostArray
+    """(51,) of the histogram's bins."""
+    counts: HostArray
+    """(50,) in them."""
+    beyond: float
+    """The share outside all bins."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What is wrong.
+
+        identical; dead: at least 5 % of the units; saturating: more than a third of the activations; vanishing: a
+        standard deviation below 0.02 (the inputs' is 1); exploding: above 10; rows alike: less than 5 % of the standard
+        deviation is from row to row, the rest being differences of the units.
+        """
+        found = {
+            "identical": self.identical,
+            "dead": self.dead >= _DEAD,
+            "saturating": self.saturated > _SATURATING,
+            "vanishing": self.std < _VANISHING,
+            "exploding": not self.std <= _EXPLODING,
+            "rows alike": self.rows_std < _ALIKE * self.std,
+        }
+        return tuple(name for name, holds in found.items() if holds)
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """One activation function with one initialisation."""
+
+    layers: tuple[LayerActivations, ...]
+    curve: Curve
+    """Of the training."""
+    still_identical: tuple[bool, ...]
+    """For each hidden layer, whether all its units have the same weights and biases after the training, to 1e-4 of the
+    greatest."""
+
+    def flags(self) -> dict[str, int]:
+        """What is wrong, and the first layer, counted from 1, in which it is."""
+        first: dict[str, int] = {}
+        for number, layer in enumerate(self.layers, 1):
+            for flag in layer.flags:
+                first.setdefault(flag, number)
+        return first
+
+
+@dataclass(frozen=True, eq=False)
+class Init(Result):
+    """What `init` gives."""
+
+    starts: dict[tuple[str, str], Start]
+    """By activation function and initialisation, such as ("relu", "he") or ("tanh", "std 0.01")."""
+    about: str
+    """The network and the inputs whose activations are looked at."""
+    training: str
+    """Data, optimizer, epochs, batches, seed."""
+
+    name = "init"
+
+    def summary(self) -> str:
+        lines = [self.about, self.training]
+        shown = None
+        for (activation, init), start in self.starts.items():
+            if activation != shown:
+                shown = activation
+                head = "std of the activations by layer"
+                width = max(9 * len(start.layers), len(head))
+                lines += ["", f"{activation:<14}{head:<{width}}{'loss':>10}{'val. acc.':>11}  flags (from layer)"]
+            stds = "".join(f"{layer.std:<9.2g}" for layer in start.layers)
+            flags = [f"{flag} ({number})" for flag, number in start.flags().items()]
+            if "identical" in start.flags():
+                flags[0] += ", still after training" if all(start.still_identical) else ", not after training"
+            curve = start.curve
+            told = f"{'diverged':>21}" if curve.diverged else f"{curve.loss[-1]:>10.4f}{curve.val_accuracy[-1]:>11.4f}"
+            lines.append(f"  {init:<12}{stds:<{width}}{told}  {', '.join(flags)}".rstrip())
+        return "\n".join(lines)
+
+    def table(self) -> Table:
+        columns = ("activation", "init", "layer", "mean", "std", "rows_std", "saturated", "dead", "identical")
+        rows = [
+            (
+                *(activation, init, number, layer.mean, layer.std, layer.rows_std, layer.saturated, layer.dead),
+                *(layer.identical, start.still_identical[number - 1], " + ".join(layer.flags)),
+            )
+            for (activation, init), start in self.starts.items()
+            for number, layer in enumerate(start.layers, 1)
+        ]
+        return (*columns, "identical_after_training", "flags"), rows
+
+    def tables(self) -> dict[str, Table]:
+        bins = [
+            (activation, init, number, float(low), float(high), int(count))
+            for (activation, init), start in self.starts.items()
+            for number, layer in enumerate(start.layers, 1)
+            for low, high, count in zip(layer.edges, layer.edges[1:], layer.counts, strict=False)
+        ]
+        epochs = [
+            (activation, init, epoch, *values)
+            for (activation, init), start in self.starts.items()
+            for epoch, values in enumerate(zip(start.curve.loss, start.curve.val_accuracy, strict=True), 1)
+        ]
+        return {
+            **super().tables(),
+            f"{self.name}_histograms": (("activation", "init", "layer", "from", "to", "count"), bins),
+            f"{self.name}_curves": (("activation", "init", "epoch", "loss", "val_accuracy"), epochs),
+        }
+
+    def draw(self) -> "Figure":
+        activations = list(dict.fromkeys(activation for activation, _ in self.starts))
+        inits = list(dict.fromkeys(init for _, init in self.starts))
+        figure, grid = plotting.panels(
+            len(activations),
+            len(inits) + 2,
+            f"Initial weights: {self.about}; histograms, heights by the square root of the count\n"
+            f"Right: {self.training}",
+            width=2.35,
+            height=3.3,
+        )
+        for axes, activation in zip(grid, activations, strict=True):
+            for panel, init in zip(axes, inits, strict=False):
+                _ridges(panel, f"{activation}, {init}", self.starts[activation, init], _RANGES[activation])
+            axes[0].set_ylabel("layer")
+            curves = plotting.merge(axes[-2:])
+            for i, init in enumerate(inits):
+                self._draw_curve(curves, init, self.starts[activation, init].curve, plotting.line(i))
+            curves.set(title=f"{activation}: training", xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1.35))
+            curves.set_yticks(np.linspace(0, 1, 6))
+            curves.locator_params(axis="x", integer=True)
+            curves.legend(loc="upper center", fontsize=7, ncols=3)
+        return figure
+
+    def _draw_curve(self, axes: Any, init: str, curve: Curve, look: dict[str, Any]) -> None:
+        count = len(curve.val_accuracy)
+        label = f"{init} (diverged)" if curve.diverged else init
+        axes.plot(range(1, count + 1), curve.val_accuracy, label=label, markevery=max(1, count // 8), **look)
+
+
+def _ridges(axes: Any, title: str, start: Start, limits: tuple[float, float]) -> None:
+    """The layers' histograms one below the other, each to its own height; square roots, so that tails are seen."""
+    paper = {"facecolor": plotting.PAPER, "edgecolor": "none", "alpha": 0.7, "pad": 1}
+    for number, layer in enumerate(start.layers, 1):
+        heights = 0.85 * np.sqrt(layer.counts / max(layer.counts.max(), 1))
+        axes.stairs(number - heights, layer.edges, baseline=number, fill=True, color=plotting.COLOURS[0], alpha=0.75)
+        axes.axhline(number, color=plotting.INK, linewidth=0.6)
+        note = f"std {layer.std:.2g}" + (f", {layer.beyond:.0%} beyond →" if layer.beyond > 0.005 else "")
+        place = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
+        axes.text(0.98, number - 0.55, note, fontsize=7, bbox=paper, **place)
+    axes.set(xlim=limits, ylim=(len(start.layers) + 0.15, 0), yticks=range(1, len(start.layers) + 1))
+    axes.grid(visible=False)
+    flags = ", ".join(start.flags()) or "sound"
+    if all(start.still_identical):
+        flags = flags.replace("identical", "identical to the end")
+    axes.set_title(f"{title}\n{flags}", fontsize=8)
+
+
+def init(
+    data: Data = "digits",
+    *,
+    inits: "Sequence[str | float]" = INITS,
+    activations: Sequence[str] = ("sigmoid", "tanh", "relu"),
+    constant: float = 0.01,
+    layers: int = 5,
+    units: int = 100,
+    rows: int = 1000,
+    optimizer: str = "sgd",
+    lr: float | None = None,
+    epochs: int = 20,
+    batch_size: int = 32,
+    seed: int = 0,
+    backend: BackendLike = None,
+    verbose: bool = True,
+) -> Init:
+    """Activations of deep networks before training, and their learning curves, for several initial weights.
+
+    inits: "zero" and "constant" (all weights 0, or `constant`), "xavier", "he", or standard deviations; of every layer,
+    the last of the training's network included. Activations are those of `layers` layers of `units` units on (rows,
+    units) normal inputs of mean 0 and standard deviation 1. The training's network has the same layers on `data`, and
+    one more for the classes; biases begin at 0. lr: default 0.1 for SGD, else the optimizer's own.
+
+    `LayerActivations.flags` says what counts as identical, dead, saturating, vanishing, exploding and rows alike.
+    (Glorot & Bengio 2010; He et al. 2015.)
+    """
+    chosen = _inits(inits)
+    activations = check_list("activations", activations, "['sigmoid', 'relu']")
+    for name in activations:
+        look_up("activation", name, ACTIVATIONS)
+    constant = check_number("constant", constant, -np.inf)
+    layers, units, rows = check_count("layers", layers), check_count("units", units), check_count("rows", rows, 2)
+    epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
+    rate = {} if lr is None else {"lr": check_number("lr", lr, 0, above=True)}
+    rule = rules.optimizer(optimizer, **rate)
+    if lr is None and type(rule) is rules.SGD:
+        rate = {"lr": 0.1}
+        rule = rules.SGD(**rate)
+    check_seed(seed)
+    backend = choose(backend).backend
+    splits = as_splits(data, seed)
+
+    inputs = np.random.default_rng((seed, 2)).standard_normal((rows, units))
+    starts = {}
+    pairs = [(name.lower(), title) for name in dict.fromkeys(activations) for title in chosen]
+    with ticking(epochs * len(pairs), verbose=verbose) as tick:
+        for activation, title in pairs:
+            kind = chosen[title]
+            looked_at = _network(kind, constant, activation, layers, units, None, (units,), seed, backend)
+            classes = len(splits.train.classes)
+            model = _network(
+                kind, constant, activation, layers, units, classes, splits.train.x.shape[1:], seed, backend
+            )
+            trainer = Trainer(model, rules.optimizer(optimizer, **rate), seed=seed)
+            name = f"{activation}, {title}"
+            curve = train(trainer, splits, epochs=epochs, batch_size=batch_size, name=name, tick=tick)
+            starts[activation, title] = Start(_look(looked_at, inputs, activation), curve, _identical(model))
+    return Init(
+        starts,
+        f"activations of {layers} layers of {units} units on {rows} rows of normal inputs",
+        f"{splits.train.name}, {layers} layers of {units} units, {rule!r}, batches of {batch_size}, seed {seed}",
+    )
+
+
+def _inits(inits: Any) -> "dict[str, str | float]":
+    """By the name that is shown."""
+    named: dict[str, str | float] = {}
+    for entry in check_list("inits", inits, "['zero', 0.01, 'he']"):
+        if isinstance(entry, str):
+            known = ("zero", "constant", *initializers.INITIALIZERS)
+            if entry.lower() not in known:
+                raise unknown("initialisation", entry, [*known, "a standard deviation"])
+            named[entry.lower()] = entry.lower()
+        else:
+            std = check_number("inits", entry, 0)
+            named[f"std {std:g}"] = std
+    return named
+
+
+def _network(
+    kind: "str | float",
+    constant: float,
+    activation: str,
+    layers: int,
+    units: int,
+    classes: int | None,
+    shape: tuple[int, ...],
+    seed: int,
+    backend: BackendLike,
+) -> Sequential:
+    """Built; with an Affine for the classes at its end, or with the last activations as its output."""
+    drawn = 0.0 if kind in ("zero", "constant") else kind
+    parts: list[Layer] = [Flatten()]
+    for _ in range(layers):
+        parts += [Affine(units, init=drawn), ACTIVATIONS[activation]()]
+    if classes is not None:
+        parts.append(Affine(classes, init=drawn))
+    model = Sequential(*parts).build(shape, backend=backend, seed=seed)
+    if kind == "constant":
+        state = model.state_dict()
+        model.load_state_dict({n: np.full_like(a, constant) if a.ndim == 2 else a for n, a in state.items()})
+    return model
+
+
+def _look(model: Sequential, inputs: HostArray, activation: str) -> tuple[LayerActivations, ...]:
+    found = []
+    y = model.native_input("inputs", inputs)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for layer in model:
+            y = layer.forward(y)
+            if not isinstance(layer, Affine | Flatten):
+                slope = model.ops.to_host(layer.backward(model.ops.xp.ones_like(y)))
+                found.append(_measure(np.array(model.ops.to_host(y), np.float64), slope, activation))
+    return tuple(found)
+
+
+def _measure(y: HostArray, slope: HostArray, activation: str) -> LayerActivations:
+    counts, edges = np.histogram(y, _BINS, _RANGES[activation])
+    steepest = _STEEPEST.get(activation)
+    largest = float(np.abs(y).max())
+    return LayerActivations(
+        mean=float(y.mean()),
+        std=float(y.std()),
+        rows_std=float(y.std(axis=0).mean()),
+        saturated=0.0 if steepest is None else float(np.mean(slope < _FLAT * steepest)),
+        dead=float(np.mean((slope == 0).all(axis=0))),
+        identical=y.shape[1] > 1 and bool(np.ptp(y, axis=1).max() <= 1e-4 * largest),
+        edges=edges,
+        counts=counts,
+        beyond=float(1 - counts.sum() / y.size),
+    )
+
+
+def _identical(model: Sequential) -> tuple[bool, ...]:
+    hidden = [layer for layer in model if isinstance(layer, Affine)][:-1]
+    parts = [
+        np.vstack([model.ops.to_host(layer.params["W"]), model.ops.to_host(layer.params["b"])[None]])
+        for layer in hidden
+    ]
+    return tuple(
+        p.shape[1] > 1 and bool(np.ptp(p, axis=1).max() <= 1e-4 * max(np.abs(p).max(), np.finfo(p.dtype).tiny))
+        for p in parts
+    )

@@ -1,0 +1,266 @@
+"""The optimizers' ways down an elongated bowl, and their learning curves on a data set."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import optimizers as rules
+from .. import plotting
+from ..backend import HostArray
+from ..checks import check_count, check_list, check_number, check_seed
+from ..errors import InputError, InputTypeError, look_up
+from ..model import MLP
+from ..ops import Ops
+from ..registry import BackendLike, choose
+from ..trainer import Trainer
+from ._data import Data, as_splits
+from ._descent import check_point, descend, length
+from ._result import Result, Table
+from ._training import Curve, ticking, train
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BOWL_RATES = {
+    "sgd": 0.95,
+    "momentum": 0.1,
+    "nesterov": 0.1,
+    "adagrad": 1.5,
+    "rmsprop": 0.1,
+    "adam": 0.3,
+    "adamw": 0.3,
+}
+"""Learning rates that suit the bowl: of SGD, Momentum, AdaGrad and Adam those of the study notes."""
+
+_FAR = 1e3
+
+
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """An optimizer's way down the bowl."""
+
+    rate: float
+    points: HostArray
+    """(1 + updates, 2) float64, the start first, until near enough to the minimum."""
+    end: str
+    """"arrived", "on its way" (it took all steps) or "diverged"."""
+
+    @property
+    def steps(self) -> int:
+        """Updates made."""
+        return len(self.points) - 1
+
+    @property
+    def length(self) -> float:
+        """Of the path."""
+        return length(self.points)
+
+    def __str__(self) -> str:
+        if self.end == "arrived":
+            return f"{self.steps} steps, {self.length:.1f} long"
+        return f"diverges after {self.steps}" if self.end == "diverged" else f"not there after {self.steps} steps"
+
+
+@dataclass(frozen=True, eq=False)
+class Optimizers(Result):
+    """What `optimizers` gives."""
+
+    start: tuple[float, float]
+    distance: float
+    """From the minimum, at which a descent ends."""
+    descents: dict[str, Descent]
+    curves: dict[str, Curve]
+    rates: dict[str, float]
+    """Of the trainings."""
+    about: str
+    """Data, network, epochs, batches, seed."""
+
+    name = "optimizers"
+
+    def summary(self) -> str:
+        lines = [
+            f"to a distance of {self.distance:g} from the minimum of x²/20 + y², from {self.start}; {self.about}",
+            f"{'':<12}{'rate':>8}{'steps':>8}{'length':>8}  {'end':<12}{'rate':>8}{'loss':>10}{'val. accuracy':>15}",
+        ]
+        for name, descent in self.descents.items():
+            curve = self.curves[name]
+            told = f"{'diverged':>10}" if curve.diverged else f"{curve.loss[-1]:>10.4f}{curve.val_accuracy[-1]:>15.4f}"
+            lines.append(
+                f"{_title(name):<12}{descent.rate:>8g}{descent.steps:>8}{descent.length:>8.1f}  {descent.end:<12}"
+                f"{self.rates[name]:>8g}{told}"
+            )
+        return "\n".join(lines)
+
+    def table(self) -> Table:
+        rows = [
+            (name, self.rates[name], epoch, loss, accuracy)
+            for name, curve in self.curves.items()
+            for epoch, (loss, accuracy) in enumerate(zip(curve.loss, curve.val_accuracy, strict=True), 1)
+        ]
+        return ("optimizer", "learning_rate", "epoch", "loss", "val_accuracy"), rows
+
+    def tables(self) -> dict[str, Table]:
+        rows = [
+            (name, descent.rate, step, *map(float, point))
+            for name, descent in self.descents.items()
+            for step, point in enumerate(descent.points)
+        ]
+        return {**super().tables(), f"{self.name}_bowl": (("optimizer", "learning_rate", "step", "x", "y"), rows)}
+
+    def draw(self) -> "Figure":
+        columns = 4
+        rows = -(-(len(self.descents) + 1) // columns)
+        figure, grid = plotting.panels(
+            rows + 1,
+            columns,
+            f"Optimizers on the bowl f(x, y) = x²/20 + y², to a distance of {self.distance:g} from its minimum, "
+            "and on data",
+            width=3.8,
+            height=2.9,
+        )
+        panels = [axes for row in grid[:rows] for axes in row]
+        for i, (name, descent) in enumerate(self.descents.items()):
+            self._draw_descent(panels[i], name, descent, plotting.line(i))
+        self._draw_lengths(panels[len(self.descents)])
+        for axes in panels[len(self.descents) + 1 :]:
+            axes.remove()
+        self._draw_curves(plotting.merge(grid[rows][:2]), plotting.merge(grid[rows][2:]))
+        return figure
+
+    def _draw_descent(self, axes: Any, name: str, descent: Descent, look: dict[str, Any]) -> None:
+        wide, high = 1.3 * max(abs(self.start[0]), 1), 1.6 * max(abs(self.start[1]), 1)
+        x, y = np.meshgrid(np.linspace(-wide, wide, 81), np.linspace(-high, high, 81))
+        f = x**2 / 20 + y**2
+        axes.contour(x, y, f, levels=f.max() * np.linspace(0.05, 1, 10) ** 2, colors=plotting.FAINT, linewidths=0.6)
+        axes.plot(*descent.points.T, **{**look, "linestyle": "-", "linewidth": 1.1})
+        axes.plot(*self.start, "o", color=plotting.INK, markersize=6)
+        axes.plot(0, 0, "+", color=plotting.INK, markersize=9)
+        axes.set(xlim=(-wide, wide), ylim=(-high, high), xlabel="x", ylabel="y")
+        axes.set_title(f"{_title(name)}, learning rate {descent.rate:g}\n{descent}")
+        axes.grid(visible=False)
+        if name == "adamw":
+            paper = {"facecolor": plotting.PAPER, "edgecolor": "none", "pad": 1.5}
+            note = "without weights to decay it is Adam"
+            axes.text(0.5, 0.05, note, transform=axes.transAxes, ha="center", fontsize=8, bbox=paper)
+
+    def _draw_lengths(self, axes: Any) -> None:
+        arrived = {name: d for name, d in self.descents.items() if d.end == "arrived"}
+        names = list(arrived)[::-1]
+        bars = axes.barh([_title(name) for name in names], [arrived[name].length for name in names])
+        for bar, name in zip(bars, names, strict=True):
+            bar.set_color(plotting.line(list(self.descents).index(name))["color"])
+        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
+        straight = max(float(np.hypot(*self.start)) - self.distance, 0)
+        axes.axvline(straight, color=plotting.INK, linestyle=":", linewidth=1)
+        axes.set(title="length of the path\n(dotted: the straight line)", xlabel="distance travelled")
+        axes.margins(x=0.15)
+        axes.grid(visible=False, axis="y")
+
+    def _draw_curves(self, loss: Any, accuracy: Any) -> None:
+        for i, (name, curve) in enumerate(self.curves.items()):
+            label = f"{_title(name)}, {self.rates[name]:g}" + (" (diverged)" if curve.diverged else "")
+            epochs = range(1, len(curve.loss) + 1)
+            look = {**plotting.line(i), "markevery": max(1, len(curve.loss) // 10)}
+            loss.plot(epochs, curve.loss, label=label, **look)
+            accuracy.plot(epochs, curve.val_accuracy, label=label, **look)
+        if any(value > 0 for curve in self.curves.values() for value in curve.loss):
+            loss.set_yscale("log")
+        for axes in (loss, accuracy):
+            axes.locator_params(axis="x", integer=True)
+        loss.set(title=self.about, xlabel="epoch", ylabel="training loss (mean per row)")
+        accuracy.set(title="the same initial weights and batches for all", xlabel="epoch", ylabel="validation accuracy")
+        accuracy.legend(loc="lower right", title="optimizer, learning rate", title_fontsize=8, ncols=2)
+
+
+def _title(name: str) -> str:
+    return rules.OPTIMIZERS[name].__name__
+
+
+def optimizers(
+    data: Data = "digits",
+    *,
+    names: "Sequence[str] | None" = None,
+    rates: "Mapping[str, float] | None" = None,
+    bowl_rates: "Mapping[str, float] | None" = None,
+    start: "Sequence[float]" = (-7.0, 2.0),
+    distance: float = 1.0,
+    steps: int = 200,
+    hidden: Sequence[int] = (100, 100),
+    epochs: int = 20,
+    batch_size: int = 32,
+    seed: int = 0,
+    backend: BackendLike = None,
+    verbose: bool = True,
+) -> Optimizers:
+    """Paths of the optimizers on f = x**2/20 + y**2, and their learning curves with the same weights and batches.
+
+    names: default all of `nnx.optimizers.OPTIMIZERS`. The paths begin at `start`, are made by `Optimizer.update` on the
+    backend in float64 with `bowl_rates` (by name; default `BOWL_RATES`), and end at `distance` from the minimum, or
+    after `steps` updates. The trainings are those of an MLP with ReLU and `hidden` layers on `data`, with learning
+    rates `rates` (by name; default each optimizer's own), in batches whose rows, as the initial weights, `seed` alone
+    decides. A training that diverges is a result as others are.
+    """
+    chosen = _names(names)
+    point, distance = check_point("start", tuple(start)), check_number("distance", distance, 0, above=True)
+    steps, epochs, batch_size = (
+        check_count("steps", steps),
+        check_count("epochs", epochs),
+        check_count("batch_size", batch_size),
+    )
+    bowl = {**BOWL_RATES, **_rates("bowl_rates", bowl_rates, chosen)}
+    own: dict[str, Any] = {name: rules.optimizer(name).lr for name in chosen}
+    own |= _rates("rates", rates, chosen)
+    MLP(hidden, 2)
+    check_seed(seed)
+    ops = Ops(choose(backend).backend)
+    splits = as_splits(data, seed)
+
+    descents = {name: _descend(ops, name, bowl[name], point, steps, distance) for name in chosen}
+    curves = {}
+    with ticking(epochs * len(chosen), verbose=verbose) as tick:
+        for name in chosen:
+            model = MLP(hidden, len(splits.train.classes))
+            trainer = Trainer(model, rules.optimizer(name, lr=own[name]), backend=ops.backend, seed=seed)
+            curves[name] = train(trainer, splits, epochs=epochs, batch_size=batch_size, name=_title(name), tick=tick)
+    layers = "-".join(map(str, (int(np.prod(splits.train.x.shape[1:])), *hidden, len(splits.train.classes))))
+    about = f"{splits.train.name}: {layers}, ReLU, batches of {batch_size}, seed {seed}"
+    return Optimizers(point, distance, descents, curves, own, about)
+
+
+def _names(names: Any) -> list[str]:
+    if names is None:
+        return list(rules.OPTIMIZERS)
+    names = check_list("names", names, "['sgd', 'adam']")
+    for name in names:
+        look_up("optimizer", name, rules.OPTIMIZERS)
+    return list(dict.fromkeys(name.lower() for name in names))
+
+
+def _rates(what: str, rates: Any, names: Sequence[str]) -> dict[str, float]:
+    if rates is None:
+        return {}
+    if not isinstance(rates, Mapping):
+        raise InputTypeError(f"{what}: got {rates!r}, expected learning rates by name such as {{'sgd': 0.1}}.")
+    checked = {}
+    for name, rate in rates.items():
+        look_up("optimizer", name, rules.OPTIMIZERS)
+        if name.lower() not in names:
+            raise InputError(f"{what}: got a rate of {name}, which is not among the optimizers {', '.join(names)}.")
+        checked[name.lower()] = check_number(f"{what}[{name!r}]", rate, 0, above=True)
+    return checked
+
+
+def _descend(ops: Ops, name: str, rate: float, start: tuple[float, float], steps: int, distance: float) -> Descent:
+    def done(point: HostArray) -> bool:
+        return not distance < np.hypot(*point) < far
+
+    far = _FAR * max(np.hypot(*start), 1.0)
+    points = descend(ops, rules.optimizer(name, lr=rate), _slope, start, steps, done)
+    last = np.hypot(*points[-1])
+    return Descent(rate, points, "arrived" if last <= distance else "on its way" if last < far else "diverged")
+
+
+def _slope(point: HostArray) -> HostArray:
+    return np.array([point[0] / 10, 2 * point[1]])
