@@ -204,6 +204,8 @@ def optimizers(
     """
     chosen = _names(names)
     point, distance = check_point("start", tuple(start)), check_number("distance", distance, 0, above=True)
+    if np.hypot(*point) <= distance:
+        raise InputError(f"start: got {point}, expected a point farther than {distance:g} from the minimum (0, 0).")
     steps, epochs, batch_size = (
         check_count("steps", steps),
         check_count("epochs", epochs),

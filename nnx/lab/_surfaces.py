@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..checks import as_number
 from ..errors import InputError, unknown
 
 Function2D: TypeAlias = Callable[[float, float], Any]
@@ -54,6 +55,7 @@ _CALLS: dict[str, Any] = {
     name: getattr(np, name) for name in ("sin", "cos", "tan", "tanh", "exp", "log", "sqrt", "abs")
 }
 _CONSTANTS = {"pi": math.pi, "e": math.e}
+_LONGEST = 300  # characters: no expression is then nested too deeply to be evaluated
 
 
 def parse(text: str) -> Function2D:
@@ -64,21 +66,23 @@ def parse(text: str) -> Function2D:
     """
     if text.isidentifier() and text not in ("x", "y"):
         raise unknown("function", text, [*SURFACES, "an expression in x and y"])
+    if len(text) > _LONGEST:
+        raise InputError(
+            f"an expression of {len(text)} characters: expected {_LONGEST} at most; pass a function instead."
+        )
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-        return _compile(tree)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        if isinstance(error, InputError):
-            raise
+    except (SyntaxError, ValueError) as error:
         raise InputError(
             f"{text!r}: is no expression in x and y ({error}); expected one such as x**2/20 + y**2."
         ) from None
+    return _compile(tree)
 
 
 def _compile(node: ast.expr) -> Function2D:
     match node:
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            number = np.float64(value)
+            number = np.float64(as_number(value))
             return lambda x, y: number
         case ast.Name(id="x"):
             return lambda x, y: x

@@ -31,6 +31,17 @@ def test_history_holds_plain_floats_per_epoch(data):
     assert all(len(values) == 3 and {type(v) for v in values} == {float} for values in history.values())
 
 
+def test_the_training_accuracy_can_be_left_out(data):
+    train, val = data.split(0.8, 0.2)
+    whole, brief = trainer(), trainer()
+    expected = whole.fit(train, epochs=2, validation_data=val, verbose=False)
+    history = brief.fit(train, epochs=2, validation_data=val, train_accuracy=False, verbose=False)
+    assert history == {name: values for name, values in expected.items() if name != "accuracy"}
+    assert same(whole, brief)
+    with pytest.raises(nnx.InputTypeError, match="train_accuracy: got 0, expected True or False."):
+        brief.fit(train, train_accuracy=0)
+
+
 def test_history_is_what_evaluation_says(data):
     t = trainer(weight_decay=0.01)
     history = t.fit(data, epochs=1, validation_data=data, verbose=False)
