@@ -40,7 +40,7 @@ class Function:
         return float(np.abs(self.derivative - self.numerical).max())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Activations(Result):
     """What `activations` gives."""
 

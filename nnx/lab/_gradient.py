@@ -64,7 +64,7 @@ class Path:
         return f"{_ENDS[self.end]}{turns}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gradient(Result):
     """What `gradient` gives."""
 
@@ -125,7 +125,7 @@ class Gradient(Result):
     def _draw_map(self, axes: Any) -> None:
         x, y, f = self.contours
         known = f[np.isfinite(f)]
-        levels = np.unique(np.quantile(known, np.linspace(0.01, 0.99, 14))) if known.size else np.zeros(0)
+        levels = np.unique(np.quantile(known, np.linspace(0.04, 0.99, 14))) if known.size else np.zeros(0)
         if len(levels) > 1:
             axes.contour(x, y, np.ma.masked_invalid(f), levels=levels, colors=plotting.FAINT, linewidths=0.6)
         axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), xlabel="x", ylabel="y")
@@ -162,7 +162,7 @@ class Gradient(Result):
         start = self.paths[0].f[0] - shift
         if start > 0:
             axes.set_yscale("log")
-            axes.set_ylim(top=start * 1e3)
+            axes.set_ylim(top=min(axes.get_ylim()[1], start * 1e3))  # one that diverges would flatten all others
         axes.set(
             title="how f falls, or does not",
             xlabel="step",
@@ -196,6 +196,7 @@ def gradient(
         rates = [check_number("rates", rate, 0, above=True) for rate in check_list("rates", rates, "[0.01, 0.1]")]
     ops = Ops(choose(backend).backend)
     with np.errstate(all="ignore"):  # far away f may overflow: that is one of the ends
+        _check_function(surface.f, surface.start)
         if not np.isfinite([_value(surface.f, *surface.start), *_slope(surface.f, surface.start)]).all():
             raise InputError(f"f: is not finite around {surface.start}; pass another start.")
         rates = _default_rates(surface.f, surface.start) if rates is None else rates
@@ -235,6 +236,13 @@ def _surface(f: Any, start: Any, region: Any) -> Surface:
         return known
     half = 1.3 * max(abs(begin[0]), abs(begin[1]), 1.0)
     return Surface(function, begin, (-half, half, -half, half), formula)
+
+
+def _check_function(f: Function2D, start: tuple[float, float]) -> None:
+    try:
+        _value(f, *start)
+    except TypeError as error:
+        raise InputTypeError(f"f: {error}; expected a function f(x, y) of two numbers that gives a number.") from error
 
 
 def _value(f: Function2D, x: float, y: float) -> float:

@@ -18,7 +18,7 @@ RIGHT = 1e-5
 """Right gradients are off by less, but where the kink of a ReLU lies between the two differences."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GradientCheck(Result):
     """What `gradient_check` gives."""
 

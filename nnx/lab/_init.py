@@ -31,6 +31,7 @@ _DEAD = 0.05  # share of the units
 _STEEPEST = {"sigmoid": 0.25, "tanh": 1.0}
 _RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, 3.0), "identity": (-3.0, 3.0)}
 _BINS = 50
+_SGD_RATE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ class Start:
         return first
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Init(Result):
     """What `init` gives."""
 
@@ -231,24 +232,23 @@ def init(
     (Glorot & Bengio 2010; He et al. 2015.)
     """
     chosen = _inits(inits)
-    activations = check_list("activations", activations, "['sigmoid', 'relu']")
-    for name in activations:
+    kinds = []
+    for name in check_list("activations", activations, "['sigmoid', 'relu']"):
         look_up("activation", name, ACTIVATIONS)
+        kinds.append(name.lower())
     constant = check_number("constant", constant, -np.inf)
     layers, units, rows = check_count("layers", layers), check_count("units", units), check_count("rows", rows, 2)
     epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
+    if look_up("optimizer", optimizer, rules.OPTIMIZERS) is rules.SGD and lr is None:
+        lr = _SGD_RATE
     rate = {} if lr is None else {"lr": check_number("lr", lr, 0, above=True)}
-    rule = rules.optimizer(optimizer, **rate)
-    if lr is None and type(rule) is rules.SGD:
-        rate = {"lr": 0.1}
-        rule = rules.SGD(**rate)
     check_seed(seed)
     backend = choose(backend).backend
     splits = as_splits(data, seed)
 
     inputs = np.random.default_rng((seed, 2)).standard_normal((rows, units))
     starts = {}
-    pairs = [(name.lower(), title) for name in dict.fromkeys(activations) for title in chosen]
+    pairs = [(activation, title) for activation in dict.fromkeys(kinds) for title in chosen]
     with ticking(epochs * len(pairs), verbose=verbose) as tick:
         for activation, title in pairs:
             kind = chosen[title]
@@ -264,7 +264,8 @@ def init(
     return Init(
         starts,
         f"activations of {layers} layers of {units} units on {rows} rows of normal inputs",
-        f"{splits.train.name}, {layers} layers of {units} units, {rule!r}, batches of {batch_size}, seed {seed}",
+        f"{splits.train.name}, {layers} layers of {units} units, {rules.optimizer(optimizer, **rate)!r}, "
+        f"batches of {batch_size}, seed {seed}",
     )
 
 

@@ -63,7 +63,7 @@ class Descent:
         return f"diverges after {self.steps}" if self.end == "diverged" else f"not there after {self.steps} steps"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Optimizers(Result):
     """What `optimizers` gives."""
 
@@ -115,8 +115,8 @@ class Optimizers(Result):
         figure, grid = plotting.panels(
             rows + 1,
             columns,
-            f"Optimizers on the bowl f(x, y) = x²/20 + y², to a distance of {self.distance:g} from its minimum, "
-            "and on data",
+            f"Optimizers on the bowl f(x, y) = x²/20 + y², from ● to a distance of {self.distance:g} from its minimum "
+            "at +, and on data",
             width=3.8,
             height=2.9,
         )
@@ -214,7 +214,7 @@ def optimizers(
     bowl = {**BOWL_RATES, **_rates("bowl_rates", bowl_rates, chosen)}
     own: dict[str, Any] = {name: rules.optimizer(name).lr for name in chosen}
     own |= _rates("rates", rates, chosen)
-    MLP(hidden, 2)
+    MLP(hidden, 2)  # refuses wrong sizes before the data are loaded
     check_seed(seed)
     ops = Ops(choose(backend).backend)
     splits = as_splits(data, seed)

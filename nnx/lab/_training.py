@@ -27,9 +27,19 @@ class Curve:
 
 @contextmanager
 def ticking(epochs: int, *, verbose: bool) -> Iterator[Tick]:
-    """A function to be told the name of the training that has finished an epoch; it moves a bar, in a terminal."""
+    """A function to be told the name of the training that has finished an epoch.
+
+    It moves a bar in a terminal; elsewhere it writes a line a training to standard error, beside the results.
+    """
     if not (verbose and sys.stdout.isatty()):
-        yield lambda name: None
+        begun: set[str] = set()
+
+        def line(name: str) -> None:
+            if verbose and name not in begun:
+                begun.add(name)
+                print(f"training: {name}", file=sys.stderr, flush=True)
+
+        yield line
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

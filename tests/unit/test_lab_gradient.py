@@ -128,6 +128,8 @@ def test_expressions_of_the_greatest_length_are_evaluated():
     ("settings", "error", "message"),
     [
         ({"f": 3}, InputTypeError, "f: got 3, expected a function f\\(x, y\\), a name or an expression."),
+        ({"f": lambda x: x}, InputTypeError, "f: .* takes 1 positional argument .* expected a function f\\(x, y\\)"),
+        ({"f": lambda x, y: None}, InputTypeError, "f: .*NoneType.*; expected a function f\\(x, y\\) of two numbers"),
         ({"f": "1/x + y", "start": (0, 0)}, InputError, "f: is not finite around \\(0.0, 0.0\\); pass another start."),
         ({"start": 3}, InputTypeError, "start: got 3, expected two numbers such as"),
         ({"start": (1, "a")}, InputTypeError, "start: got \\(1, 'a'\\), expected two numbers"),

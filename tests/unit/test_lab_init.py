@@ -168,6 +168,15 @@ def test_save(tmp_path):
     assert files[3].stat().st_size > 50_000
 
 
+def test_activations_that_overflow_are_measured():
+    result = nnx.lab.init(inits=[1000.0], activations=["relu"], layers=16, units=10, backend="numpy", **BRIEF)
+    start = result.starts["relu", "std 1000"]
+    assert start.flags()["exploding"] == 1
+    assert not np.isfinite(start.layers[-1].std)
+    with nnx.plotting.style():
+        assert result.draw().axes
+
+
 def test_one_unit_is_not_called_identical():
     result = nnx.lab.init(inits=["he"], activations=["identity"], units=1, layers=1, backend="numpy", **BRIEF)
     start = result.starts["identity", "he"]
