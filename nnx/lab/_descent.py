@@ -29,11 +29,6 @@ def descend(
     return np.array(path)
 
 
-def length(path: HostArray) -> float:
-    """The sum of the steps' lengths."""
-    return float(np.hypot(*np.diff(path, axis=0).T).sum())
-
-
 def check_point(name: str, point: object) -> tuple[float, float]:
     """Two finite numbers."""
     if not isinstance(point, tuple | list | np.ndarray) or len(point) != 2:

@@ -111,7 +111,7 @@ class Gradient(Result):
         count = len(self.paths) + 2
         columns = min(3, count)
         figure, grid = plotting.panels(
-            -(-count // columns), columns, f"Gradient descent on f(x, y) = {self.formula}", width=4.6, height=3.6
+            -(-count // columns), columns, f"Gradient descent on {self.formula}", width=4.6, height=3.6
         )
         panels = [axes for row in grid for axes in row]
         for axes in panels[count:]:
@@ -134,9 +134,10 @@ class Gradient(Result):
     def _draw_field(self, axes: Any) -> None:
         self._draw_map(axes)
         norm = np.hypot(*np.moveaxis(self.field, 2, 0))
+        steepest = norm[np.isfinite(norm)].max(initial=0.0)
         # Lengths by the square root: the flat parts keep arrows that can be seen.
-        with np.errstate(invalid="ignore", divide="ignore"):
-            downhill = -self.field / np.sqrt(norm * np.nanmax(norm))[:, :, None]
+        with np.errstate(all="ignore"):
+            downhill = -self.field / np.sqrt(norm * steepest)[:, :, None]
         axes.quiver(
             *(self.x, self.y, *np.moveaxis(np.nan_to_num(downhill), 2, 0)),
             color=plotting.COLOURS[0],
@@ -153,10 +154,10 @@ class Gradient(Result):
         axes.set_title(f"learning rate {path.rate:.3g}: {path}")
 
     def _draw_falls(self, axes: Any) -> None:
-        lowest = min(float(np.nanmin(path.f)) for path in self.paths)
+        lowest = min(float(path.f[np.isfinite(path.f)].min()) for path in self.paths)
         shift = 0.0 if lowest > 0 else lowest
         for i, path in enumerate(self.paths):
-            above = path.f - shift
+            above = np.where(np.isfinite(path.f), path.f, np.nan) - shift
             look = {**plotting.line(i), "markevery": max(1, self.steps // 10)}
             axes.plot(np.where(above > 0, above, np.nan), label=f"{path.rate:.3g}: {path.end}", **look)
         start = self.paths[0].f[0] - shift
@@ -221,7 +222,8 @@ def _surface(f: Any, start: Any, region: Any) -> Surface:
     if not isinstance(f, str) and not callable(f):
         raise InputTypeError(f"f: got {f!r}, expected a function f(x, y), a name or an expression.")
     function = known.f if known else parse(f) if isinstance(f, str) else f
-    formula = known.formula if known else f if isinstance(f, str) else getattr(f, "__name__", "f")
+    called = getattr(f, "__name__", "f").replace("<lambda>", "f")
+    formula = known.formula if known else f if isinstance(f, str) else f"{called}(x, y)"
     begin = check_point("start", start) if start is not None else known.start if known else (-3.0, 2.0)
     if region is not None:
         region = check_list("region", region, "[-9, 9, -4, 4]: x from, x to, y from, y to")

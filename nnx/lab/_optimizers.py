@@ -16,7 +16,7 @@ from ..ops import Ops
 from ..registry import BackendLike, choose
 from ..trainer import Trainer
 from ._data import Data, as_splits
-from ._descent import check_point, descend, length
+from ._descent import check_point, descend
 from ._result import Result, Table
 from ._training import Curve, ticking, train
 
@@ -54,8 +54,8 @@ class Descent:
 
     @property
     def length(self) -> float:
-        """Of the path."""
-        return length(self.points)
+        """Of the path: the sum of its steps'."""
+        return float(np.hypot(*np.diff(self.points, axis=0).T).sum())
 
     def __str__(self) -> str:
         if self.end == "arrived":
@@ -203,14 +203,11 @@ def optimizers(
     decides. A training that diverges is a result as others are.
     """
     chosen = _names(names)
-    point, distance = check_point("start", tuple(start)), check_number("distance", distance, 0, above=True)
+    point, distance = check_point("start", start), check_number("distance", distance, 0, above=True)
     if np.hypot(*point) <= distance:
         raise InputError(f"start: got {point}, expected a point farther than {distance:g} from the minimum (0, 0).")
-    steps, epochs, batch_size = (
-        check_count("steps", steps),
-        check_count("epochs", epochs),
-        check_count("batch_size", batch_size),
-    )
+    steps, epochs = check_count("steps", steps), check_count("epochs", epochs)
+    batch_size = check_count("batch_size", batch_size)
     bowl = {**BOWL_RATES, **_rates("bowl_rates", bowl_rates, chosen)}
     own: dict[str, Any] = {name: rules.optimizer(name).lr for name in chosen}
     own |= _rates("rates", rates, chosen)
@@ -259,7 +256,8 @@ def _descend(ops: Ops, name: str, rate: float, start: tuple[float, float], steps
         return not distance < np.hypot(*point) < far
 
     far = _FAR * max(np.hypot(*start), 1.0)
-    points = descend(ops, rules.optimizer(name, lr=rate), _slope, start, steps, done)
+    with np.errstate(over="ignore", invalid="ignore"):  # a rate that is far too great
+        points = descend(ops, rules.optimizer(name, lr=rate), _slope, start, steps, done)
     last = np.hypot(*points[-1])
     return Descent(rate, points, "arrived" if last <= distance else "on its way" if last < far else "diverged")
 

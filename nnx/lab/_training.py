@@ -68,6 +68,7 @@ def train(trainer: Trainer, splits: Splits, *, epochs: int, batch_size: int, nam
         )
     except DivergedError as error:
         diverged = str(error)
+        tick(name)
     if trainer.interrupted:
         raise KeyboardInterrupt
     history = trainer.history

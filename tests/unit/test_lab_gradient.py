@@ -53,6 +53,14 @@ def test_what_became_of_a_path_is_measured(f, start, rate, end, words):
     assert words in str(result)
 
 
+def test_what_is_descended_is_named():
+    def valley(x, y):
+        return x**2 + 3 * y**2
+
+    for f, name in ((valley, "valley(x, y)"), (lambda x, y: x**2, "f(x, y)"), ("x**2", "x**2"), ("BOWL", "x²/20 + y²")):
+        assert str(nnx.lab.gradient(f, steps=1)).startswith(f"gradient descent on {name} from (")
+
+
 def test_a_start_at_the_minimum_has_arrived():
     (path,) = nnx.lab.gradient("sphere", (0, 0), rates=[0.1], steps=3).paths
     assert (path.end, path.arrived, path.zigzags) == ("arrived", 0, False)
@@ -78,6 +86,20 @@ def test_save_writes_paths_field_and_figure(tmp_path):
     assert lines[1].split(",")[1:4] == ["0", "1.0", "1.0"]
     assert len(files[1].read_text().splitlines()) == 1 + 17 * 17
     assert files[2].stat().st_size > 20_000
+
+
+@pytest.mark.parametrize(
+    ("f", "start", "region"),
+    [
+        ("1/x + y", (1, 1), (-1, 1, -1, 1)),  # infinite in the middle
+        ("log(x) + y", (1, 1), (-3, -1, -1, 1)),  # undefined all over the picture
+        ("log(x**2) + y**2", (3e-4, 0), None),
+    ],
+)
+def test_functions_with_holes_are_drawn(f, start, region):
+    result = nnx.lab.gradient(f, start, region=region, rates=[0.5, 1e300], steps=4)
+    figure = result.plot()
+    figure.draw_without_rendering()
 
 
 @pytest.mark.parametrize(

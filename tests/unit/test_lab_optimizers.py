@@ -69,7 +69,7 @@ def test_rates_are_settable_and_a_divergence_is_a_result():
         backend="numpy",
         names=["SGD", "adam", "sgd"],
         rates={"Sgd": 1e30},
-        bowl_rates={"sgd": 1.2, "adam": 0.001},
+        bowl_rates={"sgd": 1e308, "adam": 0.001},
         steps=300,
         **QUICK | {"epochs": 3},
     )
@@ -116,6 +116,7 @@ def test_interrupting_one_training_ends_the_experiment(monkeypatch):
         ({"bowl_rates": {"sgd": -1}}, InputError, "bowl_rates\\['sgd'\\]: got -1"),
         ({"distance": 0}, InputError, "distance: got 0"),
         ({"start": (0.5, 0.5)}, InputError, "start: got \\(0.5, 0.5\\), expected a point farther than 1 from"),
+        ({"start": 3}, InputTypeError, "start: got 3, expected two numbers"),
         ({"epochs": 0}, InputError, "epochs: got 0"),
         ({"hidden": (0,)}, InputError, "hidden: got 0"),
         ({"seed": -1}, InputError, "seed: got -1"),
