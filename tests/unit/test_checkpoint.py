@@ -221,6 +221,12 @@ def test_writing_is_atomic(saved, tmp_path, monkeypatch):
     assert [p.name for p in Path(tmp_path).iterdir()] == ["c"]
 
 
+def test_others_may_read_what_they_may_read_of_any_new_file(tmp_path):
+    checkpoint.write_atomically(tmp_path / "written", b"x")
+    (tmp_path / "plain").write_bytes(b"x")
+    assert (tmp_path / "written").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_folder_that_is_not_there(saved, tmp_path):
     with pytest.raises(nnx.CheckpointError, match="cannot be written .*; choose a folder that exists"):
         saved[0].save(tmp_path / "no" / "c")
