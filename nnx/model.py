@@ -12,6 +12,7 @@ from .backend import Array, Backend, HostArray
 from .checks import (
     as_floats,
     as_host,
+    as_input,
     check_count,
     check_dtype,
     check_flag,
@@ -19,6 +20,7 @@ from .checks import (
     check_number,
     check_rows,
     check_seed,
+    native_floats,
 )
 from .datasets import Dataset
 from .errors import CheckpointError, InputError, InputTypeError, look_up, unknown
@@ -154,12 +156,11 @@ class Sequential:
 
     def native_input(self, name: str, x: Any) -> Array:
         """x as a native array of the model's dtype: (n, *input_shape). Whole numbers are not scaled."""
-        if isinstance(x, self.ops.array_type) and not isinstance(x, np.ndarray):
-            check_rows(name, x, self.input_shape)
-            return x if str(x.dtype) == self.dtype else self.ops.xp.astype(x, getattr(self.ops.xp, self.dtype))
-        host = as_host(name, x)
-        check_rows(name, host, self.input_shape)
-        return self.ops.to_device(as_floats(host, self.dtype))
+        x = as_input(self.ops, name, x)
+        check_rows(name, x, self.input_shape)
+        if isinstance(x, np.ndarray):
+            return self.ops.to_device(as_floats(x, self.dtype))
+        return native_floats(self.ops, name, x, self.dtype)
 
     def predict(self, x: Any) -> HostArray:
         """The output for x, without dropout, as a NumPy array (n, ...): for a classifier the scores before the softmax.
@@ -167,13 +168,14 @@ class Sequential:
         x: any array of (n, *input_shape), or a `Dataset`, whose scale is applied. Safe from many threads at once.
         """
         self._need("predict")
-        host = as_host("x", x.x if isinstance(x, Dataset) else x) if not isinstance(x, self.ops.array_type) else x
-        check_rows("x", host, self.input_shape)
+        rows = as_input(self.ops, "x", x.x if isinstance(x, Dataset) else x)
+        check_rows("x", rows, self.input_shape)
         factor = x.scale if isinstance(x, Dataset) else 1.0
+        starts = range(0, rows.shape[0], _CHUNK)
         with np.errstate(over="ignore", invalid="ignore"):
             parts = [
                 np.array(self.ops.to_host(infer(self.ops, self.stages, self.native_input("x", part))))
-                for part in (_scaled(host[i : i + _CHUNK], factor, self.dtype) for i in range(0, len(host), _CHUNK))
+                for part in (_scaled(rows[i : i + _CHUNK], factor, self.dtype) for i in starts)
             ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
