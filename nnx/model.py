@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from .layers import LAYERS, Activation, Affine, BatchNorm, Dropout, Flatten, Ide
 from .ops import Ops
 from .plan import infer, lower
 from .registry import BackendLike, choose
+
+if TYPE_CHECKING:
+    import torch
 
 _MOST_PARAMETERS = 10**11  # nobody's memory holds more: a slip, told before the memory is asked for
 _CHUNK = 1024  # rows predicted at once: enough to keep a CPU busy, few enough for the caches
@@ -216,6 +219,21 @@ class Sequential:
 
     def _arrays(self) -> dict[str, Array]:
         return {**self.arena.params, **self.arena.running}
+
+    def to_torch(self) -> "torch.nn.Sequential":
+        """A `torch.nn.Sequential` on the CPU with copies of the parameters and the same outputs, in training mode at
+        first, as PyTorch's modules are: call `.eval()` on it to predict.
+
+        A classical dropout becomes PyTorch's, which is the inverted one; its factor goes into the weights of the Affine
+        after it. BatchNorm's momentum becomes 1 minus it (see `nnx.from_torch` on the variance).
+
+        Raises `InputError` for layers of your own, and for a classical dropout that no Affine follows directly (ReLU,
+        Identity, Flatten and Dropout may lie between).
+        """
+        from .torch_interop import to_torch
+
+        self._need("to_torch")
+        return to_torch(self)
 
     def config(self) -> list[dict[str, Any]]:
         """What a checkpoint keeps of the architecture."""
