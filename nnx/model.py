@@ -1,6 +1,7 @@
 """Models: layers one after another, their parameters in one arena."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -234,6 +235,20 @@ class Sequential:
 
         self._need("to_torch")
         return to_torch(self)
+
+    def to_onnx(self, path: "str | os.PathLike[str]", metadata: Mapping[str, str] | None = None) -> None:
+        """Write the graph that `predict` computes to an ONNX file, atomically: from "x", (n, *input_shape), to "y",
+        (n, ...), in the model's dtype, for any number of rows n.
+
+        For a classifier y are the scores before the softmax. metadata: strings by name, kept in the file beside the
+        version of nnx. Needs the package onnx: pip install 'nnx-array[onnx]'.
+
+        Raises `InputError` for layers of your own, `CheckpointError` if the file cannot be written.
+        """
+        from .onnx_export import to_onnx
+
+        self._need("to_onnx")
+        to_onnx(self, path, metadata)
 
     def config(self) -> list[dict[str, Any]]:
         """What a checkpoint keeps of the architecture."""
