@@ -100,19 +100,26 @@ def as_host(name: str, value: Any) -> HostArray:
 
     Shares memory with other libraries' arrays where they allow it; from a device's memory it is a copy.
     """
-    if isinstance(value, np.ma.MaskedArray):
-        raise InputTypeError(f"{name}: got a masked array, whose mask would be lost; fill it first, as by .filled(0).")
-    if not isinstance(value, np.ndarray):
-        try:
-            value = dlpack.to_numpy(value)
-        except dlpack.REFUSALS as error:
-            hint = " Convert it to float32 first." if "bfloat16" in str(getattr(value, "dtype", "")) else ""
-            raise InputTypeError(f"{name}: cannot be made an array of numbers ({error}).{hint}") from None
+    if type(value) is not np.ndarray:  # at every step it is: nothing else is asked for then
+        value = _converted(name, value)
     if value.dtype.kind not in "fiub":
         hint = " Convert it to float32 first." if value.dtype.kind == "V" else ""
         raise InputTypeError(f"{name}: got dtype {value.dtype}, expected numbers.{hint}")
     array: HostArray = value
     return array
+
+
+def _converted(name: str, value: Any) -> HostArray:
+    if isinstance(value, np.ma.MaskedArray):
+        raise InputTypeError(f"{name}: got a masked array, whose mask would be lost; fill it first, as by .filled(0).")
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        return dlpack.to_numpy(value)
+    except dlpack.REFUSALS as error:
+        narrow = any(kind in str(getattr(value, "dtype", "")) for kind in ("bfloat16", "float8"))
+        hint = " Convert it to float32 first." if narrow else ""
+        raise InputTypeError(f"{name}: cannot be made an array of numbers ({error}).{hint}") from None
 
 
 def as_input(ops: Ops, name: str, value: Any) -> Array:

@@ -145,6 +145,10 @@ def torch_tensor(array):
     return pytest.importorskip("torch").from_numpy(array.copy())
 
 
+def jax_array(array):
+    return pytest.importorskip("jax").numpy.asarray(array)
+
+
 def pandas(array):
     frames = pytest.importorskip("pandas")
     return frames.Series(array) if array.ndim == 1 else frames.DataFrame(array)
@@ -164,6 +168,7 @@ KINDS = {
     "GPU": OnGpu,
     "torch": torch_tensor,
     "torch, strided": lambda a: torch_tensor(np.repeat(a, 2, axis=-1))[..., ::2],
+    "JAX": jax_array,
     "pandas": pandas,
 }
 
@@ -197,7 +202,7 @@ def test_every_dtype_of_numbers_trains(dtype):
     equal(trained(x, T, "numpy"), trained(x.astype(np.float32), T, "numpy"))
 
 
-@pytest.mark.parametrize("kind", ["read-only", "array_api_strict", "DLPack", "pinned memory", "torch"])
+@pytest.mark.parametrize("kind", ["read-only", "array_api_strict", "DLPack", "pinned memory", "torch", "JAX"])
 def test_memory_is_shared(kind):
     for array in (X, BYTES):
         given = KINDS[kind](array)
@@ -301,6 +306,8 @@ REFUSED = {
     "a table with text": (lambda a: pandas(a).assign(name="a"), "got dtype object, expected numbers"),
     "requires_grad": (torch_flawed(lambda torch, x: x.requires_grad_()), r"Use tensor.detach\(\)"),
     "bfloat16": (torch_flawed(lambda torch, x: x.bfloat16()), "BFloat16.* Convert it to float32 first"),
+    "float8": (torch_flawed(lambda torch, x: x.to(torch.float8_e4m3fn)), "Float8.* Convert it to float32 first"),
+    "JAX's bfloat16": (lambda a: jax_array(a).astype("bfloat16"), "got dtype bfloat16, .* Convert it to float32 first"),
     "conjugate": (
         torch_flawed(lambda torch, x: torch.complex(x, x).conj()),
         r"conjugate bit set.* tensor.resolve_conj",
