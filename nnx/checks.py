@@ -114,6 +114,8 @@ def _converted(name: str, value: Any) -> HostArray:
         raise InputTypeError(f"{name}: got a masked array, whose mask would be lost; fill it first, as by .filled(0).")
     if isinstance(value, np.ndarray):
         return value
+    if hasattr(value, "toarray") and not hasattr(value, "__array__"):
+        raise InputTypeError(f"{name}: got a sparse {type(value).__name__}, expected a dense array; use .toarray().")
     try:
         return dlpack.to_numpy(value)
     except dlpack.REFUSALS as error:

@@ -47,7 +47,7 @@ def from_torch(
     if not isinstance(module, torch.nn.Module):
         raise InputTypeError(f"from_torch: got {module!r}, expected a torch.nn.Sequential.")
     places = list(_flattened(module, ""))
-    _check_parameters(places)
+    _check_not_shared(places)
     own = {str(p.dtype).removeprefix("torch.") for p in module.parameters()}
     if dtype is None and len(own) > 1:
         raise InputError(f"from_torch: the module has parameters of {' and '.join(sorted(own))}; pass dtype='float32'.")
@@ -81,12 +81,15 @@ def _flattened(module: "torch.nn.Module", place: str) -> Iterator[tuple[str, "to
     """The layers in their order, each with its place in words."""
     import torch
 
+    here = place or "the module"
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise InputError(f"from_torch: {here} has forward hooks, which cannot be converted; remove them first.")
     if not isinstance(module, torch.nn.Sequential):
-        yield f"{place or 'the module'}, {module!r}", module
+        yield f"{here}, {module!r}", module
         return
     if type(module).forward is not torch.nn.Sequential.forward:
         raise InputError(
-            f"from_torch: {place or 'the module'} is a {type(module).__name__} with a forward of its own, expected a "
+            f"from_torch: {here} is a {type(module).__name__} with a forward of its own, expected a "
             "torch.nn.Sequential."
         )
     for name, part in module._modules.items():  # named_children would leave out what comes twice
@@ -94,11 +97,9 @@ def _flattened(module: "torch.nn.Module", place: str) -> Iterator[tuple[str, "to
             yield from _flattened(part, f"{place}.{name}" if place else f"layer {name}")
 
 
-def _check_parameters(places: "Sequence[tuple[str, torch.nn.Module]]") -> None:
+def _check_not_shared(places: "Sequence[tuple[str, torch.nn.Module]]") -> None:
     seen: dict[int, str] = {}
     for place, part in places:
-        if part._forward_hooks or part._forward_pre_hooks:
-            raise InputError(f"from_torch: {place} has forward hooks, which cannot be converted; remove them first.")
         for parameter in part.parameters():
             if id(parameter) in seen:
                 raise InputError(

@@ -14,16 +14,7 @@ from . import dlpack, environment, losses, optimizers
 from . import model as models
 from .backend import Array, HostArray
 from .callbacks import Callback, EarlyStopping
-from .checks import (
-    as_host,
-    as_input,
-    check_count,
-    check_dtype,
-    check_flag,
-    check_number,
-    check_path,
-    check_seed,
-)
+from .checks import as_host, as_input, check_count, check_dtype, check_flag, check_number, check_path, check_seed
 from .datasets import Dataset
 from .device_data import DeviceData, as_arrays
 from .errors import CheckpointError, InputError, InputTypeError

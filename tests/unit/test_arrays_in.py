@@ -1,5 +1,7 @@
 """Arrays of other libraries as inputs and targets: every kind trains the same network, and what cannot is refused."""
 
+import tempfile
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -128,6 +130,13 @@ def read_only(array):
     return array
 
 
+def memory_map(array):
+    with tempfile.TemporaryFile() as file:
+        file.write(array.tobytes())
+        file.flush()
+        return np.memmap(file, array.dtype, "r", shape=array.shape)
+
+
 def misaligned(array):
     memory = np.empty(array.nbytes + 1, np.uint8)[1:]
     view = memory.view(array.dtype).reshape(array.shape)
@@ -157,6 +166,7 @@ def pandas(array):
 KINDS = {
     "list": lambda a: a.tolist(),
     "read-only": read_only,
+    "memory map": memory_map,
     "Fortran's order": np.asfortranarray,
     "strided": padded,
     "negative strides": lambda a: a[::-1].copy()[::-1],
@@ -202,7 +212,9 @@ def test_every_dtype_of_numbers_trains(dtype):
     equal(trained(x, T, "numpy"), trained(x.astype(np.float32), T, "numpy"))
 
 
-@pytest.mark.parametrize("kind", ["read-only", "array_api_strict", "DLPack", "pinned memory", "torch", "JAX"])
+@pytest.mark.parametrize(
+    "kind", ["read-only", "memory map", "array_api_strict", "DLPack", "pinned memory", "torch", "JAX"]
+)
 def test_memory_is_shared(kind):
     for array in (X, BYTES):
         given = KINDS[kind](array)
@@ -218,11 +230,12 @@ def test_arrays_on_a_gpu_are_copied_to_a_cpu_backend_once():
     assert x.taken == [(1, 0)]
 
 
-def test_read_only_bytes_are_gathered_by_the_fused_kernel():
+@pytest.mark.parametrize("kind", ["read-only", "memory map"])
+def test_read_only_bytes_are_gathered_by_the_fused_kernel(kind):
     if "numba" not in BACKENDS:
         pytest.skip("needs the numba backend")
     trainer = nnx.Trainer(nnx.MLP((5,), 3), backend="numba")
-    trainer.fit(read_only(BYTES), T, epochs=1, verbose=False)
+    trainer.fit(KINDS[kind](BYTES), T, epochs=1, verbose=False)
     assert trainer.model.ops.explain().declined == {}
 
 
@@ -290,6 +303,10 @@ class NoProtocol(OnGpu):
         return self._array.__dlpack__()
 
 
+def scipy_sparse(array):
+    return pytest.importorskip("scipy.sparse").csr_array(array)
+
+
 def torch_flawed(make):
     def flawed(array):
         torch = pytest.importorskip("torch")
@@ -304,6 +321,7 @@ REFUSED = {
     "objects": (lambda a: a.astype(object), "got dtype object, expected numbers"),
     "complex": (lambda a: array_api_strict.asarray(a.astype(np.complex64)), "got dtype complex64, expected numbers"),
     "a table with text": (lambda a: pandas(a).assign(name="a"), "got dtype object, expected numbers"),
+    "SciPy's sparse": (scipy_sparse, r"got a sparse csr_array, expected a dense array; use .toarray\(\)"),
     "requires_grad": (torch_flawed(lambda torch, x: x.requires_grad_()), r"Use tensor.detach\(\)"),
     "bfloat16": (torch_flawed(lambda torch, x: x.bfloat16()), "BFloat16.* Convert it to float32 first"),
     "float8": (torch_flawed(lambda torch, x: x.to(torch.float8_e4m3fn)), "Float8.* Convert it to float32 first"),
