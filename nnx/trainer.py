@@ -145,6 +145,7 @@ class Trainer:
     def step(self, x: Any, t: Any) -> Array:
         """One update on one batch. x: (n, *input_shape); t: as the loss takes it. Returns the loss, 0-d, on the device.
 
+        Both may be arrays of any library. On the device t is taken unchecked, as int64 labels or in the model's dtype.
         The loss includes weight decay's penalty. If it is not finite, the update is skipped.
         """
         if self._plan is None:
@@ -196,11 +197,11 @@ class Trainer:
     ) -> History:
         """Train for `epochs` passes over the data, in batches drawn without replacement; the last may be smaller.
 
-        x_train, t_train: arrays of n rows, or one `Dataset`; uploaded once. validation_data: a pair of arrays or a
-        `Dataset`. check_finite=False trains on data with NaN or infinity. checkpoint: a file written after every epoch,
-        and after every `checkpoint_every` steps; Ctrl-C writes it, too, and returns. A loaded or interrupted training
-        is continued, bit for bit, and `epochs` then counts from its beginning; resume=False begins anew with the
-        parameters as they are.
+        x_train, t_train: arrays of n rows, of any library, or one `Dataset`; uploaded once. validation_data: a pair of
+        arrays or a `Dataset`. check_finite=False trains on data with NaN or infinity. checkpoint: a file written after
+        every epoch, and after every `checkpoint_every` steps; Ctrl-C writes it, too, and returns. A loaded or
+        interrupted training is continued, bit for bit, and `epochs` then counts from its beginning; resume=False begins
+        anew with the parameters as they are.
 
         Returns the history: "loss" (mean over the epoch's steps, weight decay's penalty included), "accuracy",
         "val_loss", "val_accuracy" (evaluated after the epoch, without dropout; accuracies for classifiers only), one
