@@ -31,14 +31,17 @@ def take(xp: Any, value: Any, **options: Any) -> Array:
 
 
 def to_numpy(value: Any) -> HostArray:
-    """A NumPy array of whatever NumPy takes or DLPack hands over: a copy from a device's memory, else without one
-    where that can be."""
+    """A NumPy array of whatever NumPy takes or DLPack hands over: a copy from a device's memory, else without one where
+    that can be."""
     array: HostArray
-    if on_device(value):
-        with suppress(*REFUSALS):  # NumPy's own way may do; if not, its error tells the cure
-            array = take(np, value, device="cpu")
-            return array
-    elif hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        array = take(np, value)
-        return array
-    return np.asarray(value)
+    if hasattr(value, "__array__") or not hasattr(value, "__dlpack__"):
+        try:
+            return np.asarray(value)
+        except REFUSALS:
+            with suppress(*REFUSALS):  # the first error tells the cure
+                if on_device(value):
+                    array = take(np, value, device="cpu")
+                    return array
+            raise
+    array = take(np, value, device="cpu") if on_device(value) else take(np, value)
+    return array

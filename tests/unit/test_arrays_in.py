@@ -8,6 +8,7 @@ import pytest
 
 import nnx
 from nnx.checks import as_host
+from nnx.device_data import DeviceData
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((30, 4)).astype(np.float32)
@@ -218,7 +219,7 @@ def test_every_dtype_of_numbers_trains(dtype):
 def test_memory_is_shared(kind):
     for array in (X, BYTES):
         given = KINDS[kind](array)
-        data = nnx.device_data.DeviceData(
+        data = DeviceData(
             nnx.MLP((), 3).build(4, backend="numpy"), nnx.SoftmaxCrossEntropy(), given, T, name="x", target="t"
         )
         assert np.shares_memory(data.x, as_host("x", given))
@@ -260,6 +261,15 @@ def test_a_step_uploads_nothing_of_what_lies_on_the_device():
     assert backend.uploaded - before < T.size
 
 
+@pytest.mark.parametrize("order", [np.asfortranarray, padded])
+@pytest.mark.parametrize("kind", [OnGpu, Native])
+def test_on_a_device_other_orders_are_copied_into_rows(kind, order):
+    model = nnx.MLP((), 3).build(4, backend=Elsewhere())
+    data = DeviceData(model, nnx.SoftmaxCrossEntropy(), kind(order(X)), T, name="x", target="t")
+    assert data.x.array.flags.c_contiguous
+    np.testing.assert_array_equal(data.x.array, X)
+
+
 def test_what_cannot_be_taken_on_the_device_goes_by_way_of_the_host():
     class Foreign(OnGpu):
         def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
@@ -290,7 +300,7 @@ def test_a_checksum_does_not_depend_on_where_the_inputs_lie():
     sums = []
     for given in (X, OnGpu(X)):
         model = nnx.MLP((), 3).build(4, backend=Elsewhere())
-        data = nnx.device_data.DeviceData(model, nnx.SoftmaxCrossEntropy(), given, T, name="x", target="t")
+        data = DeviceData(model, nnx.SoftmaxCrossEntropy(), given, T, name="x", target="t")
         sums.append(data.checksum())
     assert sums[0] == sums[1]
 

@@ -185,6 +185,15 @@ def test_training_is_equal(backend, dtype, loss):
     np.testing.assert_allclose(biased, theirs.running_var, rtol=10 * tolerance)
 
 
+def test_a_converted_model_is_saved_and_loaded(tmp_path):
+    model = nnx.from_torch(network(), input_shape=(3, 4))
+    trainer = nnx.Trainer(model)
+    trainer.step(X, T)
+    trainer.save(tmp_path / "run.safetensors")
+    again = nnx.Trainer.load(tmp_path / "run.safetensors").model
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
 # To PyTorch -----------------------------------------------------------------------------------------------------------
 
 
