@@ -137,9 +137,13 @@ def as_input(ops: Ops, name: str, value: Any) -> Array:
 
 
 def in_rows(ops: Ops, x: Array) -> Array:
-    """A native array in the order of rows that kernels expect; copied only if it is in another."""
-    shape = tuple(x.shape)
-    return ops.xp.reshape(ops.xp.reshape(x, (-1,)), shape) if 0 not in shape else x
+    """A native array in the order of rows that kernels expect: copied, unless its flags say that it is."""
+    flags = getattr(x, "flags", None)
+    if flags is not None and flags.c_contiguous:
+        return x
+    rows = ops.xp.empty(x.shape, dtype=x.dtype)
+    rows[...] = x
+    return rows
 
 
 def native_floats(ops: Ops, name: str, x: Array, dtype: str) -> Array:
