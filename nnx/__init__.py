@@ -23,6 +23,7 @@ from .model import MLP, Sequential
 from .ops import Ops
 from .optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
 from .registry import BackendStatus, get_backend, list_backends, set_backend, use_backend
+from .torch_interop import from_torch
 from .trainer import ResumeWarning, Trainer
 
 if _TYPE_CHECKING:
@@ -70,6 +71,7 @@ __all__ = [
     "Tanh",
     "Trainer",
     "datasets",
+    "from_torch",
     "functions",
     "get_backend",
     "lab",

@@ -4,11 +4,13 @@ import math
 import operator
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from . import dlpack
 from .backend import Array, HostArray
 from .errors import InputError, InputTypeError
 from .ops import Ops
@@ -102,18 +104,63 @@ def check_path(name: str, value: Any) -> Path:
 
 
 def as_host(name: str, value: Any) -> HostArray:
-    """A NumPy array of numbers from a list, an array, or anything that NumPy converts; refuses objects and text."""
-    if isinstance(value, np.ma.MaskedArray):
-        raise InputTypeError(f"{name}: got a masked array, whose mask would be lost; fill it first, as by .filled(0).")
-    if not isinstance(value, np.ndarray):
-        try:
-            value = np.asarray(value)
-        except (ValueError, TypeError) as error:
-            raise InputTypeError(f"{name}: cannot be made an array of numbers ({error}).") from None
+    """A NumPy array of numbers from a list, an array, or anything that NumPy converts; refuses objects and text.
+
+    Shares memory with other libraries' arrays where they allow it; from a device's memory it is a copy.
+    """
+    if type(value) is not np.ndarray:  # at every step it is: nothing else is asked for then
+        value = _converted(name, value)
     if value.dtype.kind not in "fiub":
-        raise InputTypeError(f"{name}: got dtype {value.dtype}, expected numbers.")
+        hint = " Convert it to float32 first." if value.dtype.kind == "V" else ""
+        raise InputTypeError(f"{name}: got dtype {value.dtype}, expected numbers.{hint}")
     array: HostArray = value
     return array
+
+
+def _converted(name: str, value: Any) -> HostArray:
+    if isinstance(value, np.ma.MaskedArray):
+        raise InputTypeError(f"{name}: got a masked array, whose mask would be lost; fill it first, as by .filled(0).")
+    if isinstance(value, np.ndarray):
+        return value
+    if hasattr(value, "toarray") and not hasattr(value, "__array__"):
+        raise InputTypeError(f"{name}: got a sparse {type(value).__name__}, expected a dense array; use .toarray().")
+    try:
+        return dlpack.to_numpy(value)
+    except dlpack.REFUSALS as error:
+        narrow = any(kind in str(getattr(value, "dtype", "")) for kind in ("bfloat16", "float8"))
+        hint = " Convert it to float32 first." if narrow else ""
+        raise InputTypeError(f"{name}: cannot be made an array of numbers ({error}).{hint}") from None
+
+
+def as_input(ops: Ops, name: str, value: Any) -> Array:
+    """A native array where `value` is one, or lies on a device from which the backend can take it; else `as_host`."""
+    if isinstance(value, np.ndarray) or ops.on_host:
+        return as_host(name, value)
+    if isinstance(value, ops.array_type):
+        return value
+    if dlpack.on_device(value):
+        with suppress(*dlpack.REFUSALS):  # from another device: by way of the host
+            return in_rows(ops, dlpack.take(ops.xp, value))
+    return as_host(name, value)
+
+
+def in_rows(ops: Ops, x: Array) -> Array:
+    """A native array in the order of rows that kernels expect: copied, unless its flags say that it is."""
+    flags = getattr(x, "flags", None)
+    if flags is not None and flags.c_contiguous:
+        return x
+    rows = ops.xp.empty(x.shape, dtype=x.dtype)
+    rows[...] = x
+    return rows
+
+
+def native_floats(ops: Ops, name: str, x: Array, dtype: str) -> Array:
+    """A native array in a floating dtype."""
+    if str(x.dtype) == dtype:
+        return x
+    if not ops.xp.isdtype(x.dtype, ("bool", "integral", "real floating")):
+        raise InputTypeError(f"{name}: got dtype {x.dtype}, expected numbers. Convert it to {dtype} first.")
+    return ops.xp.astype(x, getattr(ops.xp, dtype))
 
 
 def as_floats(x: HostArray, dtype: str) -> HostArray:
@@ -125,7 +172,7 @@ def as_floats(x: HostArray, dtype: str) -> HostArray:
     return array
 
 
-def check_rows(name: str, x: HostArray, shape: tuple[int, ...]) -> None:
+def check_rows(name: str, x: Array, shape: tuple[int, ...]) -> None:
     """x is (n, *shape) with n > 0."""
     if x.shape[1:] != shape or x.ndim == 0:
         hint = ""
@@ -134,7 +181,7 @@ def check_rows(name: str, x: HostArray, shape: tuple[int, ...]) -> None:
         elif math.prod(x.shape[1:]) == math.prod(shape):
             hint = f" Reshape it with {name}.reshape(len({name}), {', '.join(map(str, shape))}), or build a new model."
         raise InputError(f"{name}: got shape {x.shape}, expected (n, {', '.join(map(str, shape))}).{hint}")
-    if len(x) == 0:
+    if x.shape[0] == 0:
         raise InputError(f"{name}: got no rows, expected at least one.")
 
 

@@ -6,57 +6,71 @@ from typing import Any
 
 import numpy as np
 
+from . import dlpack
 from .backend import Array, HostArray
-from .checks import as_floats, as_host, check_finite, check_rows
+from .checks import as_floats, as_host, as_input, check_finite, check_rows, in_rows, native_floats
 from .datasets import Dataset
 from .errors import InputError, InputTypeError
 from .losses import Loss
 from .model import Sequential
 
 
-def as_arrays(x: Any, t: Any, name: str = "x", target: str = "t") -> tuple[HostArray, HostArray, float]:
-    """Inputs, targets and the inputs' scale, from two arrays or one `Dataset`."""
+def as_arrays(x: Any, t: Any, name: str = "x", target: str = "t") -> tuple[Array, HostArray, float]:
+    """Inputs, targets and the inputs' scale, from two arrays or one `Dataset`; inputs on a device are left there."""
     if isinstance(x, Dataset):
         if t is not None:
             raise InputTypeError(f"{target}: a Dataset holds its own targets; leave {target} out.")
         return x.x, x.t, x.scale
     if t is None:
         raise InputTypeError(f"{target}: got None, expected the targets (only a Dataset brings its own).")
-    return as_host(name, x), as_host(target, t), 1.0
+    return x if dlpack.on_device(x) else as_host(name, x), as_host(target, t), 1.0
 
 
 class DeviceData:
     """Inputs and targets of a model, checked and uploaded.
 
-    x: (n, *input_shape); t as the loss takes it. Raises before anything is uploaded.
+    x: (n, *input_shape); t as the loss takes it. Inputs that lie on the device stay where they are. Raises before
+    anything is uploaded.
     """
 
     def __init__(
         self, model: Sequential, loss: Loss, x: Any, t: Any, *, name: str, target: str, finite: bool = True
     ) -> None:
-        host, targets, scale = as_arrays(x, t, name, target)
-        check_rows(name, host, model.input_shape)
-        if targets.ndim == 0 or len(targets) != len(host):
+        ops = self._ops = model.ops
+        inputs, targets, scale = as_arrays(x, t, name, target)
+        inputs = as_input(ops, name, inputs)
+        check_rows(name, inputs, model.input_shape)
+        if targets.ndim == 0 or len(targets) != inputs.shape[0]:
             raise InputError(
-                f"{target}: got shape {targets.shape} for {len(host)} rows of {name}; expected one per row."
+                f"{target}: got shape {targets.shape} for {inputs.shape[0]} rows of {name}; expected one per row."
             )
         if finite:
-            check_finite(name, host)  # in its own dtype; below once more, for what the model's cannot hold
+            self._check_finite(name, inputs)  # in its own dtype; below once more, for what the model's cannot hold
             check_finite(target, targets)
         targets = loss.check_targets(target, targets, model.output_shape, model.dtype)
-        ops = self._ops = model.ops
         self.scale: Array | None = None
-        if host.dtype == np.uint8:
+        if str(inputs.dtype) == "uint8":
             self.scale = ops.to_device(np.array(scale, model.dtype))
+        elif isinstance(inputs, np.ndarray):
+            inputs = as_floats(inputs, model.dtype)
+            inputs = inputs if scale == 1.0 else inputs * np.array(scale, model.dtype)
         else:
-            host = as_floats(host, model.dtype)
-            host = host if scale == 1.0 else host * np.array(scale, model.dtype)
-            if finite:
-                check_finite(name, host)
-        self._host = np.ascontiguousarray(host), np.ascontiguousarray(targets)
-        self.x, self.t = (ops.to_device(array) for array in self._host)
+            inputs = native_floats(ops, name, inputs, model.dtype)
+        if finite:
+            self._check_finite(name, inputs)
+        on_host = isinstance(inputs, np.ndarray)
+        inputs = np.ascontiguousarray(inputs) if on_host else in_rows(ops, inputs)
+        self._given = inputs, np.ascontiguousarray(targets)
+        self.x, self.t = ops.to_device(inputs) if on_host else inputs, ops.to_device(self._given[1])
         self._dtype = model.dtype
         self._batches: dict[int, tuple[Array, Array]] = {}
+
+    def _check_finite(self, name: str, x: Array) -> None:
+        ops = self._ops
+        if isinstance(x, np.ndarray):
+            check_finite(name, x)
+        elif ops.xp.isdtype(x.dtype, "real floating") and not bool(ops.xp.all(ops.xp.isfinite(x))):
+            check_finite(name, ops.to_host(x))
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -78,6 +92,7 @@ class DeviceData:
     def checksum(self) -> int:
         """CRC-32 of inputs and targets: tells another data set when a run is continued."""
         value = 0
-        for array in self._host:
-            value = zlib.crc32(array.data if array.size else b"", value)
+        for array in self._given:
+            host = array if isinstance(array, np.ndarray) else np.ascontiguousarray(self._ops.to_host(array))
+            value = zlib.crc32(host.data if host.size else b"", value)
         return value

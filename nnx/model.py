@@ -1,8 +1,9 @@
 """Models: layers one after another, their parameters in one arena."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from .backend import Array, Backend, HostArray
 from .checks import (
     as_floats,
     as_host,
+    as_input,
     check_count,
     check_dtype,
     check_flag,
@@ -19,6 +21,7 @@ from .checks import (
     check_number,
     check_rows,
     check_seed,
+    native_floats,
 )
 from .datasets import Dataset
 from .errors import CheckpointError, InputError, InputTypeError, look_up, unknown
@@ -27,6 +30,9 @@ from .layers import LAYERS, Activation, Affine, BatchNorm, Dropout, Flatten, Ide
 from .ops import Ops
 from .plan import infer, lower
 from .registry import BackendLike, choose
+
+if TYPE_CHECKING:
+    import torch
 
 _MOST_PARAMETERS = 10**11  # nobody's memory holds more: a slip, told before the memory is asked for
 _CHUNK = 1024  # rows predicted at once: enough to keep a CPU busy, few enough for the caches
@@ -154,12 +160,11 @@ class Sequential:
 
     def native_input(self, name: str, x: Any) -> Array:
         """x as a native array of the model's dtype: (n, *input_shape). Whole numbers are not scaled."""
-        if isinstance(x, self.ops.array_type) and not isinstance(x, np.ndarray):
-            check_rows(name, x, self.input_shape)
-            return x if str(x.dtype) == self.dtype else self.ops.xp.astype(x, getattr(self.ops.xp, self.dtype))
-        host = as_host(name, x)
-        check_rows(name, host, self.input_shape)
-        return self.ops.to_device(as_floats(host, self.dtype))
+        x = as_input(self.ops, name, x)
+        check_rows(name, x, self.input_shape)
+        if isinstance(x, np.ndarray):
+            return self.ops.to_device(as_floats(x, self.dtype))
+        return native_floats(self.ops, name, x, self.dtype)
 
     def predict(self, x: Any) -> HostArray:
         """The output for x, without dropout, as a NumPy array (n, ...): for a classifier the scores before the softmax.
@@ -167,13 +172,14 @@ class Sequential:
         x: any array of (n, *input_shape), or a `Dataset`, whose scale is applied. Safe from many threads at once.
         """
         self._need("predict")
-        host = as_host("x", x.x if isinstance(x, Dataset) else x) if not isinstance(x, self.ops.array_type) else x
-        check_rows("x", host, self.input_shape)
+        rows = as_input(self.ops, "x", x.x if isinstance(x, Dataset) else x)
+        check_rows("x", rows, self.input_shape)
         factor = x.scale if isinstance(x, Dataset) else 1.0
+        starts = range(0, rows.shape[0], _CHUNK)
         with np.errstate(over="ignore", invalid="ignore"):
             parts = [
                 np.array(self.ops.to_host(infer(self.ops, self.stages, self.native_input("x", part))))
-                for part in (_scaled(host[i : i + _CHUNK], factor, self.dtype) for i in range(0, len(host), _CHUNK))
+                for part in (_scaled(rows[i : i + _CHUNK], factor, self.dtype) for i in starts)
             ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -214,6 +220,35 @@ class Sequential:
 
     def _arrays(self) -> dict[str, Array]:
         return {**self.arena.params, **self.arena.running}
+
+    def to_torch(self) -> "torch.nn.Sequential":
+        """A `torch.nn.Sequential` on the CPU with copies of the parameters and the same outputs, in training mode at
+        first, as PyTorch's modules are: call `.eval()` on it to predict.
+
+        A classical dropout becomes PyTorch's, which is the inverted one; its factor goes into the weights of the Affine
+        after it. BatchNorm's momentum becomes 1 minus it (see `nnx.from_torch` on the variance).
+
+        Raises `InputError` for layers of your own, and for a classical dropout that no Affine follows directly (ReLU,
+        Identity, Flatten and Dropout may lie between).
+        """
+        from .torch_interop import to_torch
+
+        self._need("to_torch")
+        return to_torch(self)
+
+    def to_onnx(self, path: "str | os.PathLike[str]", metadata: Mapping[str, str] | None = None) -> None:
+        """Write the graph that `predict` computes to an ONNX file, atomically: from "x", (n, *input_shape), to "y",
+        (n, ...), in the model's dtype, for any number of rows n.
+
+        For a classifier y are the scores before the softmax. metadata: strings by name, kept in the file beside the
+        version of nnx. Needs the package onnx: pip install 'nnx-array[onnx]'.
+
+        Raises `InputError` for layers of your own, `CheckpointError` if the file cannot be written.
+        """
+        from .onnx_export import to_onnx
+
+        self._need("to_onnx")
+        to_onnx(self, path, metadata)
 
     def config(self) -> list[dict[str, Any]]:
         """What a checkpoint keeps of the architecture."""

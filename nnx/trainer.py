@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from . import checkpoint as checkpoint_file
-from . import environment, losses, optimizers
+from . import dlpack, environment, losses, optimizers
 from . import model as models
 from .backend import Array, HostArray
 from .callbacks import Callback, EarlyStopping
-from .checks import as_host, check_count, check_dtype, check_flag, check_number, check_path, check_seed
+from .checks import as_host, as_input, check_count, check_dtype, check_flag, check_number, check_path, check_seed
+from .datasets import Dataset
 from .device_data import DeviceData, as_arrays
 from .errors import CheckpointError, InputError, InputTypeError
 from .fit import FitLoop, FitState, interruption
@@ -144,19 +145,21 @@ class Trainer:
     def step(self, x: Any, t: Any) -> Array:
         """One update on one batch. x: (n, *input_shape); t: as the loss takes it. Returns the loss, 0-d, on the device.
 
+        Both may be arrays of any library. On the device t is taken unchecked, as int64 labels or in the model's dtype.
         The loss includes weight decay's penalty. If it is not finite, the update is skipped.
         """
         if self._plan is None:
-            x = x if hasattr(x, "shape") else as_host("x", x)
+            x = x if dlpack.on_device(x) else as_host("x", x)
             if len(x.shape) < 2 and not self.model.built:
                 raise InputError(f"x: got shape {tuple(x.shape)}, expected (n, features) or (n, ...) rows.")
-            if len(x) == 0:
+            if 0 in x.shape[:1]:
                 raise InputError("x: got no rows, expected at least one.")
             self.build(tuple(x.shape[1:]))
         model = self.model
         x = model.native_input("x", x)
-        if isinstance(t, np.ndarray) or not isinstance(t, model.ops.array_type):
-            t = self.loss.check_targets("t", as_host("t", t), model.output_shape, model.dtype)
+        t = as_input(model.ops, "t", t)
+        if isinstance(t, np.ndarray):
+            t = self.loss.check_targets("t", t, model.output_shape, model.dtype)
         if t.shape[0] != x.shape[0]:
             raise InputError(f"t: got {t.shape[0]} rows for {x.shape[0]} rows of x; expected as many.")
         t = model.ops.to_device(t) if isinstance(t, np.ndarray) else t
@@ -195,12 +198,12 @@ class Trainer:
     ) -> History:
         """Train for `epochs` passes over the data, in batches drawn without replacement; the last may be smaller.
 
-        x_train, t_train: arrays of n rows, or one `Dataset`; uploaded once. validation_data: a pair of arrays or a
-        `Dataset`. check_finite=False trains on data with NaN or infinity. checkpoint: a file written after every epoch,
-        and after every `checkpoint_every` steps; Ctrl-C writes it, too, and returns. A loaded or interrupted training
-        is continued, bit for bit, and `epochs` then counts from its beginning; resume=False begins anew with the
-        parameters as they are. train_accuracy=False leaves "accuracy" out, which takes a pass over the training data an
-        epoch.
+        x_train, t_train: arrays of n rows, of any library, or one `Dataset`; uploaded once. validation_data: a pair of
+        arrays or a `Dataset`. check_finite=False trains on data with NaN or infinity. checkpoint: a file written after
+        every epoch, and after every `checkpoint_every` steps; Ctrl-C writes it, too, and returns. A loaded or
+        interrupted training is continued, bit for bit, and `epochs` then counts from its beginning; resume=False begins
+        anew with the parameters as they are. train_accuracy=False leaves "accuracy" out, which takes a pass over the
+        training data an epoch.
 
         Returns the history: "loss" (mean over the epoch's steps, weight decay's penalty included), "accuracy",
         "val_loss", "val_accuracy" (evaluated after the epoch, without dropout; accuracies for classifiers only), one
@@ -223,10 +226,14 @@ class Trainer:
                 raise InputError("checkpoint_every: got no file to write; pass checkpoint=PATH, too.")
         if checkpoint is not None:
             _check_writable(check_path("checkpoint", checkpoint))
-        inputs = as_arrays(x_train, t_train, "x_train", "t_train")[0]
-        if inputs.ndim < 2 or len(inputs) == 0:
-            raise InputError(f"x_train: got shape {inputs.shape}, expected (n, features) or (n, ...) with n > 0.")
-        self.build(inputs.shape[1:])
+        inputs, targets, _ = as_arrays(x_train, t_train, "x_train", "t_train")
+        if len(inputs.shape) < 2 or inputs.shape[0] == 0:
+            raise InputError(
+                f"x_train: got shape {tuple(inputs.shape)}, expected (n, features) or (n, ...) with n > 0."
+            )
+        self.build(tuple(inputs.shape[1:]))
+        if not isinstance(x_train, Dataset):
+            x_train, t_train = inputs, targets
         data = DeviceData(
             self.model, self.loss, x_train, t_train, name="x_train", target="t_train", finite=check_finite
         )

@@ -14,8 +14,9 @@ from ..backend import HostArray
 from ..datasets import read_idx
 from ..errors import CheckpointError, DatasetError, InputError
 from ..functions import softmax
+from ..model import Sequential
 from ..registry import use_backend
-from ..run_folder import RunFolder
+from ..run_folder import RunData, RunFolder
 from ..trainer import Trainer
 from ._app import app
 
@@ -27,14 +28,7 @@ def predict(
     backend: Annotated[str | None, typer.Option(help="Backend by name.")] = None,
 ) -> None:
     """Show the class and the probabilities that a trained network gives to images."""
-    folder = RunFolder.existing(run)
-    _, data = folder.read_config()
-    model = Trainer.load(folder.checkpoint, backend=backend).model
-    if model.output_shape != (len(data.classes),):
-        raise CheckpointError(
-            f"{folder.config}: names {len(data.classes)} classes, but the network has outputs of {model.output_shape}; "
-            "use another copy."
-        )
+    model, data = load(run, backend)
     rows: list[tuple[str, HostArray]] = []
     for path in images:
         rows += _read(path, model.input_shape, data.scale)
@@ -48,6 +42,19 @@ def predict(
         every = "  ".join(f"{label}:\N{NO-BREAK SPACE}{p:.3f}" for label, p in zip(data.classes, row, strict=True))
         table.add_row(name, data.classes[best], f"{row[best]:.4f}", every)
     Console().print(table)
+
+
+def load(run: Path, backend: str | None) -> tuple[Sequential, RunData]:
+    """The network of a run folder, and what it takes and gives."""
+    folder = RunFolder.existing(run)
+    _, data = folder.read_config()
+    model = Trainer.load(folder.checkpoint, backend=backend).model
+    if model.output_shape != (len(data.classes),):
+        raise CheckpointError(
+            f"{folder.config}: names {len(data.classes)} classes, but the network has outputs of {model.output_shape}; "
+            "use another copy."
+        )
+    return model, data
 
 
 def _read(path: Path, shape: tuple[int, ...], scale: float) -> list[tuple[str, HostArray]]:

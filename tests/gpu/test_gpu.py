@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nnx
+from nnx.device_data import DeviceData
 from nnx.testing import run
 
 
@@ -114,6 +115,41 @@ def test_numpy_arrays_are_refused_by_name(backend):
     trainer.build((4,))
     with pytest.raises(nnx.InputTypeError, match=r"x: got numpy\.ndarray, but the backend 'cupy' computes with cupy"):
         trainer.model.layers[0].forward(np.ones((2, 4), np.float32))
+
+
+def on_gpu(library, host):
+    """An array of a library in the GPU's memory."""
+    if library == "cupy":
+        return pytest.importorskip("cupy").asarray(host)
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch sees no GPU")
+    return torch.from_numpy(host.copy()).cuda()
+
+
+@pytest.mark.parametrize("library", ["cupy", "torch"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_arrays_on_the_gpu_are_taken_where_they_are(backend, library, dtype):
+    data = nnx.datasets.digits()
+    host, results = data.x.reshape(-1, 64).astype(dtype), []
+    for x, t in ((host, data.t), (on_gpu(library, host), on_gpu(library, data.t))):
+        trainer = nnx.Trainer(nnx.MLP((50,), 10), backend=backend)
+        history = trainer.fit(x, t, epochs=1, verbose=False)
+        loss = float(backend.to_host(trainer.step(x[:100], t[:100])))
+        results.append((history, loss, trainer.model.accuracy(x, t), trainer.model.predict(x).tolist()))
+    assert results[0] == results[1]
+    if dtype != "float64":
+        inputs = DeviceData(trainer.model, trainer.loss, x, t, name="x", target="t")
+        assert inputs.x.data.ptr == (x.data.ptr if library == "cupy" else x.data_ptr())
+
+
+@pytest.mark.parametrize("library", ["cupy", "torch"])
+def test_arrays_on_the_gpu_are_copied_to_a_cpu_backend(library):
+    data = nnx.datasets.digits()
+    model = nnx.MLP((20,), 10).build((8, 8), backend="numpy")
+    x = data.inputs()
+    np.testing.assert_array_equal(model.predict(on_gpu(library, x)), model.predict(x))
+    assert model.accuracy(on_gpu(library, x), on_gpu(library, data.t)) == model.accuracy(x, data.t)
 
 
 def test_many_uploads_run_ahead_of_the_device(backend):

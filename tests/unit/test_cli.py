@@ -46,7 +46,8 @@ def trained(tmp_path_factory):
 
 def test_train_prints_what_matters(trained):
     _, out = trained
-    lines = out.splitlines()
+    # On a cold or crowded machine a line tells how long kernels were compiled.
+    lines = [line for line in out.splitlines() if not line.startswith("compiled kernels")]
     assert lines[0] == "digits: 1294 rows to train on, 144 to validate, 359 to test; 8 x 8 inputs, 10 classes"
     assert re.match(r"backend \w+ \((nothing was asked for: auto|asked for by NNX_BACKEND).*operations fused", lines[1])
     assert lines[2].split() == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds"]

@@ -1,5 +1,7 @@
 """What layers, models, optimizers, trainers and functions refuse, before any kernel runs: kernels check no bounds."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -205,3 +207,13 @@ def test_gradient_check_refuses(change, message):
 def test_a_class_is_no_backend():
     with pytest.raises(nnx.InputTypeError, match=r"backend: got the class NumpyBackend, expected .*NumpyBackend\(\)"):
         nnx.get_backend(type(nnx.get_backend("numpy")))
+
+
+# tests/unit/test_torch.py ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", [lambda: nnx.from_torch(3), lambda: nnx.MLP((3,), 2).build(4).to_torch()])
+def test_without_pytorch(call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(nnx.InputError, match=r"(from|to)_torch: needs PyTorch, .*; pip install torch"):
+        call()

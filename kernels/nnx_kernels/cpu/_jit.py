@@ -31,9 +31,14 @@ def _type(letter: str, real: Any) -> Any:
         "i": types.intp,
         "l": types.int64[::1],  # labels, indices
         "B": types.boolean[::1],
-        "U": types.uint8[:, ::1],
+        "U": types.Array(types.uint8, 2, "C", readonly=True),  # the user's own data, which may be read-only or not
         "W": types.uint32[::1],
     }[letter]
+
+
+def _fits(given: Any, wanted: Any) -> bool:
+    """Whether an array of this type is taken: a version for read-only arrays takes writable ones, too."""
+    return bool(given == wanted or (isinstance(given, types.Array) and given.copy(readonly=True) == wanted))
 
 
 def _no_version_yet(*args: Any) -> Any:
@@ -86,7 +91,7 @@ class Kernel:
             return None
         for argument, letter in zip(args, self.signature, strict=True):
             wanted = _type(letter, FLOATS[dtype])
-            if isinstance(wanted, types.Array) and numba.typeof(argument) != wanted:
+            if isinstance(wanted, types.Array) and not _fits(numba.typeof(argument), wanted):
                 return None
         return dtype
 

@@ -1,0 +1,27 @@
+"""`nnx export`: a trained run as an ONNX file."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import InputError
+from ._app import app
+from ._predict import load
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder that `nnx train` wrote.")],
+    file: Annotated[Path, typer.Argument(help="The ONNX file to write, such as digits.onnx.")],
+) -> None:
+    """Write the network of a run as an ONNX file, which any runtime of ONNX can compute."""
+    if file.suffix != ".onnx":
+        raise InputError(f"{file}: expected a name that ends in .onnx.")
+    model, data = load(run, backend="numpy")
+    scale, classes = repr(data.scale), json.dumps(data.classes)
+    model.to_onnx(file, {"input_scale": scale, "classes": classes})
+    inputs, outputs = (", ".join(("n", *map(str, shape))) for shape in (model.input_shape, model.output_shape))
+    print(f"written to {file}: x ({inputs}) to y ({outputs}), {model.dtype}")
+    print(f"metadata: input_scale {scale} (what pixels are multiplied by to become x), classes {classes}")
