@@ -31,7 +31,7 @@ BEAT = 2.0
 SILENCE = 15.0
 POLL = 0.2
 """Seconds between two looks at what other processes train."""
-ATTEMPTS = 3
+DEATHS = 3
 """A trial whose process died so often is recorded as failed."""
 
 
@@ -44,15 +44,14 @@ class RoundQueue:
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:6]}"
         self._beats: dict[int, tuple[Any, float]] = {}
 
-    def all(self) -> "list[FrozenTrial]":
+    def present(self) -> "list[FrozenTrial]":
         """Those that there are, in their order. (Two processes at once can ask for one too many, which nobody runs.)"""
         return self.study.get_trials(deepcopy=False)[: self.trials]
 
-    def take(self) -> "OptunaTrial | None":
+    def take(self, present: "list[FrozenTrial]") -> "OptunaTrial | None":
         """The next trial, now this process's, if there is one to take."""
         from optuna.trial import TrialState
 
-        present = self.all()
         waiting = self._put_back_silent(present) or any(trial.state == TrialState.WAITING for trial in present)
         if not waiting and len(present) == self.trials:
             return None
@@ -60,41 +59,41 @@ class RoundQueue:
         if trial.number >= self.trials:
             self.study.tell(trial, state=TrialState.FAIL)
             return None
-        attempts = trial.user_attrs.get("attempts", 0) + 1
-        trial.set_user_attr("attempts", attempts)
-        if attempts > ATTEMPTS:
-            reason = f"the process that trained it died {ATTEMPTS} times"
+        if trial.user_attrs.get("deaths", 0) >= DEATHS:
+            reason = f"the process that trained it died {DEATHS} times"
             self.finish(trial, Outcome("failed", None, None, {}, reason, 0.0, None))
-            return self.take()
+            return None
         return trial
 
-    def _put_back_silent(self, trials: "list[FrozenTrial]") -> bool:
+    def _put_back_silent(self, present: "list[FrozenTrial]") -> bool:
         """Let the trials of processes that have not been heard of for long be taken again; whether there were any."""
         from optuna.trial import TrialState
 
         now, found = time.monotonic(), False
-        for trial in trials:
+        for trial in present:
             if trial.state != TrialState.RUNNING:
                 continue
-            sign = trial.user_attrs.get("beat"), trial.user_attrs.get("attempts")
+            deaths = trial.user_attrs.get("deaths", 0)
+            sign = trial.user_attrs.get("beat"), deaths
             seen, since = self._beats.get(trial.number, (None, now))
             if seen != sign:
                 self._beats[trial.number] = sign, now
             elif now - since > SILENCE:
-                found = self._put_back(trial.number) or found
+                found = self._put_back(trial.number, deaths + 1) or found
         return found
 
     def put_back(self, trial: "OptunaTrial") -> None:
-        """Give back a trial that was not trained to its end by one's own will: it does not count as an attempt."""
-        trial.set_user_attr("attempts", trial.user_attrs["attempts"] - 1)
+        """Give back a trial that was not trained to its end by one's own will."""
         self._put_back(trial.number)
 
-    def _put_back(self, number: int) -> bool:
+    def _put_back(self, number: int, deaths: int | None = None) -> bool:
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
         trial = self.storage.get_trial_id_from_study_id_trial_number(self.id, number)
         try:
+            if deaths is not None:
+                self.storage.set_trial_user_attr(trial, "deaths", deaths)
             return self.storage.set_trial_state_values(trial, TrialState.WAITING)
         except UpdateFinishedTrialError:  # it was heard of in this moment
             return False

@@ -12,7 +12,7 @@ from ._data import SearchData
 from ._narrow import Narrowing, ends_after, narrow_all
 from ._place import Place
 from ._progress import SearchProgress
-from ._queue import POLL, RoundQueue, finished
+from ._queue import POLL, RoundQueue
 from ._settings import Build, Settings, check_settings
 from ._space import Range, ranges_to_json
 from ._storage import create, load_round, need_optuna
@@ -126,8 +126,9 @@ class _Search:
         queue = RoundQueue(self.storage, load_round(self.storage, self.name, number), number, self.settings.trials)
         first = (number - 1) * self.settings.trials
         while not interrupted.is_set():
-            taken = queue.take()
-            done = finished(queue.study, self.settings.trials)
+            present = queue.present()
+            done = [each for each in present if each.state.is_finished()]
+            taken = queue.take(present)
             self.progress.show(number, len(done), waiting=taken is None)
             if taken is not None:
                 self.train(queue, taken, ranges, interrupted)
