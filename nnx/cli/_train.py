@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..registry import choose
 from ..run_folder import RunConfig, RunData, RunFolder, read_settings
 from ..trainer import Trainer
-from ._app import app
+from ._app import app, is_given
 
 _DEFAULT = RunConfig()
 _HIDDEN = ",".join(map(str, _DEFAULT.hidden))
@@ -92,7 +92,7 @@ def train(
         precision=precision,
         early_stopping=early_stopping,
     )
-    given = {name for name in asdict(config) if _is_given(ctx, name)}
+    given = {name for name in asdict(config) if is_given(ctx, name)}
     if config_file is not None:
         settings = read_settings(config_file)
         config = replace(config, **{name: value for name, value in settings.items() if name not in given})
@@ -150,11 +150,6 @@ def _init(init: str | None) -> "str | float | None":
     except ValueError:
         checked: Any = initializers.check(init)
         return checked  # type: ignore[no-any-return]
-
-
-def _is_given(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"
 
 
 def _resumed(wanted: RunConfig, given: set[str], folder: RunFolder) -> RunConfig:

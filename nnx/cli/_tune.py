@@ -10,7 +10,7 @@ from .. import tune as tuning
 from ..errors import InputError
 from ..run_folder import RUNS
 from ..tune import Choice, Linear, Log, Study
-from ._app import app
+from ._app import app, is_given
 
 _DEFAULT_SPACE = ["lr=log:1e-5..1e-1", "weight_decay=log:1e-8..1e-2"]
 _OF_THE_SEARCH = ("dataset", "trials", "rounds", "epochs", "seed", "metric", "sampler", "prune")
@@ -58,7 +58,7 @@ def tune(
 
     Trials are trained and compared without the test part. `nnx train --config best.json` trains the choice.
     """
-    given = {name for name in _OF_THE_SEARCH if _is_given(ctx, name)}
+    given = {name for name in _OF_THE_SEARCH if is_given(ctx, name)}
     settings: dict[str, Any] = {name: ctx.params[name] for name in _OF_THE_SEARCH}
     ranges = parse_space(space or _DEFAULT_SPACE)
     place: dict[str, Any] = {"folder": out, "storage": storage, "name": name, "backend": backend}
@@ -66,6 +66,8 @@ def tune(
         place["folder"] = out or _last()
     if resume or repeat is not None:
         stored = tuning.load(**place).settings
+        if stored.source is None or stored.build is not None:
+            raise InputError("this search was begun in Python, with data or networks of its own; continue it there.")
         settings |= {key: value for key, value in _kept(stored).items() if key not in given}
         ranges = ranges if space else {**stored.space.ranges, **stored.space.fixed}
     elif out is not None and (out / "study.db").exists():
@@ -83,11 +85,6 @@ def tune(
     print(f"train it with: nnx train --config {shlex.quote(str(study.folder / 'best.json'))}")
 
 
-def _is_given(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name != "DEFAULT"
-
-
 def _last() -> Path:
     found = sorted(RUNS.glob("*/study.db"), key=lambda file: file.stat().st_mtime)
     if not found:
@@ -96,7 +93,7 @@ def _last() -> Path:
 
 
 def _kept(stored: tuning.Settings) -> dict[str, Any]:
-    return {"dataset": stored.data} | {name: getattr(stored, name) for name in _OF_THE_SEARCH if name != "dataset"}
+    return {"dataset": stored.source} | {name: getattr(stored, name) for name in _OF_THE_SEARCH if name != "dataset"}
 
 
 def _repeat(study: Study, number: int) -> None:

@@ -42,7 +42,7 @@ class SearchData:
                     raise
                 raise DatasetError(f"{os.fspath(data)}: is too small to split ({error})") from None
             return cls(splits.train.name, os.fspath(data), len(splits.train.classes), *_parts(splits))
-        if isinstance(data, Splits):
+        if isinstance(data, Splits) and all(isinstance(part, Dataset) for part in data):
             return cls(data.train.name, None, len(data.train.classes), *_parts(data))
         if isinstance(data, Dataset):
             _check_rows(data.name, len(data))

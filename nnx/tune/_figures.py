@@ -115,6 +115,8 @@ def _ranges(axes: "Axes", study: "Study", name: str) -> None:
 
 def curves(study: "Study", count: int) -> "Figure":
     """A small panel for each of the best trials: validation and training."""
+    from matplotlib.ticker import MaxNLocator
+
     best = study.ranked[:count]
     accuracy = study.settings.metric == "val_accuracy"
     entry = "accuracy" if accuracy else "loss"
@@ -136,6 +138,8 @@ def curves(study: "Study", count: int) -> "Figure":
         row[0].set_ylabel(entry)
     for cell in axes[-1]:
         cell.set_xlabel("epoch")
+    cells[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    cells[0].yaxis.set_major_locator(MaxNLocator(4))
     if best:
         figure.legend(*cells[0].get_legend_handles_labels(), loc="upper right", ncols=2)
     return figure

@@ -12,7 +12,7 @@ from ..errors import CheckpointError, InputError, InputTypeError
 from ..run_folder import RUNS, RunFolder
 from ._settings import Settings
 from ._space import ranges_to_json
-from ._storage import create, create_file, file_url, load_round, names, opened, shown
+from ._storage import create, create_file, file_url, load_round, names, need_optuna, opened, shown
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -41,17 +41,18 @@ class Place:
             if name is not None:
                 raise InputError("name: is that of a search in a shared storage; pass storage, or folder alone.")
             path = RunFolder.new(None, default).path if folder is None else check_path("folder", folder)
+            need_optuna()
             return cls(path, file_url(path / FILE), None)
         if name is None:
             raise InputError("name: several searches share a storage; pass the name of this one.")
+        if storage.removeprefix("sqlite://") in ("", "/", "/:memory:"):
+            raise InputError(f"storage: {storage} is in memory and gone with its process; pass the path of a file.")
         return cls(RUNS / name if folder is None else check_path("folder", folder), storage, name)
 
     @property
     def file(self) -> Path | None:
         """The SQLite file, if it is one."""
-        from sqlalchemy.engine import make_url
-
-        return Path(make_url(self.url).database or "") if self.url.startswith("sqlite:") else None
+        return Path(shown(self.url)) if self.url.startswith("sqlite:") else None
 
     def __str__(self) -> str:
         return str(self.folder) if self.name is None else f"{shown(self.url)}, {self.name}"

@@ -10,6 +10,7 @@ import os
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -59,11 +60,13 @@ class RoundQueue:
         if trial.number >= self.trials:
             self.study.tell(trial, state=TrialState.FAIL)
             return None
-        if trial.user_attrs.get("deaths", 0) >= DEATHS:
-            reason = f"the process that trained it died {DEATHS} times"
-            self.finish(trial, Outcome("failed", None, None, {}, reason, 0.0, None))
-            return None
         return trial
+
+    def given_up(self, trial: "OptunaTrial") -> Outcome | None:
+        """The outcome of a trial whose process died too often."""
+        if trial.user_attrs.get("deaths", 0) < DEATHS:
+            return None
+        return Outcome("failed", None, None, {}, f"the process that trained it died {DEATHS} times", 0.0, None)
 
     def _put_back_silent(self, present: "list[FrozenTrial]") -> bool:
         """Let the trials of processes that have not been heard of for long be taken again; whether there were any."""
@@ -99,11 +102,13 @@ class RoundQueue:
             return False
 
     def values(self, trial: "OptunaTrial", ranges: "dict[str, Range]", sampler: str, seed: int) -> dict[str, Value]:
-        """The trial's values: they depend on the seed, the trial's number and the ranges alone (with TPE on the
-        finished trials of the round, too), and are kept where the trial had some already."""
+        """The trial's values: they depend on the seed, the round, the trial's number, the parameter's name and its
+        range alone (with TPE on the finished trials of the round, too), and are kept where the trial had some already.
+        """
         found = {}
-        for i, (name, span) in enumerate(ranges.items()):
-            state = np.random.SeedSequence((seed, self.number, trial.number, i)).generate_state(1)
+        for name, span in ranges.items():
+            key = (seed, self.number, trial.number, zlib.crc32(name.encode()))
+            state = np.random.SeedSequence(key).generate_state(1)
             self.study.sampler = _sampler(sampler, int(state[0]), self.trials)
             found[name] = span.suggest(name, trial)
         return found

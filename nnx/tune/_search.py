@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..checks import check_flag, check_seed
 from ..fit import interruption
-from ..registry import BackendLike, choose
+from ..registry import choose
 from ._data import SearchData
 from ._narrow import Narrowing, ends_after, narrow_all
 from ._place import Place
@@ -36,7 +36,7 @@ def search(
     metric: str | None = None,
     sampler: str = "random",
     prune: bool = False,
-    backend: BackendLike = None,
+    backend: str | None = None,
     folder: "str | os.PathLike[str] | None" = None,
     storage: str | None = None,
     name: str | None = None,
@@ -46,7 +46,7 @@ def search(
 
     In each of `rounds` rounds, `trials` networks are trained for `epochs` epochs with values drawn from the ranges.
     Then every range is narrowed around the best (docs/tune.md has the rule), so that the next round searches it more
-    finely. The search ends when all ranges are narrow enough, or after the last round; `Study.best` is the best trial.
+    finely. The search ends when all ranges are narrow enough, or after the last round; `Study.best` is the choice.
 
         study = nnx.tune.search({"lr": Log(1e-5, 1e-1), "dropout": Linear(0, 0.5), "hidden": (100,)}, "digits")
         print(study)
@@ -97,7 +97,7 @@ class _Search:
         settings: Settings,
         data: SearchData,
         build: Build | None,
-        backend: BackendLike,
+        backend: str | None,
         storage: "RDBStorage",
         name: str,
         progress: SearchProgress,
@@ -153,7 +153,9 @@ class _Search:
             with queue.beating(taken):
                 values = queue.values(taken, ranges, self.settings.sampler, self.settings.seed)
                 params = {**values, **self.settings.space.fixed}
-                outcome, _ = run_trial(self.settings, params, self.data, self.build, self.backend, report)
+                outcome = queue.given_up(taken)
+                if outcome is None:
+                    outcome, _ = run_trial(self.settings, params, self.data, self.build, self.backend, report)
             queue.finish(taken, outcome)
         except Interrupted:
             interrupted.set()

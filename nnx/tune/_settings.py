@@ -6,7 +6,6 @@ from typing import Any, TypeAlias
 
 from ..checks import check_count, check_flag, check_seed
 from ..errors import CheckpointError, InputError, InputTypeError, NnxError, unknown
-from ..registry import BackendLike
 from ..run_folder import RunConfig
 from ..trainer import Trainer
 from ._data import SearchData
@@ -180,7 +179,7 @@ def ends(value: Any) -> tuple[Any, ...]:
 
 
 def trainer_for(
-    settings: Settings, params: dict[str, Any], data: SearchData, build: Build | None, backend: BackendLike
+    settings: Settings, params: dict[str, Any], data: SearchData, build: Build | None, backend: str | None
 ) -> Trainer:
     """The trainer of a trial, unbuilt."""
     if build is None:

@@ -6,6 +6,7 @@ good and its TPE sampler learns from a study's trials, which must not lie outsid
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +35,11 @@ def need_optuna() -> None:
 
 
 def file_url(path: Path) -> str:
-    """The URL of an SQLite file."""
-    return f"sqlite:///{path.absolute()}"
+    """The URL of an SQLite file; Optuna puts the version of its tables in for braces."""
+    from sqlalchemy import URL
+
+    url = URL.create("sqlite", database=str(path.absolute())).render_as_string()
+    return url.replace("{", "{{").replace("}", "}}")
 
 
 def shown(url: str) -> str:
@@ -46,7 +50,7 @@ def shown(url: str) -> str:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        return url
+        return re.sub(r":[^:@]*@", ":***@", url)
     return str(parsed.database) if parsed.drivername == "sqlite" else parsed.render_as_string(hide_password=True)
 
 
@@ -75,7 +79,7 @@ def opened(url: str) -> "Iterator[RDBStorage]":
             ) from None
         except exc.ArgumentError:
             raise InputError(
-                f"storage: got {url!r}, expected a URL such as postgresql://user:password@host/database."
+                f"storage: got {where!r}, expected a URL such as postgresql://user:password@host/database."
             ) from None
         except RuntimeError as error:  # the tables of another version of Optuna
             raise CheckpointError(f"{where}: {error}") from error
@@ -194,8 +198,11 @@ def create_file(path: Path, name: str, metric: str, attrs: dict[str, Any]) -> No
         os.link(temporary, path)
     except FileExistsError:
         pass
+    except OSError:  # a file system without links
+        if not path.exists():
+            temporary.rename(path)
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
 
 
 def load_round(storage: "RDBStorage", name: str, number: int) -> "OptunaStudy":

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .. import plotting
 from ..checkpoint import write_atomically
 from ..checks import check_count
-from ..errors import InputError
+from ..errors import CheckpointError, InputError
 from ..lab import Result
 from ..lab._result import write_csv
-from ..registry import BackendLike
 from ..trainer import Trainer
 from . import _figures, _tables
 from ._choose import choose
@@ -42,7 +41,7 @@ class Round:
     """Empty while the round is not finished."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study(Result):
     """A search, finished or not: what there was when it was read."""
 
@@ -55,7 +54,7 @@ class Study(Result):
     _place: Place = field(repr=False)
     _data: Any = field(repr=False)
     _build: Build | None = field(repr=False)
-    _backend: BackendLike = field(repr=False)
+    _backend: str | None = field(repr=False)
 
     @property
     def folder(self) -> Path:
@@ -109,12 +108,13 @@ class Study(Result):
     def repeat(self, number: int) -> Trainer:
         """Train a trial again, with the values it had; returns its trainer, whose history is the trial's.
 
-        Bit for bit on the same machine and backend. Raises `InputError` if the trial failed.
+        Bit for bit on the same machine; on the trial's backend, unless another was asked for. Raises `InputError` if the trial failed.
         """
         trial = self.trial(number)
         epochs = len(trial.history.get("val_loss", ())) if trial.state == "pruned" else self.settings.epochs
+        backend = self._backend or trial.backend
         outcome, trainer = run_trial(
-            self.settings, trial.params, self._need_data(), self._build, self._backend, epochs=epochs
+            self.settings, trial.params, self._need_data(), self._build, backend, epochs=epochs
         )
         if trainer is None or outcome.state == "failed":
             raise InputError(f"trial {number} failed: {outcome.reason}")
@@ -208,7 +208,7 @@ def load(
     build: Build | None = None,
     storage: str | None = None,
     name: str | None = None,
-    backend: BackendLike = None,
+    backend: str | None = None,
 ) -> Study:
     """A search that is there, as it is now, from its folder or from a shared storage.
 
@@ -220,11 +220,16 @@ def load(
     return read_study(Place.of(folder, storage, name), data, build, backend)
 
 
-def read_study(place: Place, data: Any, build: Build | None, backend: BackendLike) -> Study:
+def read_study(place: Place, data: Any, build: Build | None, backend: str | None) -> Study:
     """What the storage has of a search."""
     with place.existing() as (storage, name):
         settings = place.settings(storage, name)
-        rounds, trials = _read(storage, name, settings)
+        try:
+            rounds, trials = _read(storage, name, settings)
+        except (KeyError, TypeError, ValueError, StopIteration) as error:
+            raise CheckpointError(
+                f"{place}: holds trials that cannot be read ({error!r}); use another copy."
+            ) from error
     return Study(settings, tuple(trials), tuple(rounds), place, data, build, backend)
 
 

@@ -3,13 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DivergedError
-from ..registry import BackendLike
+from ..registry import use_backend
 from ..run_folder import RunConfig
 from ..trainer import History, Trainer
 from ._data import SearchData
@@ -75,7 +76,7 @@ def run_trial(
     params: dict[str, Value],
     data: SearchData,
     build: Build | None,
-    backend: BackendLike,
+    backend: str | None,
     report: Callable[[int, float], bool] = lambda epoch, score: False,
     epochs: int | None = None,
 ) -> tuple[Outcome, Trainer | None]:
@@ -88,9 +89,10 @@ def run_trial(
     trainer: Trainer | None = None
     state, reason = "complete", None
     try:
-        trainer = trainer_for(settings, params, data, build, backend)
-        batch_size: Any = params.get("batch_size", RunConfig.batch_size)
-        data.fit(trainer, settings.epochs if epochs is None else epochs, batch_size, watch)
+        with nullcontext() if backend is None else use_backend(backend):
+            trainer = trainer_for(settings, params, data, build, backend)
+            batch_size: Any = params.get("batch_size", RunConfig.batch_size)
+            data.fit(trainer, settings.epochs if epochs is None else epochs, batch_size, watch)
     except DivergedError as error:
         state, reason = "failed", f"diverged: {error}"
     except WrongBuild:

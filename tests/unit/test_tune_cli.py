@@ -126,3 +126,10 @@ def test_bad_flags_are_one_message(arguments, message, here, capsys):
     assert message in captured.err
     assert "secret" not in captured.err
     assert not list(here.glob("runs/*/study.db"))
+
+
+def test_a_search_begun_in_python(here, capsys):
+    data = nnx.datasets.load("digits")
+    nnx.tune.search({"lr": Log(1e-3, 1)}, data, trials=1, rounds=1, epochs=1, folder=here / "study", verbose=False)
+    assert run("tune", "--resume", "--out", "study") == 1
+    assert "this search was begun in Python" in capsys.readouterr().err
