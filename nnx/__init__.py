@@ -27,7 +27,7 @@ from .torch_interop import from_torch
 from .trainer import ResumeWarning, Trainer
 
 if _TYPE_CHECKING:
-    from . import lab
+    from . import lab, tune
 
 __version__ = _version("nnx-array")
 
@@ -78,10 +78,11 @@ __all__ = [
     "list_backends",
     "schedules",
     "set_backend",
+    "tune",
     "use_backend",
 ]
 
-_ON_REQUEST = ("lab",)
+_ON_REQUEST = ("lab", "tune")
 """Modules that are imported when first used: they need more than NumPy, and not everybody needs them."""
 
 

@@ -16,6 +16,7 @@ def main() -> None:
         _lab_basics,
         _predict,
         _train,
+        _tune,
         _warmup,
     )
 

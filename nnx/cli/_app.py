@@ -20,6 +20,12 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether a parameter was given on the command line, be it with its default's value."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
 @app.callback()
 def _root(
     version: Annotated[

@@ -58,12 +58,8 @@ class Result:
             raise InputError(f"{folder}: cannot be made a folder ({error.strerror}); pass another.") from None
         written = []
         for name, (columns, rows) in self.tables().items():
-            text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(rows)
             written.append(folder / f"{name}.csv")
-            write_atomically(written[-1], text.getvalue().encode())
+            write_csv(written[-1], columns, rows)
         if plotting.available():
             written.append(folder / f"{self.name}.png")
             plotting.save(self.plot(), written[-1])
@@ -73,3 +69,12 @@ class Result:
         return self.summary()
 
     __repr__ = __str__
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table as a file, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())

@@ -1,0 +1,253 @@
+"""A search to look at: its trials, its rounds, the best, and the test set, once."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .. import plotting
+from ..checkpoint import write_atomically
+from ..checks import check_count
+from ..errors import CheckpointError, InputError
+from ..lab import Result
+from ..lab._result import write_csv
+from ..trainer import Trainer
+from . import _figures, _tables
+from ._choose import choose
+from ._data import SearchData
+from ._narrow import Narrowing, ends_after
+from ._place import Place
+from ._queue import finished
+from ._settings import Build, Settings, trainer_for
+from ._space import Range, from_json
+from ._storage import load_round
+from ._trial import Trial, from_optuna, ranked, run_trial
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from optuna.storages import RDBStorage
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round: the ranges that its trials' values were drawn from, and how they were narrowed after it."""
+
+    number: int
+    """From 1."""
+    ranges: dict[str, Range]
+    narrowings: tuple[Narrowing, ...]
+    """Empty while the round is not finished."""
+
+
+@dataclass(frozen=True, eq=False)
+class Study(Result):
+    """A search, finished or not: what there was when it was read."""
+
+    name: ClassVar[str] = "tune"
+
+    settings: Settings
+    trials: tuple[Trial, ...]
+    """The finished ones, by their numbers."""
+    rounds: tuple[Round, ...]
+    _place: Place = field(repr=False)
+    _data: Any = field(repr=False)
+    _build: Build | None = field(repr=False)
+    _backend: str | None = field(repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Of the results."""
+        return self._place.folder
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search is at its end."""
+        last = self.rounds[-1]
+        return bool(last.narrowings) and ends_after(self.settings, last.number, last.narrowings)
+
+    @property
+    def ranked(self) -> list[Trial]:
+        """The complete trials, the best first: by the score, then the validation loss, then the earlier."""
+        return ranked(self.trials, self.settings.metric)
+
+    @property
+    def best(self) -> Trial:
+        """The choice: of the trials whose accuracy is within one standard error of the first's, the one nearest to the
+        middle of the last ranges; with "val_loss" the first.
+
+        Raises `InputError` if there is none yet.
+        """
+        if not self.ranked:
+            reasons = [f"trial {trial.number}: {trial.reason}" for trial in self.trials if trial.reason]
+            raise InputError(
+                f"{self._place}: no trial is complete" + (f"; {reasons[0]}" if reasons else "; continue the search")
+            )
+        return choose(self.trials, self.settings, self.ranges)
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """As they are after the last round."""
+        last = self.rounds[-1]
+        return {**last.ranges, **{each.name: each.new for each in last.narrowings}}
+
+    def trial(self, number: int) -> Trial:
+        """A trial by its number."""
+        check_count("number", number)
+        for trial in self.trials:
+            if trial.number == number:
+                return trial
+        raise InputError(
+            f"{self._place}: has no finished trial {number}; there are {len(self.trials)}, up to "
+            f"{max((trial.number for trial in self.trials), default=0)}."
+        )
+
+    # Once more, and the test ------------------------------------------------------------------------------------------
+
+    def repeat(self, number: int) -> Trainer:
+        """Train a trial again, with the values it had; returns its trainer, whose history is the trial's.
+
+        Bit for bit on the same machine; on the trial's backend, unless another was asked for. Raises `InputError` if the trial failed.
+        """
+        trial = self.trial(number)
+        epochs = len(trial.history.get("val_loss", ())) if trial.state == "pruned" else self.settings.epochs
+        backend = self._backend or trial.backend
+        outcome, trainer = run_trial(
+            self.settings, trial.params, self._need_data(), self._build, backend, epochs=epochs
+        )
+        if trainer is None or outcome.state == "failed":
+            raise InputError(f"trial {number} failed: {outcome.reason}")
+        return trainer
+
+    def trainer(self) -> Trainer:
+        """A new trainer with the values of the choice, for a training as long as one likes."""
+        return trainer_for(self.settings, self.best.params, self._need_data(), self._build, self._backend)
+
+    def evaluate_test(self) -> dict[str, float]:
+        """Train the choice again, as in the search, and evaluate it on the test part: "loss" and, of classifiers,
+        "accuracy", as `Trainer.evaluate` gives them.
+
+        Done once: the study keeps the result, which later calls return. Raises `InputError` before the search's end:
+        who looks at the test part earlier chooses by it.
+        """
+        with self._place.existing() as (storage, name):
+            identity = storage.get_study_id_from_name(f"{name} round 1")
+            stored = storage.get_study_user_attrs(identity).get("test")
+        if stored is not None:
+            return dict(stored["result"])
+        if not self.finished:
+            raise InputError(
+                f"{self._place}: the search is not at its end; continue it first. The test part is evaluated once, "
+                "with the final choice."
+            )
+        data, best = self._need_data(), self.best
+        loss, accuracy = self.repeat(best.number).evaluate(*data.test)
+        result = {"loss": loss} if accuracy is None else {"loss": loss, "accuracy": accuracy}
+        with self._place.existing() as (storage, name):
+            storage.set_study_user_attr(identity, "test", {"trial": best.number, "result": result})
+        return result
+
+    def _need_data(self) -> SearchData:
+        if self.settings.build is not None and self._build is None:
+            raise InputError(f"build: pass {self.settings.build}, the function that the search was run with, to load.")
+        source = self.settings.source if self._data is None else self._data
+        if source is None:
+            raise InputError(f"data: pass those of the search ({self.settings.data}) to nnx.tune.load.")
+        data = SearchData.of(source, self.settings.seed)
+        if data.fingerprint() != self.settings.fingerprint:
+            raise InputError(f"data: these are not the data of the search ({self.settings.data}); pass the same.")
+        return data
+
+    # What is to be seen -----------------------------------------------------------------------------------------------
+
+    def summary(self) -> str:
+        """The best trials, and which is the choice, and why."""
+        return _tables.summary(self)
+
+    def table(self) -> tuple[Sequence[str], list[list[Any]]]:
+        """Every finished trial, the best first, those that failed last."""
+        return _tables.every_trial(self)
+
+    def draw(self) -> "Figure":
+        """Score against each parameter, with the ranges of each round."""
+        return _figures.scores(self)
+
+    def curves(self, count: int = 20) -> "Figure":
+        """The learning curves of the best trials."""
+        with plotting.style():
+            return _figures.curves(self, check_count("count", count))
+
+    def config(self) -> dict[str, Any]:
+        """The choice as `nnx train --config` takes it; of a search with `build` the values of its parameters."""
+        if self.settings.build is not None:
+            return dict(self.best.params)
+        return asdict(self.settings.config(self.best.params))
+
+    def save(self, folder: "str | os.PathLike[str] | None" = None) -> list[Path]:
+        """Write tune.csv (every trial), rounds.csv (how the ranges were narrowed, and why), best.json (the choice, for
+        `nnx train --config`), and with matplotlib tune.png and tune-curves.png; returns their paths. Default: into the
+        search's own folder."""
+        written = super().save(self.folder if folder is None else folder)
+        place = written[0].parent
+        written.append(place / "rounds.csv")
+        write_csv(written[-1], *_tables.every_narrowing(self))
+        if self.ranked:
+            write_atomically(place / "best.json", json.dumps(self.config(), indent=2).encode() + b"\n")
+            written.append(place / "best.json")
+            if plotting.available():
+                plotting.save(self.curves(), place / "tune-curves.png")
+                written.append(place / "tune-curves.png")
+        return written
+
+
+def load(
+    folder: "str | os.PathLike[str] | None" = None,
+    data: Any = None,
+    *,
+    build: Build | None = None,
+    storage: str | None = None,
+    name: str | None = None,
+    backend: str | None = None,
+) -> Study:
+    """A search that is there, as it is now, from its folder or from a shared storage.
+
+    data, build: those of the search, for `repeat` and `evaluate_test` only; data that have a name come by themselves.
+    Raises `InputError` where there is no search, `CheckpointError` for a damaged one.
+    """
+    if folder is None and storage is None:
+        raise InputError("folder: got None, expected the folder of a search, or the URL of its storage.")
+    return read_study(Place.of(folder, storage, name), data, build, backend)
+
+
+def read_study(place: Place, data: Any, build: Build | None, backend: str | None) -> Study:
+    """What the storage has of a search."""
+    with place.existing() as (storage, name):
+        settings = place.settings(storage, name)
+        try:
+            rounds, trials = _read(storage, name, settings)
+        except (KeyError, TypeError, ValueError, StopIteration) as error:
+            raise CheckpointError(
+                f"{place}: holds trials that cannot be read ({error!r}); use another copy."
+            ) from error
+    return Study(settings, tuple(trials), tuple(rounds), place, data, build, backend)
+
+
+def _read(storage: "RDBStorage", name: str, settings: Settings) -> tuple[list[Round], list[Trial]]:
+    rounds: list[Round] = []
+    trials: list[Trial] = []
+    for number in range(1, settings.rounds + 1):
+        try:
+            study = load_round(storage, name, number)
+            attrs = study.user_attrs
+            ranges: Any = {key: from_json(entry) for key, entry in attrs["ranges"].items()}
+        except KeyError:  # not begun
+            break
+        narrowings = tuple(Narrowing.from_json(entry) for entry in attrs.get("narrowings", ()))
+        rounds.append(Round(number, ranges, narrowings))
+        first = (number - 1) * settings.trials
+        trials += [
+            from_optuna(each, first + each.number + 1, number, ranges, settings.space.fixed)
+            for each in finished(study, settings.trials)
+        ]
+    return rounds, trials
