@@ -3,6 +3,7 @@
 import math
 import operator
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,13 @@ def check_flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise InputTypeError(f"{name}: got {value!r}, expected True or False.")
     return bool(value)
+
+
+def check_list(name: str, value: Any, example: str) -> list[Any]:
+    """A list, tuple or array of at least one entry; text is none."""
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or len(value) == 0:
+        raise InputTypeError(f"{name}: got {value!r}, expected a list such as {example}.")
+    return list(value)
 
 
 def check_path(name: str, value: Any) -> Path:

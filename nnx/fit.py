@@ -58,10 +58,12 @@ class FitLoop:
         progress: Progress,
         checkpoint: "str | os.PathLike[str] | None",
         checkpoint_every: int | None,
+        train_accuracy: bool,
     ) -> None:
         self.trainer, self.fit, self.data, self.validation = trainer, fit, data, validation
         self.hooks, self.progress = hooks, progress
         self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
+        self.train_accuracy = train_accuracy and trainer.loss.classifies
         self.first = trainer.epochs
         self.done = 0
         """Steps since the start of this call."""
@@ -159,7 +161,7 @@ class FitLoop:
         fit, trainer = self.fit, self.trainer
         self.read()
         logs = {"loss": fit.loss_sum / fit.step}
-        _, accuracy = trainer._evaluate(self.data) if trainer.loss.classifies else (0.0, None)
+        _, accuracy = trainer._evaluate(self.data) if self.train_accuracy else (0.0, None)
         if accuracy is not None:
             logs["accuracy"] = accuracy
         if self.validation is not None:

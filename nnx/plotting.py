@@ -3,7 +3,7 @@
 Everything is drawn in a handful of named inks, so that a page can put others in their place (`nnx.report` does).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,6 +84,18 @@ def panels(
     figure = Figure(figsize=(width * columns, height * rows + 0.4), layout="constrained")
     figure.suptitle(title, fontsize=11)
     return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False, **keywords)]
+
+
+def merge(axes: "Sequence[Axes]") -> "Axes":
+    """One panel in the place of several neighbours, of which the first is top left and the last bottom right."""
+    first: Any = axes[0].get_subplotspec()
+    last: Any = axes[-1].get_subplotspec()
+    figure = axes[0].figure
+    for panel in axes:
+        panel.remove()
+    place = first.get_gridspec()[first.rowspan.start : last.rowspan.stop, first.colspan.start : last.colspan.stop]
+    merged: Axes = figure.add_subplot(place)
+    return merged
 
 
 def save(figure: "Figure", path: Path) -> None:

@@ -15,6 +15,15 @@ from .errors import CheckpointError, InputError
 RUNS = Path("runs")
 
 
+def next_free(path: Path) -> Path:
+    """The path, or the first of path-2, path-3, ... that does not exist."""
+    free, number = path, 1
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """All that `nnx train` was told, and what it must know again to continue or to predict."""
@@ -61,11 +70,7 @@ class RunFolder:
     def new(cls, out: Path | None, dataset: str) -> "RunFolder":
         """An empty folder, made if need be: `out`, or the next free one under runs/."""
         if out is None:
-            name = Path(dataset).name or "run"
-            out, number = RUNS / name, 1
-            while out.exists():
-                number += 1
-                out = RUNS / f"{name}-{number}"
+            out = next_free(RUNS / (Path(dataset).name or "run"))
         folder = cls(out)
         if folder.config.exists() or folder.checkpoint.exists():
             raise InputError(f"{out}: holds a run already; pass --resume to continue it, or another --out.")

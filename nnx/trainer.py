@@ -190,6 +190,7 @@ class Trainer:
         checkpoint: "str | os.PathLike[str] | None" = None,
         checkpoint_every: int | None = None,
         resume: bool = True,
+        train_accuracy: bool = True,
         verbose: bool = True,
     ) -> History:
         """Train for `epochs` passes over the data, in batches drawn without replacement; the last may be smaller.
@@ -198,7 +199,8 @@ class Trainer:
         `Dataset`. check_finite=False trains on data with NaN or infinity. checkpoint: a file written after every epoch,
         and after every `checkpoint_every` steps; Ctrl-C writes it, too, and returns. A loaded or interrupted training
         is continued, bit for bit, and `epochs` then counts from its beginning; resume=False begins anew with the
-        parameters as they are.
+        parameters as they are. train_accuracy=False leaves "accuracy" out, which takes a pass over the training data an
+        epoch.
 
         Returns the history: "loss" (mean over the epoch's steps, weight decay's penalty included), "accuracy",
         "val_loss", "val_accuracy" (evaluated after the epoch, without dropout; accuracies for classifiers only), one
@@ -209,6 +211,7 @@ class Trainer:
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         shuffle, resume = check_flag("shuffle", shuffle), check_flag("resume", resume)
         check_finite, verbose = check_flag("check_finite", check_finite), check_flag("verbose", verbose)
+        train_accuracy = check_flag("train_accuracy", train_accuracy)
         if early_stopping is not None:
             _expect("early_stopping", early_stopping, EarlyStopping)
         given: Any = callbacks
@@ -243,7 +246,7 @@ class Trainer:
             progress.line(self.describe())
             if self.epochs > fit.first_epoch or fit.step:
                 progress.line(f"continuing after epoch {self.epochs - fit.first_epoch}, step {fit.step}")
-            run = FitLoop(self, fit, data, validation, hooks, progress, checkpoint, checkpoint_every)
+            run = FitLoop(self, fit, data, validation, hooks, progress, checkpoint, checkpoint_every, train_accuracy)
             try:
                 finished = run.train(interrupted)
             except BaseException:

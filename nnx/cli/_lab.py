@@ -1,18 +1,46 @@
-"""`nnx lab`: the experiments of the study notes."""
+"""`nnx lab`: the group of the laboratory's commands, and how each of them ends."""
 
+import os
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from .. import plotting
+from ..errors import InputError
 from ..lab import Result
+from ..run_folder import next_free
 from ._app import app
+
+LAB = Path("lab")
 
 lab = typer.Typer(help="The study notes' experiments, on your own data.", no_args_is_help=True)
 app.add_typer(lab, name="lab")
 
 
-def show(result: Result, out: Path) -> None:
-    """Print what is to be seen, and write the result's files."""
+def _usable(out: Path | None) -> Path | None:
+    """The folder, looked at before the experiment, which may take minutes, begins."""
+    if out is not None:
+        there = next(path for path in (out, *out.absolute().parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise InputError(f"{out}: no folder can be written there ({there} is in the way); pass another --out.")
+    return out
+
+
+Out = Annotated[
+    Path | None, typer.Option(callback=_usable, help="Folder for CSV and figure; default: a new one under lab/.")
+]
+DatasetName = Annotated[str, typer.Option("--dataset", help="digits, mnist, fashion_mnist, or a folder of idx files.")]
+BackendName = Annotated[
+    str | None, typer.Option("--backend", help="Backend by name; default: NNX_BACKEND, or the best usable.")
+]
+
+
+def show(result: Result, out: Path | None) -> None:
+    """Print what is to be seen, and write the result's files into `out` (default: the next free folder under lab/)."""
     print(result.summary())
-    written = result.save(out)
-    print(f"written to {out}: {', '.join(file.name for file in written)}")
+    folder = next_free(LAB / result.name) if out is None else out
+    written = result.save(folder)
+    if not plotting.available():
+        print(f"left out: {result.name}.png (matplotlib is not installed; pip install 'nnx-array[plot]')")
+    print(f"written to {folder}: {', '.join(file.name for file in written)}")

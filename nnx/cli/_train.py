@@ -4,12 +4,12 @@ import importlib.util
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 
-from .. import datasets, figures, initializers, optimizers
+from .. import datasets, figures, optimizers
 from ..callbacks import EarlyStopping
 from ..checks import check_count
 from ..datasets import Dataset
@@ -18,6 +18,7 @@ from ..model import MLP
 from ..registry import choose
 from ..run_folder import RunConfig, RunData, RunFolder
 from ..trainer import Trainer
+from . import _values as values
 from ._app import app
 
 
@@ -64,9 +65,9 @@ def train(
     folder."""
     config = RunConfig(
         dataset=dataset,
-        hidden=_sizes(hidden),
+        hidden=values.sizes("--hidden", hidden),
         activation=activation,
-        init=_init(init),
+        init=values.initialiser(init),
         batchnorm=batchnorm,
         dropout=dropout,
         optimizer=optimizer,
@@ -116,23 +117,6 @@ def train(
     print(f"test accuracy {trainer.model.accuracy(splits.test):.4f}")
     written = [folder.checkpoint, folder.history, *_pictures(folder, config, trainer, splits.test)]
     print(f"written to {folder.path}: {', '.join(file.name for file in written)}")
-
-
-def _sizes(hidden: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in hidden.split(",")) if hidden.strip() else ()
-    except ValueError:
-        raise InputError(f"--hidden: got {hidden!r}, expected sizes separated by commas, such as 100,100.") from None
-
-
-def _init(init: str | None) -> "str | float | None":
-    if init is None:
-        return None
-    try:
-        return float(init)
-    except ValueError:
-        checked: Any = initializers.check(init)
-        return checked  # type: ignore[no-any-return]
 
 
 def _resumed(ctx: typer.Context, given: RunConfig, folder: RunFolder) -> RunConfig:

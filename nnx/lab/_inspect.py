@@ -4,7 +4,7 @@ Each part is a function of its own, on a model or on arrays; `inspect` puts them
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,7 +24,7 @@ from ..run_folder import RunFolder
 from ..trainer import Trainer
 from . import _inspect_figures as figures
 from ._data import as_splits
-from ._result import Result
+from ._result import Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +55,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, eq=False)
-class Activations(Histogram):
+class ActivationHistogram(Histogram):
     """What one hidden layer gives out."""
 
     units: int = 0
@@ -85,7 +85,7 @@ def weight_histograms(model: Sequential) -> tuple[Histogram, ...]:
     )
 
 
-def activation_histograms(model: Sequential, x: HostArray) -> tuple[Activations, ...]:
+def activation_histograms(model: Sequential, x: HostArray) -> tuple[ActivationHistogram, ...]:
     """Of the output of every activation function for x: (n, *input_shape), without dropout; nothing is changed."""
     found = []
     with np.errstate(over="ignore", invalid="ignore"):
@@ -96,7 +96,7 @@ def activation_histograms(model: Sequential, x: HostArray) -> tuple[Activations,
                 host = np.array(model.ops.to_host(value)).reshape(len(value), -1)
                 all_of_it = Histogram.of(f"{i} {layer!r}", host)
                 dead = int(np.sum(host.min(axis=0) == host.max(axis=0))) if len(host) > 1 else 0
-                found.append(Activations(**vars(all_of_it), units=host.shape[1], dead=dead))
+                found.append(ActivationHistogram(**vars(all_of_it), units=host.shape[1], dead=dead))
     return tuple(found)
 
 
@@ -168,7 +168,7 @@ class Inspection(Result):
     """What was looked at."""
     classes: tuple[str, ...]
     weights: tuple[Histogram, ...]
-    activations: tuple[Activations, ...]
+    activations: tuple[ActivationHistogram, ...]
     gradients: Mapping[str, float]
     """By parameter: the norm for one batch."""
     confusion: HostArray
@@ -201,7 +201,7 @@ class Inspection(Result):
             lines.append(f"gradient norms of the weights, one batch: {each}")
         return "\n".join(lines)
 
-    def table(self) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+    def table(self) -> Table:
         """Every number, one a row: the part it belongs to, of what, which quantity, its value."""
         return ("part", "of", "quantity", "value"), self._rows()
 
@@ -210,7 +210,7 @@ class Inspection(Result):
             for histogram in histograms:
                 yield part, histogram.name, "mean", histogram.mean
                 yield part, histogram.name, "std", histogram.std
-                if isinstance(histogram, Activations):
+                if isinstance(histogram, ActivationHistogram):
                     yield part, histogram.name, "units", histogram.units
                     yield part, histogram.name, "dead", histogram.dead
                 for low, count in zip(histogram.edges, histogram.counts, strict=False):

@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from .. import plotting
 from ..checkpoint import write_atomically
@@ -14,6 +14,9 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Table: TypeAlias = tuple[Sequence[str], Iterable[Sequence[Any]]]
+"""The names of the columns, and the rows: one observation each."""
 
 
 class Result:
@@ -26,9 +29,13 @@ class Result:
         """What is to be seen, with its numbers: a few lines for a terminal."""
         raise NotImplementedError(f"{type(self).__name__} must define summary()")
 
-    def table(self) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+    def table(self) -> Table:
         """The names of the columns, and the rows: one observation each."""
         raise NotImplementedError(f"{type(self).__name__} must define table()")
+
+    def tables(self) -> dict[str, Table]:
+        """Every table by the name of its file: one, but where observations of several kinds belong together."""
+        return {self.name: self.table()}
 
     def draw(self) -> "Figure":
         """The figure, made under `plotting.style`."""
@@ -44,30 +51,32 @@ class Result:
             return self.draw()
 
     def figures(self) -> "dict[str, Figure]":
-        """All figures by name: that of `plot`, under the experiment's, and the further ones."""
+        """All figures by the names of their files: that of `plot`, and the further ones."""
         with plotting.style():
-            return {self.name: self.draw(), **self.draw_parts()}
+            parts = {f"{self.name}-{part}": figure for part, figure in self.draw_parts().items()}
+            return {self.name: self.draw(), **parts}
 
     def save(self, folder: "str | os.PathLike[str]" = ".") -> list[Path]:
-        """Write NAME.csv and NAME.png into a folder, which is made if need be; returns their paths.
+        """Write NAME.csv, NAME.png, and further tables and figures, into a folder, made if need be; return their paths.
 
-        Further figures go to NAME-PART.png. Without matplotlib the figures are left out, and their paths with them.
+        Without matplotlib the figures are left out, and their paths with them.
         """
         folder = check_path("folder", folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{folder}: cannot be made a folder ({error.strerror}); pass another.") from None
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        columns, rows = self.table()
-        writer.writerow(columns)
-        writer.writerows(rows)
-        written = [folder / f"{self.name}.csv"]
-        write_atomically(written[0], text.getvalue().encode())
+        written = []
+        for name, (columns, rows) in self.tables().items():
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(rows)
+            written.append(folder / f"{name}.csv")
+            write_atomically(written[-1], text.getvalue().encode())
         if plotting.available():
-            for part, figure in self.figures().items():
-                written.append(folder / (f"{self.name}.png" if part == self.name else f"{self.name}-{part}.png"))
+            for name, figure in self.figures().items():
+                written.append(folder / f"{name}.png")
                 plotting.save(figure, written[-1])
         return written
 

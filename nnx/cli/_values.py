@@ -1,0 +1,54 @@
+"""What flags say in one word: lists separated by commas, and initial weights."""
+
+from typing import Any
+
+from .. import initializers
+from ..errors import InputError
+
+
+def words(text: str) -> list[str]:
+    """The parts between the commas."""
+    return [part.strip() for part in text.split(",")] if text.strip() else []
+
+
+def sizes(flag: str, text: str) -> tuple[int, ...]:
+    """Whole numbers, such as 100,100; none for no text."""
+    try:
+        return tuple(int(part) for part in words(text))
+    except ValueError:
+        raise InputError(f"{flag}: got {text!r}, expected sizes separated by commas, such as 100,100.") from None
+
+
+def numbers(flag: str, text: str | None) -> list[float] | None:
+    """Numbers, such as 0.01,0.1; None for a flag that was not given."""
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in words(text)]
+    except ValueError:
+        raise InputError(f"{flag}: got {text!r}, expected numbers separated by commas, such as 0.01,0.1.") from None
+
+
+def named_numbers(flag: str, text: str | None) -> dict[str, float] | None:
+    """Numbers by name, such as sgd=0.1,adam=0.001; None for a flag that was not given."""
+    if text is None:
+        return None
+    try:
+        pairs = [part.split("=") for part in words(text)]
+        return {name.strip(): float(value) for name, value in pairs}
+    except ValueError:
+        raise InputError(f"{flag}: got {text!r}, expected NAME=NUMBER pairs, such as sgd=0.1,adam=0.001.") from None
+
+
+def number_or_word(text: str) -> "str | float":
+    """A number where it is one."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def initialiser(text: str | None) -> initializers.Init:
+    """he, xavier or a standard deviation; None for a flag that was not given."""
+    checked: Any = None if text is None else initializers.check(number_or_word(text))
+    return checked  # type: ignore[no-any-return]
