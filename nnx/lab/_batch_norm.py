@@ -74,13 +74,16 @@ class BatchNormalization(Result):
             rates = (self.greatest_lr(normalised, std) for normalised in _NAMES)
             lines.append(f"{std:>13g}" + "".join(f"{'none' if lr is None else f'{lr:g}':>10}" for lr in rates))
         for normalised, name in _NAMES.items():
-            count = sum(self.learns(normalised, std, lr) for std in self.stds for lr in self.lrs)
+            count = self._places_learned(normalised)
             gap = self.mean_gap(normalised)
             text = f"{name}: learns in {count} of {len(self.stds) * len(self.lrs)} places of the grid"
             if gap is not None:
                 text += f"; where both learn, the gap from training to validation is {100 * gap:.2f} points"
             lines.append(f"{text}{self._of_best(normalised)}")
         return "\n".join(lines)
+
+    def _places_learned(self, normalised: bool) -> int:
+        return sum(self.learns(normalised, std, lr) for std in self.stds for lr in self.lrs)
 
     def _of_best(self, normalised: bool) -> str:
         place = self.best(normalised)
@@ -106,8 +109,12 @@ class BatchNormalization(Result):
                 yield _NAMES[normalised], std, lr, len(training.accuracy) + 1, "", "", diverged
 
     def draw(self) -> "Figure":
+        from matplotlib.ticker import MaxNLocator
+
         width, height = max(4.4, 1.2 + 0.62 * len(self.lrs)), max(3.6, 1.6 + 0.46 * len(self.stds))
-        title = f"Batch normalization: it learns from more initial weights, at greater learning rates\n{self.about}"
+        without, with_it = (self._places_learned(normalised) for normalised in _NAMES)
+        places = len(self.stds) * len(self.lrs)
+        title = f"Without batch normalization {without} of {places} trainings learn, with it {with_it}\n{self.about}"
         figure, ((left, middle, right),) = plotting.panels(1, 3, title, width=width, height=height)
         self._draw_grid(left, False)
         self._draw_grid(middle, True)
@@ -117,13 +124,13 @@ class BatchNormalization(Result):
                 continue
             training, style = self.trainings[place], plotting.line(int(normalised))
             epochs = np.arange(1, len(training.accuracy) + 1)
-            label = f"{name}: std {place[1]:g}, lr {place[2]:g}"
             shared = {"color": style["color"], "marker": style["marker"], "markersize": 3, "linewidth": 1.2}
-            axes_label = f"{label}, gap {100 * training.gap:.1f} points"
-            right.plot(epochs, training.accuracy, "-", label=axes_label, **shared)
+            label = f"{name}: std {place[1]:g}, lr {place[2]:g}, gap {100 * training.gap:.1f} points"
+            right.plot(epochs, training.accuracy, "-", label=label, **shared)
             right.plot(epochs, training.val_accuracy, "--", markerfacecolor="none", **shared)
         right.set_title("the best of each: training (solid), validation (dashed)")
         right.set_xlabel("epoch")
+        right.xaxis.set_major_locator(MaxNLocator(integer=True))
         right.set_ylabel("accuracy (share of rows)")
         right.set_ylim(None, 1.01)
         right.legend(loc="lower right")
@@ -160,7 +167,7 @@ def batchnorm(
     hidden: Sequence[int] = (100, 100, 100, 100, 100),
     activation: str = "relu",
     optimizer: str = "sgd",
-    learned: float = 0.8,
+    learned: float = 0.75,
     epochs: int = 20,
     batch_size: int = 100,
     seed: int = 0,
