@@ -12,7 +12,7 @@ y = backend.to_host(layer.forward(backend.to_device(x)))
 print(f"three columns before: means {x.mean(axis=0).round(2)}, standard deviations {x.std(axis=0).round(2)}")
 print(f"and after:            means {np.abs(y.mean(axis=0)).round(2)}, standard deviations {y.std(axis=0).round(2)}")
 
-result = nnx.lab.batchnorm("digits", stds=(0.01, 0.1), lrs=(0.01, 0.1, 1.0), epochs=10, batch_size=50, verbose=False)
+result = nnx.lab.batchnorm("digits", stds=(0.01, 0.1), lrs=(0.1, 1.0), epochs=8, batch_size=50, verbose=False)
 print(result)
 # The scale of the weights drops out of the normalised sums, and with it most of what a step can spoil.
 # `result.plot()` shows it, `result.save("folder")` keeps it.

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from .errors import InputError
 
 if TYPE_CHECKING:
     from .trainer import Trainer
+
+_BINS = 50
 
 
 class CSVLogger:
@@ -45,9 +48,11 @@ class CSVLogger:
             return {}
         try:
             with self.path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file, strict=True))
-            return {int(row["epoch"]): {name: value for name, value in row.items() if value} for row in rows}
-        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+                reader = csv.DictReader(file, strict=True)
+                if reader.fieldnames and "epoch" not in reader.fieldnames:
+                    raise ValueError("there is no column epoch")
+                return {int(row["epoch"]): {name: value for name, value in row.items() if value} for row in reader}
+        except (OSError, ValueError, TypeError, csv.Error) as error:
             raise InputError(
                 f"{self.path}: exists and is no table of epochs ({error!r}), which is not written over; "
                 "pass another path."
@@ -76,20 +81,39 @@ class TensorBoard:
         self._writer: Any = None
 
     def __call__(self, trainer: "Trainer", epoch: int, logs: dict[str, float]) -> None:
-        if self._writer is None:
-            from tensorboardX import SummaryWriter
+        from tensorboardX import summary
+        from tensorboardX.proto.event_pb2 import Event
 
-            self._writer = SummaryWriter(str(self.folder), purge_step=epoch if epoch > 1 else None)
-        for name, value in logs.items():
-            self._writer.add_scalar(_tag(name), value, epoch)
-        self._writer.add_scalar("learning_rate", trainer.optimizer.rate(trainer.steps - 1), epoch)
+        if self._writer is None:
+            self._writer = self._open(epoch)
+        found = [summary.scalar(_tag(name), value) for name, value in logs.items()]
+        found.append(summary.scalar("learning_rate", trainer.optimizer.rate(trainer.steps - 1)))
         if self.histograms:
-            for name, array in trainer.model.params.items():
-                self._writer.add_histogram(f"parameters/{name}", np.array(trainer.model.ops.to_host(array)), epoch)
+            to_host = trainer.model.ops.to_host
+            found += [
+                summary.histogram(f"parameters/{name}", np.array(to_host(array)), bins=_BINS)
+                for name, array in trainer.model.params.items()
+            ]
+        for one in found:
+            self._writer.write_event(Event(wall_time=time.time(), step=epoch, summary=one))
         self._writer.flush()
 
+    def _open(self, epoch: int) -> Any:
+        """A new event file. tensorboardX's SummaryWriter would write it in a thread, which the end of the process cuts
+        off."""
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        # Files are named by the second; the suffix keeps two of one second apart, and in their order.
+        count = len(list(self.folder.glob("events.out.tfevents.*")))
+        writer = EventsWriter(str(self.folder / "events"), f".{count}")
+        if epoch > 1:
+            start = SessionLog(status=SessionLog.START)
+            writer.write_event(Event(wall_time=time.time(), step=epoch, session_log=start))
+        return writer
+
     def close(self) -> None:
-        """Close the event file, which is whole after every epoch even without it; the next epoch begins another."""
+        """Close the event file, which is whole after every epoch even without it; a next epoch begins another."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

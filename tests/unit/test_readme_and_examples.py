@@ -114,7 +114,7 @@ def initial_values(out):
 def batch_normalization(out):
     assert "and after:            means [0. 0. 0.]" in out
     assert re.search(r"^ +0.01 +none +1$", out, re.MULTILINE)  # the greatest learning rates without and with
-    assert numbers(r"(?:without|with): learns in (\d) of 6", out) == [1, 6]
+    assert numbers(r"(?:without|with): learns in (\d) of 4", out) == [1, 4]
 
 
 SHOWN = {
