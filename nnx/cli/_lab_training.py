@@ -27,13 +27,13 @@ def batchnorm(
     backend: BackendName = None,
     stds: Annotated[
         str, typer.Option(help="Standard deviations of the initial weights, separated by commas.")
-    ] = "0.001,0.01,0.05,0.1,0.3,1",
+    ] = "0.001,0.01,0.1,0.3,1",
     lrs: Annotated[str, typer.Option(help="Learning rates, separated by commas.")] = "0.01,0.03,0.1,0.3,1,3",
     hidden: Hidden = "100,100,100,100,100",
     activation: Activation = "relu",
     optimizer: Optimizer = "sgd",
     learned: Annotated[float, typer.Option(help="Training accuracy from which a network has learned.")] = 0.75,
-    epochs: Epochs = 20,
+    epochs: Epochs = 30,
     batch_size: BatchSize = 100,
     seed: Seed = 0,
     out: Out = None,

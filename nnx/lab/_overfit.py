@@ -25,6 +25,7 @@ from ._training import ticking
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_LOOKS = 20  # at each training, evenly spaced
 _FEWEST = 20  # rows of which an accuracy says something
 
 
@@ -43,7 +44,7 @@ class Overfit(Result):
         """The gaps in numbers, and by how much each measure makes them smaller."""
         lines = [
             self.about,
-            f"{'':<14}{'training':>10}{'validation':>12}  gap, in percentage points (last fifth, mean)",
+            f"{'':<14}{'training':>10}{'validation':>12}  gap, in percentage points (mean over the last fifth)",
         ]
         for name, training in self.trainings.items():
             if training.diverged is not None:
@@ -62,13 +63,13 @@ class Overfit(Result):
         return f", {abs(change):.0%} {'smaller' if change < 0 else 'greater'} than with none"
 
     def table(self) -> Table:
-        """One row an epoch of each training."""
+        """One row for every look at each training."""
         return ("against overfitting", "epoch", "accuracy", "val_accuracy"), self._rows()
 
     def _rows(self) -> Iterator[Sequence[Any]]:
         for name, training in self.trainings.items():
-            for epoch, pair in enumerate(zip(training.accuracy, training.val_accuracy, strict=True), 1):
-                yield name, epoch, *pair
+            for row in zip(training.epochs, training.accuracy, training.val_accuracy, strict=True):
+                yield name, *row
 
     def draw(self) -> "Figure":
         title = f"Overfitting: the shaded gap between what is learned and what holds for other rows\n{self.about}"
@@ -76,7 +77,7 @@ class Overfit(Result):
         panels = [axes for row in grid for axes in row]
         lowest = min((training.settled()[1] for training in self.trainings.values() if training.accuracy), default=0.9)
         for axes, (name, training) in zip(panels, self.trainings.items(), strict=True):
-            epochs = np.arange(1, len(training.accuracy) + 1)
+            epochs = training.epochs
             train, validation = plotting.line(0), plotting.line(1)
             train["marker"] = validation["marker"] = None
             axes.plot(epochs, training.accuracy, label="training", **train)
@@ -116,10 +117,9 @@ def overfit(
 
     The first `rows` rows of the training part are trained on, all others of it and the validation part are validated
     on; the test part is left alone. The weights and the batches are the same each time. A gap is the training accuracy
-    less the validation accuracy, both as the mean over the last fifth of the epochs. The default initial weights, of
-    standard deviation 0.3, are large on purpose: a network that begins with large weights can learn its rows by heart
-    without finding much that holds for others (weight decay pulls them back). lr: default 0.1 for SGD, else the
-    optimizer's own.
+    less the validation accuracy, both as the mean over the last fifth of twenty looks at the training. The default
+    initial weights, of standard deviation 0.3, are large on purpose: a network that begins with large weights can learn
+    its rows by heart without finding much that holds for others. lr: default 0.1 for SGD, else the optimizer's own.
 
     Raises `InputError` for more rows than there are, and for a weight_decay or dropout of 0, which would be no measure.
     """
@@ -159,7 +159,9 @@ def overfit(
     with ticking(epochs * len(measures), verbose=verbose) as tick:
         for name, (decay, ratio) in measures.items():
             own = trainer(len(few.classes), decay, ratio)
-            trainings[name] = learn(own, few, others, epochs=epochs, batch_size=batch_size, name=name, tick=tick)
+            trainings[name] = learn(
+                own, few, others, epochs=epochs, batch_size=batch_size, looks=_LOOKS, name=name, tick=tick
+            )
     sizes = "-".join(map(str, (int(np.prod(few.x.shape[1:])), *hidden, len(few.classes))))
     return Overfit(
         trainings,

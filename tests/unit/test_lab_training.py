@@ -1,6 +1,7 @@
 """`nnx.lab.batchnorm` and `nnx.lab.overfit`: what is to be seen in them, and that they count right."""
 
 import csv
+import itertools
 import sys
 
 import pytest
@@ -48,18 +49,26 @@ def test_weight_decay_and_dropout_make_the_gap_smaller(backend):
 
 
 def test_settled_is_the_last_fifth():
-    learning = Learning((0.1, 0.5, 0.9, 0.9, 1.0, 0.8), (0.1, 0.2, 0.3, 0.4, 0.5, 0.7), None)
+    learning = Learning(tuple(range(1, 7)), (0.1, 0.5, 0.9, 0.9, 1.0, 0.8), (0.1, 0.2, 0.3, 0.4, 0.5, 0.7), None)
     assert learning.settled() == pytest.approx((0.9, 0.6))
     assert learning.gap == pytest.approx(0.3)
     assert learning.final == 0.8
-    assert Learning((0.9,), (0.9,), "the loss became nan").final == 0.0
+    assert Learning((1,), (0.9,), (0.9,), "the loss became nan").final == 0.0
+
+
+def test_looks_are_evenly_spaced():
+    found = lab.overfit(rows=20, hidden=(5,), epochs=50, verbose=False)
+    epochs = found.trainings["both"].epochs
+    assert len(epochs) == 20
+    assert epochs[-1] == 50
+    assert {b - a for a, b in itertools.pairwise(epochs)} == {2, 3}
 
 
 def test_batchnorm_counts_what_learned(tmp_path):
     def ends(accuracy):
-        return Learning((accuracy,), (accuracy - 0.1,), None)
+        return Learning((1,), (accuracy,), (accuracy - 0.1,), None)
 
-    diverged = Learning((), (), "the loss became nan in epoch 1")
+    diverged = Learning((), (), (), "the loss became nan in epoch 1")
     places = {(False, 0.1, 0.1): 0.9, (False, 0.1, 1.0): 0.2, (True, 0.1, 0.1): 0.95, (True, 0.1, 1.0): 0.9}
     trainings = {place: ends(accuracy) for place, accuracy in places.items()}
     trainings |= {(False, 1.0, lr): diverged for lr in (0.1, 1.0)} | {(True, 1.0, lr): ends(0.8) for lr in (0.1, 1.0)}
