@@ -18,6 +18,7 @@ from .errors import (
     NnxError,
 )
 from .layers import Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
+from .loggers import CSVLogger, TensorBoard
 from .losses import Loss, MeanSquaredError, PoissonDeviance, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from .model import MLP, Sequential
 from .ops import Ops
@@ -42,6 +43,7 @@ __all__ = [
     "BackendError",
     "BackendStatus",
     "BatchNorm",
+    "CSVLogger",
     "Callback",
     "CheckpointError",
     "DatasetError",
@@ -69,6 +71,7 @@ __all__ = [
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
     "Tanh",
+    "TensorBoard",
     "Trainer",
     "datasets",
     "from_torch",

@@ -14,6 +14,7 @@ def main() -> None:
         _doctor,
         _export,
         _lab_basics,
+        _lab_training,
         _predict,
         _train,
         _tune,

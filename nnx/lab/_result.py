@@ -41,15 +41,25 @@ class Result:
         """The figure, made under `plotting.style`."""
         raise NotImplementedError(f"{type(self).__name__} must define draw()")
 
+    def draw_parts(self) -> "dict[str, Figure]":
+        """Further figures by name, where one does not hold all that is to be seen; made under `plotting.style`."""
+        return {}
+
     def plot(self) -> "Figure":
         """The figure (matplotlib's), which a notebook shows. Raises `InputError` without matplotlib."""
         with plotting.style():
             return self.draw()
 
-    def save(self, folder: "str | os.PathLike[str]" = ".") -> list[Path]:
-        """Write NAME.csv, further tables and NAME.png into a folder, which is made if need be; returns their paths.
+    def figures(self) -> "dict[str, Figure]":
+        """All figures by the names of their files: that of `plot`, and the further ones."""
+        with plotting.style():
+            parts = {f"{self.name}-{part}": figure for part, figure in self.draw_parts().items()}
+            return {self.name: self.draw(), **parts}
 
-        Without matplotlib the figure is left out, and its path with it.
+    def save(self, folder: "str | os.PathLike[str]" = ".") -> list[Path]:
+        """Write NAME.csv, NAME.png, and further tables and figures, into a folder, made if need be; return their paths.
+
+        Without matplotlib the figures are left out, and their paths with them.
         """
         folder = check_path("folder", folder)
         try:
@@ -61,8 +71,9 @@ class Result:
             written.append(folder / f"{name}.csv")
             write_csv(written[-1], columns, rows)
         if plotting.available():
-            written.append(folder / f"{self.name}.png")
-            plotting.save(self.plot(), written[-1])
+            for name, figure in self.figures().items():
+                written.append(folder / f"{name}.png")
+                plotting.save(figure, written[-1])
         return written
 
     def __str__(self) -> str:

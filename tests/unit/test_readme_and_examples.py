@@ -25,11 +25,109 @@ def test_python_of_the_readme(code, tmp_path):
     run([sys.executable, "-W", "error", "-c", code], tmp_path)
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
-def test_example(script, tmp_path):
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.name)
+def test_example(script, backend, tmp_path, monkeypatch):
+    monkeypatch.setenv("NNX_BACKEND", backend)
     out = run([sys.executable, "-W", "error", str(script)], tmp_path)
-    accuracy = re.findall(r"test accuracy (\d\.\d+)", out)[-1]
-    assert float(accuracy) > 0.95
+    SHOWN[script.stem](out)
+
+
+def test_examples_say_how_to_run_them():
+    for script in EXAMPLES:
+        assert f"`python examples/{script.name}`" in script.read_text(encoding="utf-8").split('"""')[1]
+
+
+def numbers(pattern, out):
+    """The numbers that the pattern's groups, or its only one, find: one entry, or one row, a place."""
+    found = re.findall(pattern, out, re.MULTILINE)
+    assert found, out
+    return [tuple(map(float, f)) if isinstance(f, tuple) else float(f) for f in found]
+
+
+def learns(out):
+    assert numbers(r"test accuracy (\d\.\d+)", out)[-1] > 0.95
+
+
+def activation_functions(out):
+    assert numbers(r"differ by (\S+)$", out)[0] < 1e-12  # three linear layers are one
+    linear, relu = numbers(r"exclusive or, \w+ +test accuracy (\S+)$", out)
+    assert linear < 0.7
+    assert relu > 0.95
+    slopes = numbers(r"^  slopes +\[(\S+) +\S+ +\S+ +(\S+) ", out)
+    assert slopes == [(0.018, 0.25), (0.001, 1.0), (0.0, 0.0)]
+
+
+def losses_and_gradients(out):
+    sure, _, wrong = numbers(r"^\[.*\] +(\S+) +(\S+)$", out)
+    assert sure == (0.007, 0.105)
+    assert wrong[1] > 4 > 1 > wrong[0]  # only cross entropy is without bound
+    assert numbers(r"numerical \[(\S+) +(\S+) *\]", out) == [(-0.7, 4.0)]
+    slow, good, diverging = numbers(r"ends at a height of (\S+)$", out)
+    assert good < 0.001 < slow < 4 + 49 / 20 < diverging
+    assert numbers(r"lr = 0.1 +test accuracy (\S+)$", out)[0] > 0.9
+    assert numbers(r"lr = 0.0001 +test accuracy (\S+)$", out)[0] < 0.3
+
+
+def a_smaller_gap(out):
+    (seen, unseen, gap), (_, better, smaller) = numbers(r"^0\.\d+ +(\d\.\d+) +(\d\.\d+) +(-?\d\.\d+)", out)
+    assert seen == 1.0
+    assert smaller < gap
+    assert better > unseen
+
+
+def overfitting(out):
+    a_smaller_gap(out)
+    free, held = numbers(r" (\d\.\d{3})$", out)
+    assert held < free
+
+
+def dropout(out):
+    a_smaller_gap(out)
+    first, second = re.findall(r"training, step \d: \[(.*)\]", out)
+    assert first != second
+
+
+def optimizers(out):
+    length = dict(re.findall(r"^(\w+) +\d+ +(\d+\.\d) +\d+$", out, re.MULTILINE))
+    assert float(length["SGD"]) > 2 * float(length["Momentum"])  # it zigzags
+    loss = dict(re.findall(r"^(\w+) +training loss (\S+),", out, re.MULTILINE))
+    assert all(float(loss["SGD"]) > float(loss[name]) for name in ("Momentum", "AdaGrad", "Adam"))
+
+
+def initial_values(out):
+    last = {}
+    for activation, init, std in re.findall(r"^  (Sigmoid|ReLU) +(\S+) .* (\S+)$", out, re.MULTILINE):
+        last[activation, init] = float(std)
+    assert last["Sigmoid", "1.0"] > 0.4  # at 0 and 1
+    assert last["Sigmoid", "0.01"] < 0.02
+    assert 0.1 < last["Sigmoid", "xavier"] < 0.2
+    assert last["ReLU", "0.01"] < 1e-4 < 0.5 < last["ReLU", "he"]
+    small, xavier, he = numbers(r"test accuracy (\S+)$", out)
+    assert small < 0.3 < 0.9 < min(xavier, he)
+    assert "after 3 epochs: 1 different unit(s) of 100" in out
+
+
+def batch_normalization(out):
+    assert "and after:            means [0. 0. 0.]" in out
+    assert re.search(r"^ +0.01 +none +1$", out, re.MULTILINE)  # the greatest learning rates without and with
+    assert numbers(r"(?:without|with): learns in (\d) of 4", out) == [1, 4]
+
+
+SHOWN = {
+    "01_activation_functions": activation_functions,
+    "02_losses_and_gradients": losses_and_gradients,
+    "03_overfitting": overfitting,
+    "04_dropout": dropout,
+    "05_optimizers": optimizers,
+    "06_initial_values": initial_values,
+    "07_batch_normalization": batch_normalization,
+    "study_notes": learns,
+    "train_digits": learns,
+}
 
 
 def run(command, folder):

@@ -1,0 +1,159 @@
+"""`nnx lab batchnorm`, `overfit`, `lr-find` and `inspect`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import lab as laboratory
+from .. import optimizers as rules
+from ..datasets import Splits
+from ..lab._data import as_splits
+from ..model import MLP, Sequential
+from . import _values as values
+from ._lab import BackendName, DatasetName, Out, lab, show
+
+Hidden = Annotated[str, typer.Option(help="Sizes of the hidden layers, separated by commas.")]
+Activation = Annotated[str, typer.Option(help="relu, sigmoid, tanh or identity.")]
+Optimizer = Annotated[str, typer.Option(help=f"One of {', '.join(rules.OPTIMIZERS)}.")]
+Epochs = Annotated[int, typer.Option(help="Passes over the training data.")]
+BatchSize = Annotated[int, typer.Option(help="Rows per update.")]
+Seed = Annotated[int, typer.Option(help="Of the split, the weights, the batches and the dropout masks.")]
+
+
+@lab.command()
+def batchnorm(
+    dataset: DatasetName = "digits",
+    backend: BackendName = None,
+    stds: Annotated[
+        str, typer.Option(help="Standard deviations of the initial weights, separated by commas.")
+    ] = "0.001,0.01,0.1,0.3,1",
+    lrs: Annotated[str, typer.Option(help="Learning rates, separated by commas.")] = "0.01,0.03,0.1,0.3,1,3",
+    hidden: Hidden = "100,100,100,100,100",
+    activation: Activation = "relu",
+    optimizer: Optimizer = "sgd",
+    learned: Annotated[float, typer.Option(help="Training accuracy from which a network has learned.")] = 0.75,
+    epochs: Epochs = 30,
+    batch_size: BatchSize = 100,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """The same network with and without batch normalization: which initial weights and learning rates it bears."""
+    result = laboratory.batchnorm(
+        dataset,
+        stds=values.numbers("--stds", stds) or [],
+        lrs=values.numbers("--lrs", lrs) or [],
+        hidden=values.sizes("--hidden", hidden),
+        activation=activation,
+        optimizer=optimizer,
+        learned=learned,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        backend=backend,
+    )
+    show(result, out)
+
+
+@lab.command()
+def overfit(
+    dataset: DatasetName = "digits",
+    backend: BackendName = None,
+    rows: Annotated[int, typer.Option(help="Rows to train on; all others are validated on.")] = 300,
+    hidden: Hidden = "100,100,100",
+    activation: Activation = "relu",
+    init: Annotated[str, typer.Option(help="he, xavier or a standard deviation of the initial weights.")] = "0.3",
+    weight_decay: Annotated[float, typer.Option(help="L2 penalty of the trainings that have one.")] = 0.02,
+    dropout: Annotated[float, typer.Option(help="Share of hidden units dropped in those that drop some.")] = 0.2,
+    optimizer: Optimizer = "sgd",
+    lr: Annotated[float | None, typer.Option(help="Learning rate; default: 0.1 for SGD, else its own.")] = None,
+    epochs: Epochs = 100,
+    batch_size: BatchSize = 100,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """A large network on few rows, as it is, with weight decay, with dropout, with both: the gap to other rows."""
+    result = laboratory.overfit(
+        dataset,
+        rows=rows,
+        hidden=values.sizes("--hidden", hidden),
+        activation=activation,
+        init=values.initialiser(init),
+        weight_decay=weight_decay,
+        dropout=dropout,
+        optimizer=optimizer,
+        lr=lr,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        backend=backend,
+    )
+    show(result, out)
+
+
+@lab.command()
+def lr_find(
+    dataset: DatasetName = "digits",
+    backend: BackendName = None,
+    hidden: Hidden = "200,100",
+    activation: Activation = "relu",
+    init: Annotated[
+        str | None, typer.Option(help="he, xavier or a standard deviation; default: what suits the activation.")
+    ] = None,
+    batchnorm: Annotated[
+        bool, typer.Option("--batchnorm", help="Batch normalization before every activation.")
+    ] = False,
+    dropout: Annotated[float, typer.Option(help="Share of the hidden units dropped.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(help="L2 penalty on the weights.")] = 0.0,
+    optimizer: Optimizer = "adam",
+    lowest: Annotated[float, typer.Option(help="Learning rate to begin with.")] = 1e-6,
+    highest: Annotated[float, typer.Option(help="Learning rate to end with, if the loss does not diverge.")] = 10.0,
+    steps: Annotated[int, typer.Option(help="Updates from the one to the other.")] = 200,
+    smoothing: Annotated[float, typer.Option(help="Decades of learning rate that a loss is averaged over.")] = 0.15,
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Learning-rate range test: the rate grows from step to step until the loss diverges; with a suggestion."""
+
+    def network(classes: int) -> Sequential:
+        return MLP(
+            values.sizes("--hidden", hidden),
+            classes,
+            activation=activation,
+            init=values.initialiser(init),
+            batch_norm=batchnorm,
+            dropout=dropout,
+        )
+
+    network(2)  # what it refuses is to be refused before the data are loaded
+    splits: Splits = as_splits(dataset, seed)
+    result = laboratory.lr_find(
+        splits,
+        network(len(splits.train.classes)),
+        optimizer,
+        lowest=lowest,
+        highest=highest,
+        steps=steps,
+        smoothing=smoothing,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        seed=seed,
+        backend=backend,
+    )
+    show(result, out)
+
+
+@lab.command()
+def inspect(
+    run: Annotated[Path, typer.Argument(help="A run folder that `nnx train` wrote.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Another data set to look at it with; default: the run's own.")
+    ] = None,
+    backend: BackendName = None,
+    batch_size: Annotated[int, typer.Option(help="Rows that the gradients are taken of.")] = 100,
+    images: Annotated[int, typer.Option(help="Of the worst mistakes, so many as pictures.")] = 25,
+    out: Out = None,
+) -> None:
+    """Weights, activations, gradients, dead units, confusion matrix and worst mistakes of a trained run."""
+    show(laboratory.inspect(run, dataset, batch_size=batch_size, images=images, backend=backend), out)

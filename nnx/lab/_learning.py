@@ -1,0 +1,78 @@
+"""Training against validation accuracy, epoch by epoch: what an experiment on generalisation looks at."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..datasets import Dataset
+from ..device_data import DeviceData
+from ..errors import DivergedError
+from ..trainer import Trainer
+from ._training import Tick
+
+
+@dataclass(frozen=True)
+class Learning:
+    """One training: an entry for every epoch that was looked at, fewer if it diverged."""
+
+    epochs: tuple[int, ...]
+    """Their numbers, from 1."""
+    accuracy: tuple[float, ...]
+    """Share of the training rows, after the epoch."""
+    val_accuracy: tuple[float, ...]
+    diverged: str | None
+    """Where the loss became NaN or infinite, if it did."""
+
+    @property
+    def final(self) -> float:
+        """The training accuracy at the end; 0 if it diverged."""
+        return 0.0 if self.diverged is not None else self.accuracy[-1]
+
+    def settled(self) -> tuple[float, float]:
+        """Training and validation accuracy, each the mean over the last fifth of the entries: less a matter of chance
+        than the last one. Not of a training that diverged."""
+        last = -(-len(self.accuracy) // 5)
+        return float(np.mean(self.accuracy[-last:])), float(np.mean(self.val_accuracy[-last:]))
+
+    @property
+    def gap(self) -> float:
+        """By how much the settled training accuracy exceeds the settled validation accuracy."""
+        train, validation = self.settled()
+        return train - validation
+
+
+def learn(
+    trainer: Trainer,
+    train: Dataset,
+    validation: Dataset,
+    *,
+    epochs: int,
+    batch_size: int,
+    looks: int,
+    name: str,
+    tick: Tick,
+) -> Learning:
+    """Fit the trainer, and look at it after `looks` epochs, evenly spaced, the last among them: looking at every one
+    may take longer than the training. A divergence is a result among others. Ctrl-C ends the whole experiment."""
+    trainer.build(train.x.shape[1:])
+    parts = [DeviceData(trainer.model, trainer.loss, part, None, name="x", target="t") for part in (train, validation)]
+    looks = min(looks, epochs)
+    looked_at = {round(epochs * (look + 1) / looks) for look in range(looks)}
+    seen: list[int] = []
+    accuracies: tuple[list[float], list[float]] = [], []
+    diverged = None
+
+    def told(trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+        tick(name)
+        if epoch in looked_at:
+            seen.append(epoch)
+            for found, part in zip(accuracies, parts, strict=True):
+                found.append(trainer._evaluate(part)[1] or 0.0)
+
+    try:
+        trainer.fit(train, epochs=epochs, batch_size=batch_size, train_accuracy=False, callbacks=[told], verbose=False)
+    except DivergedError as error:
+        diverged = str(error)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return Learning(tuple(seen), tuple(accuracies[0]), tuple(accuracies[1]), diverged)

@@ -1,0 +1,244 @@
+"""Which learning rate? A range test: it grows from step to step until the loss diverges."""
+
+import copy
+import math
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from .. import model as models
+from .. import optimizers, plotting
+from ..backend import HostArray
+from ..checks import check_count, check_flag, check_number, check_seed
+from ..device_data import DeviceData
+from ..errors import InputError, InputTypeError
+from ..losses import Loss
+from ..model import MLP, Sequential
+from ..optimizers import Optimizer
+from ..plotting import COLOURS, FAINT, PAPER
+from ..registry import BackendLike
+from ..trainer import Trainer
+from ._data import Data, as_splits
+from ._result import Result, Table
+from ._training import ticking
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_RECENT = 5  # steps whose mean loss decides when it has diverged
+_DIVERGED = 4.0  # times the least of these means
+_FALL = 0.1  # share of the first loss that it must fall by, to speak of learning
+
+
+@dataclass(frozen=True, eq=False)
+class LearningRates(Result):
+    """What `lr_find` measured. All arrays: (k,), one entry a step."""
+
+    name: ClassVar[str] = "lr-find"
+
+    title: str
+    """What was trained."""
+    lr: HostArray
+    loss: HostArray
+    """Of each step's batch, before its update, weight decay's penalty included."""
+    smoothed: HostArray
+    """The loss averaged over the neighbouring learning rates."""
+    suggestion: float | None
+    """Where the smoothed loss falls fastest per decade; None where it does not fall."""
+    lowest: float
+    """The learning rate at which the smoothed loss is least."""
+    diverged: bool
+    """Whether the loss rose out of bounds before the end of the range."""
+
+    def summary(self) -> str:
+        """The suggestion, and what it rests on."""
+        span = f"{len(self.lr)} steps from lr = {self.lr[0]:.3g} to {self.lr[-1]:.3g}"
+        end = "where the loss diverged" if self.diverged else "the end of the range: the loss never diverged"
+        lines = [f"{self.title}: {span}, {end}"]
+        if self.suggestion is None:
+            first, least = self.smoothed[0], self.smoothed.min()
+            lines.append(
+                f"no suggestion: the loss fell from {first:.3g} to {least:.3g} only; try more steps, or another range"
+            )
+        else:
+            lines.append(
+                f"suggestion: lr = {self.suggestion:.2g}, where the loss falls fastest; it is least at "
+                f"{self.lowest:.2g}, near the greatest rate that still learns"
+            )
+        return "\n".join(lines)
+
+    def table(self) -> Table:
+        """One row a step."""
+        rows = zip(self.lr.tolist(), self.loss.tolist(), self.smoothed.tolist(), strict=True)
+        return ("step", "lr", "loss", "smoothed"), ([step, *row] for step, row in enumerate(rows, 1))
+
+    def draw(self) -> "Figure":
+        title = textwrap.fill(textwrap.shorten(f"Learning-rate range test: {self.title}", 180, placeholder=" …"), 95)
+        figure, ((axes,),) = plotting.panels(1, 1, title, width=7.2, height=4.4)
+        axes.plot(self.lr, self.loss, ".", color=FAINT, markersize=3, label="loss of one batch")
+        axes.plot(self.lr, self.smoothed, color=COLOURS[0], linewidth=2, label="smoothed")
+        top, bottom = self.smoothed[0] * 1.35, min(self.smoothed.min(), self.smoothed[0]) * 0.8
+        least = float(self.smoothed.min())
+        axes.plot(self.lowest, least, "s", color=COLOURS[1], markersize=7, label=f"least loss: lr = {self.lowest:.2g}")
+        if self.suggestion is not None:
+            at = float(np.interp(math.log(self.suggestion), np.log(self.lr), self.smoothed))
+            label = f"suggestion: lr = {self.suggestion:.2g} (steepest fall)"
+            axes.plot(self.suggestion, at, "o", color=COLOURS[2], markersize=9, label=label)
+            axes.axvline(self.suggestion, color=COLOURS[2], linestyle="--", linewidth=1)
+        if self.diverged:
+            end = self.lr[-1] * 4
+            axes.axvspan(self.lowest, end, facecolor="none", edgecolor=FAINT, hatch="///", alpha=0.5)
+            middle = math.sqrt(self.lowest * end)
+            axes.text(middle, top * 0.97, "too large", ha="center", va="top", fontsize=9, backgroundcolor=PAPER)
+        axes.set_xscale("log")
+        axes.set_ylim(bottom, top)
+        axes.set_xlabel("learning rate (logarithmic, growing from step to step)")
+        axes.set_ylabel("training loss (mean per row)")
+        axes.legend(loc="lower left")
+        return figure
+
+
+def lr_find(
+    data: Data = "digits",
+    model: "Sequential | Trainer | None" = None,
+    optimizer: "Optimizer | str | None" = None,
+    *,
+    lowest: float = 1e-6,
+    highest: float = 10.0,
+    steps: int = 200,
+    smoothing: float = 0.15,
+    batch_size: int = 32,
+    weight_decay: float = 0.0,
+    backend: BackendLike = None,
+    seed: int = 0,
+    verbose: bool = True,
+) -> LearningRates:
+    """The learning-rate range test (Smith 2017, "Cyclical learning rates for training neural networks").
+
+    `steps` updates, each on the next batch of the training part, at learning rates that grow geometrically from
+    `lowest` to `highest`. It ends before that when the loss is not finite, or when the mean of its last five values
+    exceeds four times the least such mean. The losses are then averaged with Gaussian weights over log10(lr), of
+    standard deviation `smoothing` (decades). The suggestion is the learning rate at which that average falls fastest
+    per decade, of those below its minimum; none if it does not fall by a tenth.
+
+    model: a `Sequential` or a `Trainer`; default `MLP((200, 100), classes)`. It is copied, with the parameters it has,
+    and left as it is; a trainer brings optimizer, loss, weight decay, clipping, precision and seed of its own.
+    optimizer: one, or its name; default `Adam()`, or the trainer's. Its own learning rate is not used.
+    """
+    lowest = check_number("lowest", lowest, 0, above=True)
+    highest = check_number("highest", highest, 0, above=True)
+    if highest <= lowest:
+        raise InputError(f"highest: got {highest}, expected more than lowest, {lowest}.")
+    steps, batch_size = check_count("steps", steps, 10), check_count("batch_size", batch_size)
+    smoothing, verbose = check_number("smoothing", smoothing, 0, above=True), check_flag("verbose", verbose)
+    if isinstance(optimizer, str):
+        optimizer = optimizers.optimizer(optimizer)
+    elif optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise InputTypeError(f"optimizer: got {optimizer!r}, expected a name or an nnx.Optimizer.")
+    check_number("weight_decay", weight_decay, 0)
+    if model is not None and not isinstance(model, Sequential | Trainer):
+        raise InputTypeError(f"model: got {model!r}, expected an nnx.Sequential or an nnx.Trainer.")
+    train = as_splits(data, check_seed(seed)).train
+    if model is None:
+        model = MLP((200, 100), len(train.classes))
+    trainer = _own_trainer(model, optimizer, weight_decay, backend, seed, train.x.shape[1:])
+    rows = DeviceData(trainer.model, trainer.loss, train, None, name="x_train", target="t_train")
+    batches = _batches(len(train), min(batch_size, len(train)), trainer.seed)
+
+    lr = lowest * (highest / lowest) ** (np.arange(steps) / (steps - 1))
+    losses: list[float] = []
+    least = math.inf
+    diverged = False
+    to_device, to_host = trainer.model.ops.to_device, trainer.model.ops.to_host
+    with ticking(steps, verbose=verbose, unit="steps") as tick:
+        for rate in lr.tolist():
+            trainer.optimizer.lr = rate
+            value = float(to_host(trainer.step(*rows.gather(to_device(next(batches))))))
+            diverged = not math.isfinite(value)
+            if not diverged:
+                losses.append(value)
+                recent = float(np.mean(losses[-_RECENT:]))
+                least = min(least, recent) if len(losses) >= _RECENT else least
+                diverged = recent > _DIVERGED * least
+            if diverged:
+                break
+            tick(f"lr = {rate:.1e}")
+    if len(losses) < _RECENT:
+        raise InputError(f"lowest: the loss diverges within {_RECENT} steps at {lowest:g}; begin lower.")
+    lr = lr[: len(losses)]
+    loss = np.array(losses)
+    smoothed = _smooth(np.log10(lr), loss, smoothing)
+    title = f"{train.name}, {trainer.model!r}, {type(trainer.optimizer).__name__}"
+    bottom = int(smoothed.argmin())
+    return LearningRates(title, lr, loss, smoothed, _steepest(lr, smoothed), float(lr[bottom]), diverged)
+
+
+def _own_trainer(
+    model: "Sequential | Trainer",
+    optimizer: Optimizer | None,
+    decay: float,
+    backend: BackendLike,
+    seed: int,
+    input_shape: tuple[int, ...],
+) -> Trainer:
+    """A built copy, with what the trainer or the model brings along; its training may do what it likes."""
+    network = model.model if isinstance(model, Trainer) else model
+    loss: Loss | None = None
+    clip_norm, precision, dtype = None, "float32", None
+    if isinstance(model, Trainer):
+        optimizer = model.optimizer if optimizer is None else optimizer
+        loss, clip_norm, precision, dtype = model.loss, model.clip_norm, model.precision, model.dtype
+        decay, seed = decay or model.weight_decay, model.seed
+        backend = model._backend if backend is None else backend
+    if network.built:
+        backend, dtype = network.backend if backend is None else backend, network.dtype
+        try:
+            own = models.from_config(network.config())
+        except InputError as error:
+            raise InputError(f"model: cannot be copied ({error}) Pass an unbuilt one.") from None
+    else:
+        own = copy.deepcopy(network)
+    trainer = Trainer(
+        own,
+        optimizers.Adam() if optimizer is None else copy.copy(optimizer),
+        loss,
+        weight_decay=decay,
+        clip_norm=clip_norm,
+        backend=backend,
+        seed=seed,
+        dtype=dtype,
+        precision=precision,
+    )
+    trainer.build(network.input_shape if network.built else input_shape)
+    if network.built:
+        own.load_state_dict(network.state_dict())
+    return trainer
+
+
+def _batches(rows: int, size: int, seed: int) -> Iterator[HostArray]:
+    """Whole batches without end, in the order in which `fit` takes them."""
+    epoch = 0
+    while True:
+        order = np.arange(rows)
+        np.random.default_rng((seed, 1, epoch)).shuffle(order)
+        for start in range(0, rows - size + 1, size):
+            yield order[start : start + size]
+        epoch += 1
+
+
+def _smooth(at: HostArray, values: HostArray, width: float) -> HostArray:
+    """The mean of the values around each place, with Gaussian weights of standard deviation `width`."""
+    weights = np.exp(-0.5 * ((at[:, None] - at) / width) ** 2)
+    smoothed: HostArray = weights @ values / weights.sum(axis=1)
+    return smoothed
+
+
+def _steepest(lr: HostArray, smoothed: HostArray) -> float | None:
+    bottom = int(smoothed.argmin())
+    if bottom == 0 or smoothed[0] - smoothed[bottom] < _FALL * smoothed[0]:
+        return None
+    slope = np.gradient(smoothed, np.log10(lr))
+    return float(lr[int(slope[: bottom + 1].argmin())])

@@ -1,0 +1,175 @@
+"""Overfitting: few rows, a large network, and what weight decay and dropout do about it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from .. import optimizers as rules
+from .. import plotting
+from ..backend import HostArray
+from ..checks import check_count, check_flag, check_number, check_seed
+from ..datasets import Dataset
+from ..errors import InputError
+from ..initializers import Init
+from ..model import MLP
+from ..plotting import COLOURS
+from ..registry import BackendLike, choose
+from ..trainer import Trainer
+from ._data import Data, as_splits
+from ._learning import Learning, learn
+from ._result import Result, Table
+from ._training import ticking
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LOOKS = 20  # at each training, evenly spaced
+_FEWEST = 20  # rows of which an accuracy says something
+
+
+@dataclass(frozen=True, eq=False)
+class Overfit(Result):
+    """What `overfit` gives."""
+
+    name: ClassVar[str] = "overfit"
+
+    trainings: dict[str, Learning]
+    """By what was done against overfitting: "none", "weight decay", "dropout", "both"."""
+    about: str
+    """Network, data, optimizer, seed."""
+
+    def summary(self) -> str:
+        """The gaps in numbers, and by how much each measure makes them smaller."""
+        lines = [
+            self.about,
+            f"{'':<14}{'training':>10}{'validation':>12}  gap, in percentage points (mean over the last fifth)",
+        ]
+        for name, training in self.trainings.items():
+            if training.diverged is not None:
+                lines.append(f"{name:<14}diverged: {training.diverged.split(',')[0]}")
+                continue
+            train, validation = training.settled()
+            lines.append(f"{name:<14}{train:>10.2%}{validation:>12.2%}  {100 * training.gap:.2f}{self._effect(name)}")
+        return "\n".join(lines)
+
+    def _effect(self, name: str) -> str:
+        """The gap against that of the network as it is."""
+        none = self.trainings["none"]
+        if name == "none" or none.diverged is not None or none.gap <= 0:
+            return ""
+        change = self.trainings[name].gap / none.gap - 1
+        return f", {abs(change):.0%} {'smaller' if change < 0 else 'greater'} than with none"
+
+    def table(self) -> Table:
+        """One row for every look at each training."""
+        return ("against overfitting", "epoch", "accuracy", "val_accuracy"), self._rows()
+
+    def _rows(self) -> Iterator[Sequence[Any]]:
+        for name, training in self.trainings.items():
+            for row in zip(training.epochs, training.accuracy, training.val_accuracy, strict=True):
+                yield name, *row
+
+    def draw(self) -> "Figure":
+        title = f"Overfitting: the shaded gap between what is learned and what holds for other rows\n{self.about}"
+        figure, grid = plotting.panels(2, 2, title, width=4.6, height=3.2, sharex=True, sharey=True)
+        panels = [axes for row in grid for axes in row]
+        lowest = min((training.settled()[1] for training in self.trainings.values() if training.accuracy), default=0.9)
+        for axes, (name, training) in zip(panels, self.trainings.items(), strict=True):
+            epochs = training.epochs
+            train, validation = plotting.line(0), plotting.line(1)
+            train["marker"] = validation["marker"] = None
+            axes.plot(epochs, training.accuracy, label="training", **train)
+            axes.plot(epochs, training.val_accuracy, label="validation", **validation)
+            axes.fill_between(epochs, training.accuracy, training.val_accuracy, color=COLOURS[1], alpha=0.15, lw=0)
+            gap = (
+                f"gap {100 * training.gap:.1f} points{self._effect(name)}" if training.diverged is None else "diverged"
+            )
+            axes.set_title(f"{name}: {gap}")
+        panels[0].set_ylim(max(0.0, 1 - 3 * (1 - lowest)), 1.02)
+        for axes in grid[1]:
+            axes.set_xlabel("epoch")
+        for row in grid:
+            row[0].set_ylabel("accuracy (share of rows)")
+        panels[0].legend(loc="lower right")
+        return figure
+
+
+def overfit(
+    data: Data = "digits",
+    *,
+    rows: int = 300,
+    hidden: Sequence[int] = (100, 100, 100),
+    activation: str = "relu",
+    init: Init = 0.3,
+    weight_decay: float = 0.02,
+    dropout: float = 0.2,
+    optimizer: str = "sgd",
+    lr: float | None = None,
+    epochs: int = 100,
+    batch_size: int = 100,
+    seed: int = 0,
+    backend: BackendLike = None,
+    verbose: bool = True,
+) -> Overfit:
+    """Train a large network on few rows four times: as it is, with weight decay, with dropout, with both.
+
+    The first `rows` rows of the training part are trained on, all others of it and the validation part are validated
+    on; the test part is left alone. The weights and the batches are the same each time. A gap is the training accuracy
+    less the validation accuracy, both as the mean over the last fifth of twenty looks at the training. The default
+    initial weights, of standard deviation 0.3, are large on purpose: a network that begins with large weights can learn
+    its rows by heart without finding much that holds for others. lr: default 0.1 for SGD, else the optimizer's own.
+
+    Raises `InputError` for more rows than there are, and for a weight_decay or dropout of 0, which would be no measure.
+    """
+    rows, epochs, batch_size = (
+        check_count("rows", rows, _FEWEST),
+        check_count("epochs", epochs),
+        check_count("batch_size", batch_size),
+    )
+    check_number("weight_decay", weight_decay, 0, above=True)
+    check_number("dropout", dropout, 0, 1, above=True)
+    verbose = check_flag("verbose", verbose)
+    rate = 0.1 if lr is None and optimizer == "sgd" else lr
+
+    def trainer(classes: int, decay: float, ratio: float) -> Trainer:
+        return Trainer(
+            MLP(hidden, classes, activation=activation, init=init, dropout=ratio),
+            rules.optimizer(optimizer, **({} if rate is None else {"lr": rate})),
+            weight_decay=decay,
+            backend=backend,
+            seed=seed,
+        )
+
+    about = trainer(2, weight_decay, dropout)
+    choose(backend)
+    splits = as_splits(data, check_seed(seed))
+    if rows >= len(splits.train):
+        raise InputError(f"rows: got {rows}, expected fewer than the {len(splits.train)} rows of the training part.")
+    few = splits.train.take(np.arange(rows))
+    others = _joined(splits.train.take(np.arange(rows, len(splits.train))), splits.validation)
+    measures = {
+        "none": (0.0, 0.0),
+        "weight decay": (weight_decay, 0.0),
+        "dropout": (0.0, dropout),
+        "both": (weight_decay, dropout),
+    }
+    trainings = {}
+    with ticking(epochs * len(measures), verbose=verbose) as tick:
+        for name, (decay, ratio) in measures.items():
+            own = trainer(len(few.classes), decay, ratio)
+            trainings[name] = learn(
+                own, few, others, epochs=epochs, batch_size=batch_size, looks=_LOOKS, name=name, tick=tick
+            )
+    sizes = "-".join(map(str, (int(np.prod(few.x.shape[1:])), *hidden, len(few.classes))))
+    return Overfit(
+        trainings,
+        f"{few.name}: {rows} rows to train on, {len(others)} to validate; {sizes}, {activation}, seed {seed},\n"
+        f"{about.optimizer!r}, weight decay {weight_decay:g}, dropout {dropout:g}",
+    )
+
+
+def _joined(first: Dataset, second: Dataset) -> Dataset:
+    x: HostArray = np.concatenate([first.x, second.x])
+    return Dataset(first.name, x, np.concatenate([first.t, second.t]), first.scale, first.classes)
