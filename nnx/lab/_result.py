@@ -34,15 +34,24 @@ class Result:
         """The figure, made under `plotting.style`."""
         raise NotImplementedError(f"{type(self).__name__} must define draw()")
 
+    def draw_parts(self) -> "dict[str, Figure]":
+        """Further figures by name, where one does not hold all that is to be seen; made under `plotting.style`."""
+        return {}
+
     def plot(self) -> "Figure":
         """The figure (matplotlib's), which a notebook shows. Raises `InputError` without matplotlib."""
         with plotting.style():
             return self.draw()
 
+    def figures(self) -> "dict[str, Figure]":
+        """All figures by name: that of `plot`, under the experiment's, and the further ones."""
+        with plotting.style():
+            return {self.name: self.draw(), **self.draw_parts()}
+
     def save(self, folder: "str | os.PathLike[str]" = ".") -> list[Path]:
         """Write NAME.csv and NAME.png into a folder, which is made if need be; returns their paths.
 
-        Without matplotlib the figure is left out, and its path with it.
+        Further figures go to NAME-PART.png. Without matplotlib the figures are left out, and their paths with them.
         """
         folder = check_path("folder", folder)
         try:
@@ -57,8 +66,9 @@ class Result:
         written = [folder / f"{self.name}.csv"]
         write_atomically(written[0], text.getvalue().encode())
         if plotting.available():
-            written.append(folder / f"{self.name}.png")
-            plotting.save(self.plot(), written[1])
+            for part, figure in self.figures().items():
+                written.append(folder / (f"{self.name}.png" if part == self.name else f"{self.name}-{part}.png"))
+                plotting.save(figure, written[-1])
         return written
 
     def __str__(self) -> str:

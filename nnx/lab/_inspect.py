@@ -1,0 +1,307 @@
+"""A trained network looked at from inside: weights, activations, gradients, dead units, and where it errs.
+
+Each part is a function of its own, on a model or on arrays; `inspect` puts them together.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..backend import HostArray
+from ..checks import as_host, check_count, check_labels
+from ..datasets import Dataset, Splits
+from ..device_data import DeviceData
+from ..errors import CheckpointError, InputError, InputTypeError
+from ..layers import Activation
+from ..model import Sequential
+from ..plan import Plan
+from ..registry import BackendLike
+from ..run_folder import RunFolder
+from ..trainer import Trainer
+from . import _inspect_figures as figures
+from ._data import as_splits
+from ._result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_BINS = 50
+_ROWS = 10_000  # whose activations are kept at once
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """How the values of one array are spread. counts: (bins,); edges: (bins + 1,), from the least value to the
+    greatest."""
+
+    name: str
+    counts: HostArray
+    edges: HostArray
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, name: str, values: HostArray, bins: int = _BINS) -> "Histogram":
+        """That of all elements. Raises `InputError` for values that are not finite."""
+        if not np.isfinite(values).all():
+            raise InputError(f"{name}: holds NaN or infinite values; the training diverged, or the file is damaged.")
+        values = values.astype(np.float64)
+        counts, edges = np.histogram(values, bins)
+        return cls(name, counts, edges, float(values.mean()), float(values.std()))
+
+
+@dataclass(frozen=True, eq=False)
+class Activations(Histogram):
+    """What one hidden layer gives out."""
+
+    units: int = 0
+    dead: int = 0
+    """Units that give the same value for every row, as a ReLU that is always 0: no gradient passes them."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One row that the network got wrong."""
+
+    row: int
+    true: int
+    predicted: int
+    loss: float
+    """-log of the probability that it gave to the true class."""
+    probability: float
+    """What it gave to the predicted one."""
+
+
+def weight_histograms(model: Sequential) -> tuple[Histogram, ...]:
+    """Of every weight matrix, in the order of the layers; biases and the like are left out."""
+    return tuple(
+        Histogram.of(f"{i} {layer!r}", np.asarray(model.ops.to_host(layer.params["W"])))
+        for i, layer in enumerate(model)
+        if "W" in layer.params
+    )
+
+
+def activation_histograms(model: Sequential, x: HostArray) -> tuple[Activations, ...]:
+    """Of the output of every activation function for x: (n, *input_shape), without dropout; nothing is changed."""
+    found = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        value = model.native_input("x", x[:_ROWS])
+        for i, layer in enumerate(model):
+            value = layer.forward(value, False)
+            if isinstance(layer, Activation):
+                host = np.array(model.ops.to_host(value)).reshape(len(value), -1)
+                all_of_it = Histogram.of(f"{i} {layer!r}", host)
+                dead = int(np.sum(host.min(axis=0) == host.max(axis=0))) if len(host) > 1 else 0
+                found.append(Activations(**vars(all_of_it), units=host.shape[1], dead=dead))
+    return tuple(found)
+
+
+def gradient_norms(trainer: Trainer, x: Any, t: Any = None) -> dict[str, float]:
+    """The Euclidean norm of the loss's gradient by parameter, for one batch: what the next step would see.
+
+    x, t: as `Trainer.fit` takes them. Without weight decay, clipping and loss scaling; with dropout and the batch's own
+    statistics, as in training. Parameters, statistics and gradients are left as they were.
+    """
+    model = trainer.model
+    model._need("gradient_norms")
+    data = DeviceData(model, trainer.loss, x, t, name="x", target="t")
+    ops, arena = model.ops, model.arena
+    plan = Plan(arena, model.stages, trainer.loss, trainer.optimizer)
+    keys = [layer.random_key(trainer.seed, trainer.steps) for layer in plan.dropouts]
+    rng = ops.to_device(np.stack(keys)) if keys else None
+    buffers = (arena.grads.buffer, arena.batch.buffer)
+    kept = [np.array(ops.to_host(buffer)) for buffer in buffers]
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            plan.program(len(data)).differentiate(*data.gather(ops.to_device(np.arange(len(data)))), rng)
+        return {name: float(np.linalg.norm(np.array(ops.to_host(g)))) for name, g in model.grads.items()}
+    finally:
+        for buffer, before in zip(buffers, kept, strict=True):
+            buffer[...] = ops.to_device(before)
+
+
+def confusion_matrix(true: HostArray, predicted: HostArray, classes: int) -> HostArray:
+    """counts[i, j]: rows of class i that were taken for class j. true, predicted: (n,) labels; int64 (classes,
+    classes)."""
+    true = check_labels("true", as_host("true", true), classes)
+    predicted = check_labels("predicted", as_host("predicted", predicted), classes)
+    if true.shape != predicted.shape or true.ndim != 1:
+        raise InputError(f"true and predicted: got shapes {true.shape} and {predicted.shape}, expected (n,) of both.")
+    counts: HostArray = np.bincount(true * classes + predicted, minlength=classes * classes)
+    return counts.reshape(classes, classes)
+
+
+def worst_mistakes(scores: HostArray, true: HostArray) -> tuple[Mistake, ...]:
+    """All rows that were got wrong, those of the highest loss first. scores: (n, classes) before the softmax; true:
+    (n,) labels."""
+    shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
+    logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    predicted = scores.argmax(axis=1)
+    losses = -logs[np.arange(len(true)), true]
+    wrong = np.flatnonzero(predicted != true)
+    order = wrong[np.argsort(-losses[wrong], kind="stable")]
+    return tuple(
+        Mistake(int(i), int(true[i]), int(predicted[i]), float(losses[i]), float(np.exp(logs[i, predicted[i]])))
+        for i in order
+    )
+
+
+def confused_pairs(confusion: HostArray) -> list[tuple[int, int, int]]:
+    """(true, predicted, rows) of every kind of mistake that occurs, the most frequent first."""
+    wrong = confusion - np.diag(np.diag(confusion))
+    order = np.argsort(-wrong, axis=None, kind="stable")
+    pairs = [(*divmod(int(place), len(wrong)), int(wrong.flat[place])) for place in order]
+    return [pair for pair in pairs if pair[2]]
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection(Result):
+    """What `inspect` found."""
+
+    name: ClassVar[str] = "inspect"
+
+    title: str
+    """What was looked at."""
+    classes: tuple[str, ...]
+    weights: tuple[Histogram, ...]
+    activations: tuple[Activations, ...]
+    gradients: Mapping[str, float]
+    """By parameter: the norm for one batch."""
+    confusion: HostArray
+    """(classes, classes) int64: true in rows, predicted in columns."""
+    mistakes: tuple[Mistake, ...]
+    """The worst first."""
+    images: HostArray
+    """(m, height, width): the inputs of the first m mistakes, as they are stored; (0, 0, 0) if they are no images."""
+
+    def summary(self) -> str:
+        """Accuracy, the most confused pairs, and what is conspicuous in the layers."""
+        rows, right = int(self.confusion.sum()), int(np.trace(self.confusion))
+        lines = [f"{self.title}: {right} of {rows} rows right ({right / rows:.2%})"]
+        pairs = confused_pairs(self.confusion)[:5]
+        if pairs:
+            named = [f"{self.classes[i]} taken for {self.classes[j]} ({n})" for i, j, n in pairs]
+            lines.append(f"most confused: {', '.join(named)}")
+        lines += [
+            f"row {mistake.row}: {self.classes[mistake.true]} taken for {self.classes[mistake.predicted]} with "
+            f"probability {mistake.probability:.4f}, loss {mistake.loss:.2f}"
+            for mistake in self.mistakes[:3]
+        ]
+        lines += [
+            f"{layer.name}: mean {layer.mean:.3g}, std {layer.std:.3g}, {layer.dead} of {layer.units} units dead"
+            for layer in self.activations
+        ]
+        norms = {name: norm for name, norm in self.gradients.items() if name.endswith(".W")}
+        if norms:
+            each = ", ".join(f"{name} {norm:.3g}" for name, norm in norms.items())
+            lines.append(f"gradient norms of the weights, one batch: {each}")
+        return "\n".join(lines)
+
+    def table(self) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+        """Every number, one a row: the part it belongs to, of what, which quantity, its value."""
+        return ("part", "of", "quantity", "value"), self._rows()
+
+    def _rows(self) -> Iterator[Sequence[Any]]:
+        for part, histograms in (("weights", self.weights), ("activations", self.activations)):
+            for histogram in histograms:
+                yield part, histogram.name, "mean", histogram.mean
+                yield part, histogram.name, "std", histogram.std
+                if isinstance(histogram, Activations):
+                    yield part, histogram.name, "units", histogram.units
+                    yield part, histogram.name, "dead", histogram.dead
+                for low, count in zip(histogram.edges, histogram.counts, strict=False):
+                    yield part, histogram.name, f"count from {low:g}", count
+        for name, norm in self.gradients.items():
+            yield "gradients", name, "norm", norm
+        for i, j in np.ndindex(self.confusion.shape):
+            yield "confusion", f"{self.classes[i]} taken for {self.classes[j]}", "rows", self.confusion[i, j]
+        for mistake in self.mistakes:
+            yield "mistakes", f"row {mistake.row}", "loss", mistake.loss
+
+    def draw(self) -> "Figure":
+        return figures.overview(self)
+
+    def draw_parts(self) -> "dict[str, Figure]":
+        return figures.parts(self)
+
+
+def inspect(
+    run: "str | os.PathLike[str] | Trainer",
+    data: Any = None,
+    *,
+    batch_size: int = 100,
+    backend: BackendLike = None,
+    images: int = 25,
+) -> Inspection:
+    """Look into a trained network; nothing of it is changed.
+
+    run: a folder that `nnx train` wrote, or a trainer. data: what it is looked at with: a name or folder or `Splits`
+    (whose test part counts, and whose training part gives the batch of the gradients), a `Dataset`, or a pair of
+    arrays; needed for a trainer, and for a run by default the one it was trained on. batch_size: rows that the
+    gradients are taken of. images: so many of the worst mistakes are kept as pictures.
+
+    Raises `CheckpointError` for a run whose files are absent or damaged, `InputError` for data that do not fit the
+    network.
+    """
+    batch_size, images = check_count("batch_size", batch_size), check_count("images", images, 0)
+    if isinstance(run, Trainer):
+        if data is None:
+            raise InputTypeError("data: got None, expected the data to look at the trainer's network with.")
+        if backend is not None:
+            raise InputError("backend: a trainer has its own already; leave backend out.")
+        run.model._need("inspect")
+        trainer, seed, title, classes = run, run.seed, "", None
+    elif isinstance(run, str | os.PathLike):
+        folder = RunFolder.existing(Path(run))
+        config, about = folder.read_config()
+        trainer = Trainer.load(folder.checkpoint, backend=backend)
+        seed, title, classes = config.seed, f"{folder.path}, ", about.classes
+        data = config.dataset if data is None else data
+    else:
+        raise InputTypeError(f"run: got {run!r}, expected the folder of a run, or an nnx.Trainer.")
+    if not trainer.loss.classifies:
+        raise InputError(f"run: was trained with {trainer.loss!r}, expected a classifier; its mistakes can be counted.")
+    learned_from, seen = _data(data, seed)
+    outputs = trainer.model.output_shape
+    if classes is not None and outputs != (len(classes),):
+        raise CheckpointError(
+            f"{run}: its configuration names {len(classes)} classes, but the network has outputs of {outputs}; "
+            "use another copy."
+        )
+    if len(seen.classes) > outputs[0]:
+        raise InputError(f"data: got {len(seen.classes)} classes, but the network tells {outputs[0]} apart.")
+    names = classes or (*seen.classes, *map(str, range(len(seen.classes), outputs[0])))
+
+    scores = trainer.model.predict(seen)
+    mistakes = worst_mistakes(scores, seen.t)
+    shown = [mistake.row for mistake in mistakes[:images]] if seen.x.ndim == 3 else []
+    return Inspection(
+        title=f"{title}{len(seen)} rows of {seen.name}",
+        classes=names,
+        weights=weight_histograms(trainer.model),
+        activations=activation_histograms(trainer.model, seen.take(np.arange(min(len(seen), _ROWS))).inputs()),
+        gradients=gradient_norms(trainer, learned_from.take(np.arange(min(len(learned_from), batch_size)))),
+        confusion=confusion_matrix(seen.t, scores.argmax(axis=1), outputs[0]),
+        mistakes=mistakes,
+        images=seen.x[shown] if shown else np.zeros((0, 0, 0), np.uint8),
+    )
+
+
+def _data(data: Any, seed: int) -> tuple[Dataset, Dataset]:
+    """Rows for the gradients, and rows to look at."""
+    if isinstance(data, Dataset):
+        return data, data
+    if isinstance(data, tuple | list) and not isinstance(data, Splits):
+        if len(data) != 2:
+            raise InputTypeError(f"data: got {len(data)} parts, expected (x, t).")
+        x, t = as_host("x", data[0]), as_host("t", data[1])
+        t = t.argmax(axis=1) if t.ndim == 2 else t
+        labels = tuple(map(str, range(int(t.max(initial=0)) + 1)))
+        whole = Dataset("data", x if x.dtype == np.uint8 else x.astype(np.float32), t, 1.0, labels)
+        return whole, whole
+    splits = as_splits(data, seed)
+    return splits.train, splits.test

@@ -1,0 +1,162 @@
+"""The figures of an inspection, each drawn from its data."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import plotting
+from ..backend import HostArray
+from ..plotting import COLOURS, FAINT, INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ._inspect import Histogram, Inspection, Mistake
+
+_MOST = 30  # classes up to which every cell of the confusion matrix is lettered
+
+
+def overview(found: "Inspection") -> "Figure":
+    """Weights, activations, gradients and the confusion matrix on one sheet."""
+    figure, ((above, beside), (below, last)) = plotting.panels(2, 2, found.title, width=5.2, height=4.0)
+    spreads(above, found.weights, "weights", "weight")
+    spreads(beside, found.activations, "hidden activations", "output of the activation function")
+    norms(below, found.gradients)
+    confusion(last, found.confusion, found.classes)
+    return figure
+
+
+def parts(found: "Inspection") -> "dict[str, Figure]":
+    """One figure for each part."""
+    made = {}
+    for name, histograms in (("weights", found.weights), ("activations", found.activations)):
+        if histograms:
+            made[name] = histogram_sheet(histograms, f"{name} by layer: {found.title}")
+    if found.gradients:
+        figure, ((axes,),) = plotting.panels(1, 1, found.title, width=5.6, height=0.9 + 0.28 * len(found.gradients))
+        norms(axes, found.gradients)
+        made["gradients"] = figure
+    size = 2.2 + 0.38 * min(len(found.classes), _MOST)
+    figure, ((axes,),) = plotting.panels(1, 1, found.title, width=size, height=size - 0.3)
+    confusion(axes, found.confusion, found.classes)
+    made["confusion"] = figure
+    if len(found.images):
+        made["mistakes"] = mistake_sheet(found.images, found.mistakes, found.classes)
+    return made
+
+
+def spreads(axes: "Axes", histograms: "Sequence[Histogram]", title: str, quantity: str) -> None:
+    """Histograms of several layers as lines, each by its density, so that layers of any size can be compared."""
+    for index, histogram in enumerate(histograms):
+        total = max(int(histogram.counts.sum()), 1)
+        density = histogram.counts / (total * np.diff(histogram.edges))
+        style = {key: value for key, value in plotting.line(index).items() if key != "marker"}
+        axes.stairs(density, histogram.edges, label=f"{histogram.name}: std {histogram.std:.3g}", **style)
+    axes.set_title(title)
+    axes.set_xlabel(f"{quantity} (no unit)")
+    axes.set_ylabel("density (logarithmic)")
+    axes.set_yscale("log")
+    if histograms:
+        axes.legend()
+    else:
+        axes.text(0.5, 0.5, "none in this network", ha="center", transform=axes.transAxes)
+
+
+def histogram_sheet(histograms: "Sequence[Histogram]", title: str) -> "Figure":
+    """One panel a layer."""
+    columns = min(len(histograms), 3)
+    figure, grid = plotting.panels(-(-len(histograms) // columns), columns, title, width=3.8, height=2.7)
+    flat = [axes for row in grid for axes in row]
+    for axes, histogram in zip(flat, histograms, strict=False):
+        share = histogram.counts / max(int(histogram.counts.sum()), 1)
+        axes.stairs(share, histogram.edges, fill=True, color=COLOURS[0], alpha=0.6)
+        axes.axvline(histogram.mean, color=INK, linestyle="--", linewidth=1)
+        dead = getattr(histogram, "dead", None)
+        notes = [f"mean {histogram.mean:.3g} (dashed)", f"std {histogram.std:.3g}"]
+        notes += [] if dead is None else [f"{dead} of {histogram.units} units dead"]  # type: ignore[attr-defined]
+        axes.text(0.97, 0.95, "\n".join(notes), ha="right", va="top", fontsize=8, transform=axes.transAxes)
+        axes.set_title(histogram.name)
+        axes.set_xlabel("value (no unit)")
+        axes.set_ylabel("share of the values")
+    for axes in flat[len(histograms) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def norms(axes: "Axes", gradients: Mapping[str, float]) -> None:
+    """The gradient's norm by parameter, weights and others told apart."""
+    names = list(gradients)
+    for index, (label, weights) in enumerate((("weights", True), ("biases and the like", False))):
+        places = [i for i, name in enumerate(names) if name.endswith(".W") == weights and gradients[name] > 0]
+        style = {**plotting.line(index), "linestyle": "none", "markersize": 7}
+        if places:
+            axes.plot([gradients[names[i]] for i in places], places, label=label, clip_on=False, **style)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    positive = [norm for norm in gradients.values() if norm > 0]
+    if positive:
+        axes.set_xscale("log")
+        axes.set_xlim(min(positive) / 3, max(positive) * 12)
+        axes.legend(loc="lower right")
+    for place, norm in enumerate(gradients.values()):
+        at = norm if norm > 0 else axes.get_xlim()[0]
+        axes.annotate(f"{norm:.2g}", (at, place), (7, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.set_title("gradients, one batch: far apart from layer to layer, they vanish or explode")
+    axes.set_xlabel("Euclidean norm (logarithmic)")
+    axes.set_ylabel("parameter (layer.name)")
+
+
+def confusion(axes: "Axes", counts: HostArray, classes: Sequence[str]) -> None:
+    """True classes in rows, predicted ones in columns, each cell as strong as its share of the row."""
+    from matplotlib.colors import to_rgb
+
+    size = len(counts)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    cells = np.zeros((size, size, 4))
+    cells[..., :3] = to_rgb(COLOURS[1])
+    cells[np.arange(size), np.arange(size), :3] = to_rgb(COLOURS[0])
+    # Colour over what is below: the sheet may be dark. A single mistake is to be seen, too.
+    cells[..., 3] = np.where(counts > 0, 0.15 + 0.5 * share**0.5, 0)
+    axes.imshow(cells)
+    if size <= _MOST:
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            weight = "normal" if i == j else "bold"
+            axes.text(j, i, f"{counts[i, j]}", ha="center", va="center", fontsize=7, weight=weight)
+        axes.set_xticks(
+            range(size), [_short(name) for name in classes], rotation=90 if max(map(len, classes)) > 2 else 0
+        )
+        axes.set_yticks(range(size), [_short(name) for name in classes])
+    right, total = int(np.trace(counts)), int(counts.sum())
+    axes.set_title(f"confusion matrix: {total - right} mistakes in {total} rows (off the diagonal)")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.grid(visible=False)
+
+
+def mistake_sheet(images: HostArray, mistakes: "Sequence[Mistake]", classes: Sequence[str]) -> "Figure":
+    """The worst mistakes as images, the highest loss first."""
+    columns = min(len(images), 5)
+    title = f"The worst {len(images)} of {len(mistakes)} mistakes, the highest loss first (p: given to the wrong class)"
+    figure, grid = plotting.panels(-(-len(images) // columns), columns, title, width=1.75, height=2.05)
+    flat = [axes for row in grid for axes in row]
+    for axes, image, mistake in zip(flat, images, mistakes, strict=False):
+        axes.imshow(image, cmap="gray_r")
+        axes.set_title(
+            f"{_short(classes[mistake.true])} taken for {_short(classes[mistake.predicted])}\n"
+            f"p = {mistake.probability:.3f}, loss {mistake.loss:.2f}",
+            fontsize=8,
+        )
+        axes.set_xlabel(f"row {mistake.row}", fontsize=7, color=FAINT)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(True)
+    for axes in flat[len(images) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 12 else name[:11] + "…"
