@@ -49,6 +49,7 @@ def draw_curve(axes: "Axes", history: Mapping[str, Sequence[float]], name: str) 
             textcoords="offset points",
             ha="right" if best > len(epochs) / 2 else "left",
             fontsize=8,
+            bbox={"facecolor": plotting.PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss (mean per row)" if name == "loss" else "accuracy (share of rows)")

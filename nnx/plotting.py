@@ -41,6 +41,7 @@ _SETTINGS: Any = {
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
     "legend.framealpha": 0.85,
+    "legend.edgecolor": FAINT,
     "lines.linewidth": 1.5,
     "lines.markersize": 4,
     "svg.fonttype": "none",
