@@ -26,7 +26,7 @@ from .registry import BackendStatus, get_backend, list_backends, set_backend, us
 from .trainer import ResumeWarning, Trainer
 
 if _TYPE_CHECKING:
-    from . import lab
+    from . import lab, report
 
 __version__ = _version("nnx-array")
 
@@ -74,12 +74,13 @@ __all__ = [
     "get_backend",
     "lab",
     "list_backends",
+    "report",
     "schedules",
     "set_backend",
     "use_backend",
 ]
 
-_ON_REQUEST = ("lab",)
+_ON_REQUEST = ("lab", "report")
 """Modules that are imported when first used: they need more than NumPy, and not everybody needs them."""
 
 

@@ -1,0 +1,390 @@
+"""`nnx report`: what the page holds, that it needs nothing else, and how a browser shows it."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+import webbrowser
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import nnx
+from nnx import report
+from nnx.cli import main
+from nnx.datasets import digits, write_idx
+
+HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a & b", "$x_$", "' onload='x", "5", "&lt;")
+PARTS = ["numbers", "curves", "confusion", "mistakes", "network", "settings", "machine"]
+VOID = {"img", "meta", "link", "br", "hr"}
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: the page cannot be opened")
+
+
+def run(*arguments):
+    """Exit status of the command line in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["nnx", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+    return end.value.code or 0
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setenv("NNX_BACKEND", "numpy")  # nothing to compile
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on a folder of idx files, with a folder's name and classes as nobody should choose them."""
+    here = tmp_path_factory.mktemp("report")
+    data, folder = here / "<b>&'$data", here / 'run"<i>$'
+    data.mkdir()
+    write_idx(data / "t10k-images-idx3-ubyte.gz", digits().x)
+    write_idx(data / "t10k-labels-idx1-ubyte", digits().t.astype(np.uint8))
+    flags = "--hidden 30,20 --epochs 2 --lr 0.002 --backend numpy --batchnorm --dropout 0.1"
+    assert run("train", "--dataset", data, *flags.split(), "--out", folder) == 0
+    config = json.loads((folder / "config.json").read_text())
+    config["data"]["classes"][: len(HOSTILE)] = HOSTILE
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A copy of the run that a test may spoil."""
+    return shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("report.html"))
+
+
+@pytest.fixture(scope="module")
+def page(trained):
+    return report.write(trained, backend="numpy")
+
+
+class Page(HTMLParser):
+    """What a test asks of a page: its tags are closed in order, names are given once, and references are kept."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.references, self.texts, self.tags = [], [], [], [], []
+        self.styles = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        self._attributes(attributes)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self._attributes(attributes)
+
+    def _attributes(self, attributes):
+        for name, value in attributes:
+            assert not name.startswith("on"), f"a script: {name}={value}"
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster"):
+                self.references.append(value)
+            if name == "style" or "url(" in (value or ""):
+                self.styles.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+        if self.open and self.open[-1] == "style":
+            self.styles.append(data)
+
+    @property
+    def text(self):
+        return " ".join("".join(self.texts).split())
+
+
+def test_the_page_has_its_parts_and_their_numbers(trained, page):
+    parsed = Page(page.read_text(encoding="utf-8"))
+    assert [name for name in parsed.ids if name in PARTS] == PARTS
+    trainer = nnx.Trainer.load(trained / "checkpoint.safetensors", backend="numpy")
+    config = json.loads((trained / "config.json").read_text())["train"]
+    test = nnx.datasets.load(config["dataset"]).test
+    accuracy = trainer.model.accuracy(test)
+    wrong = round((1 - accuracy) * len(test))
+    assert f"Test accuracy{accuracy:.2%}{len(test) - wrong} of 359 rows right" in parsed.text
+    assert f"Validation accuracy{trainer.history['val_accuracy'][-1]:.2%}" in parsed.text
+    assert f"The training loss goes from {trainer.history['loss'][0]:.4f}" in parsed.text
+    assert f"{wrong} of 359 test rows are taken for another class; most often" in parsed.text
+    assert f"of {wrong} mistakes with the highest loss, the worst first" in parsed.text
+    assert parsed.tags.count("img") == min(wrong, 25)
+    assert parsed.tags.count("svg") == 2 + 3 + 2  # curves, weights, activations
+    assert repr(trainer.optimizer) in parsed.text
+    assert "BackendnumpyProcessor" in parsed.text
+    assert page.stat().st_size < 300_000
+
+
+def test_the_command_on_the_page_trains_the_same_network(trained, page, tmp_path):
+    text = page.read_text(encoding="utf-8")
+    command = html.unescape(re.search(r"<code>(nnx train.*?)</code>", text)[1])
+    again = tmp_path / "again"
+    subprocess.run(["sh", "-c", f"{sys.executable} -m {command} --backend numpy --out {again}"], check=True)
+    first, second = (nnx.Trainer.load(f / "checkpoint.safetensors", backend="numpy") for f in (trained, again))
+    assert first.history == second.history
+
+
+def test_what_comes_from_data_stays_text(trained, page):
+    text = page.read_text(encoding="utf-8")
+    parsed = Page(text)  # asserts that there is no attribute on...
+    assert "script" not in parsed.tags
+    for name in HOSTILE:
+        assert name in parsed.text
+        assert html.escape(name) in text
+    assert str(trained) in parsed.text
+
+
+def test_the_page_refers_to_nothing_outside_itself(page):
+    parsed = Page(page.read_text(encoding="utf-8"))
+    assert {reference.partition(":")[0] for reference in parsed.references if not reference.startswith("#")} == {"data"}
+    inner = [reference[1:] for reference in parsed.references if reference.startswith("#")]
+    inner += [name for style in parsed.styles for name in re.findall(r"url\(#([^)]*)\)", style)]
+    assert inner
+    assert set(inner) <= set(parsed.ids)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    css = " ".join(parsed.styles)
+    assert "@import" not in css
+    assert "@font-face" not in css
+    assert set(re.findall(r"url\(\s*['\"]?(.)", css)) == {"#"}
+
+
+def test_figures_are_in_inks_that_turn_dark(page):
+    text = page.read_text(encoding="utf-8")
+    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert drawings
+    for drawing in drawings:
+        assert "var(--ink)" in drawing
+        assert re.findall(r"#[0-9a-f]{6}", drawing.partition("aria-label")[2]) == []
+    css = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
+    declared = [set(re.findall(r"(--[\w-]+):", block)) for block in re.findall(r":root \{(.*?)\}", css, re.DOTALL)]
+    assert declared[0] == declared[1]
+    assert {name for drawing in drawings for name in re.findall(r"var\((--[\w-]+)\)", drawing)} <= declared[0]
+
+
+def test_the_command_line(trained, tmp_path, capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or False)
+    assert run("report", trained, "--backend", "numpy") == 0
+    assert capsys.readouterr().out == f"written to {trained / 'report.html'}\n"
+    assert opened == []
+    assert run("report", trained, "--out", tmp_path / "page.html", "--open") == 0
+    assert opened == [(tmp_path / "page.html").as_uri()]
+    assert "no browser could be started here" in capsys.readouterr().out
+    assert Page((tmp_path / "page.html").read_text(encoding="utf-8")).ids
+    assert run("report", trained, "--out", tmp_path / "none" / "page.html") == 1
+    assert "page.html: cannot be written; expected a file in a folder that exists" in capsys.readouterr().err
+    assert run("report", trained, "--out", tmp_path) == 1
+    assert "cannot be written" in capsys.readouterr().err
+    assert run("report", trained, "--backend", "nunpy") == 1
+    assert "Did you mean 'numpy'" in capsys.readouterr().err
+
+
+def test_what_is_no_run_is_refused(copy, tmp_path, capsys):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (empty, tmp_path / "nowhere", copy / "config.json"):
+        assert run("report", folder) == 1
+        assert f"{folder}: is no run" in capsys.readouterr().err
+    with pytest.raises(nnx.InputTypeError, match="folder: got 3, expected a path"):
+        report.write(3)
+    damaged = bytearray((copy / "checkpoint.safetensors").read_bytes())
+    damaged[-1] ^= 1
+    (copy / "checkpoint.safetensors").write_bytes(damaged)
+    with pytest.raises(nnx.CheckpointError, match="its checksum does not fit"):
+        report.write(copy)
+    (copy / "checkpoint.safetensors").unlink()
+    with pytest.raises(
+        nnx.CheckpointError, match="stopped before its first epoch was done; continue it with: nnx train"
+    ):
+        report.write(copy)
+    assert not (copy / "report.html").exists()
+    assert [file.name for file in copy.iterdir() if "report" in file.name] == []
+
+
+def test_a_failure_leaves_the_last_page(copy, monkeypatch):
+    file = report.write(copy)
+    before = file.read_bytes()
+    (copy / "config.json").write_text("{")
+    with pytest.raises(nnx.CheckpointError, match="is no configuration of a run"):
+        report.write(copy)
+    assert file.read_bytes() == before
+
+
+def test_a_run_whose_data_are_gone(copy):
+    config = json.loads((copy / "config.json").read_text())
+    config["train"]["dataset"] = "/gone/<away>"
+    (copy / "config.json").write_text(json.dumps(config))
+    parsed = Page(report.write(copy).read_text(encoding="utf-8"))
+    assert parsed.text.count("unknown data set '/gone/<away>'") == 3
+    assert "Test accuracy" not in parsed.text
+    assert "Validation accuracy" in parsed.text
+    assert parsed.tags.count("svg") == 2 + 3  # curves and weights need no data
+
+
+def test_a_run_on_data_that_have_changed(copy, tmp_path):
+    config = json.loads((copy / "config.json").read_text())
+    config["train"]["dataset"] = str(tmp_path)
+    write_idx(tmp_path / "t10k-images-idx3-ubyte", np.zeros((40, 5, 5), np.uint8))
+    write_idx(tmp_path / "t10k-labels-idx1-ubyte", np.arange(40, dtype=np.uint8) % 10)
+    (copy / "config.json").write_text(json.dumps(config))
+    parsed = Page(report.write(copy).read_text(encoding="utf-8"))
+    assert "got shape (8, 5, 5), expected (n, 8, 8)" in parsed.text
+
+
+def test_nothing_but_a_checkpoint(tmp_path):
+    x, t = digits().inputs().reshape(-1, 64)[:200], digits().t[:200]
+    trainer = nnx.Trainer(nnx.MLP([20], 10), nnx.SGD(lr=0.1), backend="numpy", seed=3)
+    trainer.step(x, t)
+    trainer.save(tmp_path / "checkpoint.safetensors")
+    parsed = Page(report.write(tmp_path).read_text(encoding="utf-8"))
+    assert "Learning curves: left out. no epoch is done yet, so that there is no history." in parsed.text
+    assert "config.json is not in the folder, and only it names the data set" in parsed.text
+    assert "SGD(lr=0.1)" in parsed.text
+    assert "Epochs0" in parsed.text
+    assert parsed.tags.count("svg") == 2
+
+
+def test_a_network_that_diverged(copy):
+    trainer = nnx.Trainer.load(copy / "checkpoint.safetensors", backend="numpy")
+    trainer.model.params["1.W"][0, 0] = np.nan
+    trainer.save(copy / "checkpoint.safetensors")
+    parsed = Page(report.write(copy).read_text(encoding="utf-8"))
+    assert "holds NaN or infinite values; the training diverged" in parsed.text
+
+
+def test_regression_has_no_accuracy(tmp_path):
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((60, 3)), rng.standard_normal((60, 1))
+    trainer = nnx.Trainer(nnx.MLP([5], 1), loss=nnx.MeanSquaredError(), backend="numpy")
+    trainer.fit(x, t, epochs=3, batch_size=20, checkpoint=tmp_path / "checkpoint.safetensors", verbose=False)
+    parsed = Page(report.write(tmp_path).read_text(encoding="utf-8"))
+    assert "MeanSquaredError()" in parsed.text
+    assert "ccuracy" not in parsed.text
+    assert "There were no validation data." in parsed.text
+
+
+def test_many_classes_and_inputs_that_are_no_images(tmp_path):
+    rng = np.random.default_rng(0)
+    write_idx(tmp_path / "t10k-images-idx3-ubyte", rng.integers(0, 255, (900, 6), np.uint8))
+    write_idx(tmp_path / "t10k-labels-idx1-ubyte", np.arange(900, dtype=np.uint8) % 60)
+    assert run("train", "--dataset", tmp_path, "--hidden", "", "--epochs", 1, "--out", tmp_path / "run") == 0
+    parsed = Page(report.write(tmp_path / "run").read_text(encoding="utf-8"))
+    assert "The pairs that are confused most" in parsed.text
+    assert "mistakes with the highest loss." in parsed.text
+    assert "img" not in parsed.tags
+
+
+def test_without_matplotlib_the_page_says_so(copy, monkeypatch):
+    monkeypatch.setattr(nnx.plotting, "available", lambda: False)
+    parsed = Page(report.write(copy).read_text(encoding="utf-8"))
+    assert parsed.text.count("matplotlib is not installed; pip install 'nnx-array[plot]'") == 2
+    assert "svg" not in parsed.tags
+    assert "Confusion matrix" in parsed.text
+
+
+@pytest.mark.parametrize("name", ["numpy", "numba"])
+def test_alike_on_every_backend(trained, page, tmp_path, name):
+    text = report.write(trained, tmp_path / "page.html", backend=name).read_text(encoding="utf-8")
+    headline = re.compile(r'<section id="numbers".*?</section>', re.DOTALL)
+    assert headline.search(text)[0] == headline.search(page.read_text(encoding="utf-8"))[0]
+
+
+# In a browser ---------------------------------------------------------------------------------------------------------
+
+MEASURE = """
+<script>
+addEventListener("load", () => {
+  const frame = document.querySelector("iframe"), page = frame.contentDocument, root = page.documentElement;
+  const style = (element) => frame.contentWindow.getComputedStyle(element);
+  const boxed = (element) => element.closest(".scroll") !== null;
+  const wide = [...page.querySelectorAll("body *")].filter((element) => !boxed(element.parentElement) &&
+    element.getBoundingClientRect().right > root.clientWidth + 0.5).map((element) => element.outerHTML.slice(0, 200));
+  const said = document.createElement("pre");
+  said.id = "measured";
+  said.textContent = JSON.stringify({
+    width: root.clientWidth, scroll: root.scrollWidth, wide,
+    dark: frame.contentWindow.matchMedia("(prefers-color-scheme: dark)").matches,
+    paper: style(page.querySelector("section")).backgroundColor,
+    inks: Object.fromEntries(["p", "a", "figcaption", ".tiles .note", "svg text", "h3", "dt", ".missing strong",
+      ".predicted", ".true", ".confusion td", "th"].map((name) => [name, page.querySelector(name)]).filter(
+      ([name, element]) => element).map(([name, element]) =>
+      [name, style(element)[element.ownerSVGElement ? "fill" : "color"]])),
+    drawn: [...new Set([...page.querySelectorAll("svg *")].map((element) => style(element).fill))],
+  });
+  document.body.append(said);
+});
+</script>
+"""
+
+
+def browse(page, profile, *, dark=False, width=None):
+    """The document after loading, and what the console said. width: in a frame of so many pixels, and measured."""
+    if width is not None:  # a headless window is never narrower than 500 pixels
+        text = html.escape(page.read_text(encoding="utf-8"))
+        page = profile.with_suffix(".html")
+        frame = f'<iframe srcdoc="{text}" style="border: 0; width: {width}px; height: 800px"></iframe>'
+        page.write_text(f"<!DOCTYPE html><html><body>{frame}{MEASURE}</body></html>", encoding="utf-8")
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    flags += "--disable-component-update --disable-sync --enable-logging=stderr --v=0 --dump-dom"
+    scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
+    command = [CHROMIUM, *flags.split(), scheme, f"--user-data-dir={profile}", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+
+
+def luminance(colour):
+    """Relative luminance as WCAG 2 defines it, of rgb(r, g, b)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.array(colour) / 255]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(one, other):
+    low, high = sorted(luminance([float(c) for c in re.findall(r"[\d.]+", text)[:3]]) for text in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+@needs_chromium
+def test_a_browser_shows_it_without_a_complaint(page, tmp_path):
+    dom, console = browse(page, tmp_path / "profile")
+    assert console == []
+    parsed = Page(dom)
+    assert [name for name in parsed.ids if name in PARTS] == PARTS
+    assert parsed.tags.count("svg") == 7
+    assert "script" not in parsed.tags
+
+
+@needs_chromium
+def test_the_console_is_heard(tmp_path):
+    (tmp_path / "bad.html").write_text('<!DOCTYPE html><svg><path d="M none"/></svg>')
+    assert "Expected number" in browse(tmp_path / "bad.html", tmp_path / "profile")[1][0]
+
+
+@needs_chromium
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_it_fits_a_phone_and_can_be_read(page, tmp_path, dark):
+    dom, console = browse(page, tmp_path / "profile", dark=dark, width=360)
+    assert console == []
+    measured = json.loads(html.unescape(re.search(r'<pre id="measured">(.*?)</pre>', dom)[1]))
+    assert measured["dark"] is dark
+    assert measured["width"] <= 360
+    assert measured["wide"] == []
+    assert measured["scroll"] == measured["width"]
+    assert len(measured["inks"]) >= 10
+    assert (luminance([float(c) for c in re.findall(r"[\d.]+", measured["paper"])[:3]]) < 0.1) is dark
+    assert {name: ink for name, ink in measured["inks"].items() if contrast(ink, measured["paper"]) < 4.5} == {}
+    assert ("rgb(255, 255, 255)" in measured["drawn"]) is not dark
