@@ -78,5 +78,5 @@ def _histograms(kind: str, histograms: Sequence[Histogram]) -> Markup:
         )
         with plotting.style():
             drawing = histogram_sheet([histogram], "")
-        drawn.append(figure(inline(drawing, f"{kind}-{index}", sentence), sentence))
+        drawn.append(figure(inline(drawing, f"{kind}-{index}", f"Histogram of {kind}: {histogram.name}"), sentence))
     return element("div", *drawn, class_="panels")

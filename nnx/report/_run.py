@@ -112,7 +112,7 @@ def _curves(history: "dict[str, list[float]]") -> Markup:
         with plotting.style():
             drawing, [[axes]] = plotting.panels(1, 1, "", width=3.9, height=3.0)
             figures.draw_curve(axes, history, name)
-        drawn.append(figure(inline(drawing, f"curve-{name}", sentence), sentence))
+        drawn.append(figure(inline(drawing, f"curve-{name}", f"Learning curve of the {name}"), sentence))
     return element("div", *drawn, class_="panels")
 
 
