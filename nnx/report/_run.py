@@ -26,7 +26,8 @@ class Run:
 
     folder: RunFolder
     trainer: Trainer
-    environment: dict[str, str]
+    meta: dict[str, Any]
+    """The checkpoint's description."""
     config: RunConfig | None
     inspection: "lab.Inspection | None"
     absent: str
@@ -40,7 +41,7 @@ def run_page(folder: RunFolder, backend: BackendLike) -> bytes:
             f"continue it with: nnx train --resume --out {shlex.quote(str(folder.path))}"
         )
     config = folder.read_config()[0] if folder.config.is_file() else None
-    saved = checkpoint.read(folder.checkpoint)[1]["environment"]
+    meta = checkpoint.read(folder.checkpoint)[1]
     trainer = Trainer.load(folder.checkpoint, backend=backend)
     inspection, absent = None, f"{folder.config.name} is not in the folder, and only it names the data set."
     if config is not None:
@@ -48,7 +49,7 @@ def run_page(folder: RunFolder, backend: BackendLike) -> bytes:
             inspection, absent = lab.inspect(folder.path, backend=backend), ""
         except NnxError as error:
             absent = f"the network could not be looked at with the data set {config.dataset}: {error}"
-    run = Run(folder, trainer, saved, config, inspection, absent)
+    run = Run(folder, trainer, meta, config, inspection, absent)
     name = folder.path.resolve().name if config is None else Path(config.dataset).name
     sections = [
         Section("numbers", "In numbers", tiles(_headline(run))),
@@ -95,9 +96,18 @@ def _headline(run: Run) -> Iterator[tuple[str, str, str]]:
             best = int(np.argmin(values))
             yield title, f"{values[-1]:.4f}", f"at the end; least {values[best]:.4f}, epoch {best + 1}"
     planned = "" if run.config is None else f" of {run.config.epochs}"
-    yield "Epochs", f"{trainer.epochs}{planned}", f"{trainer.steps:,} updates"
+    yield "Epochs", f"{trainer.epochs}{planned}", f"{trainer.steps:,} updates{_end(run)}"
     count = sum(int(np.prod(values.shape)) for values in trainer.model.params.values())
     yield "Parameters", f"{count:,}", f"{count * np.dtype(trainer.model.dtype).itemsize / 2**20:.2f} MiB"
+
+
+def _end(run: Run) -> str:
+    """How the training ended, if not with its last epoch."""
+    if run.meta["fit"] is not None and run.meta["fit"]["stopped"]:
+        return "; stopped early, the network is that of the least validation loss"
+    if run.config is not None and run.trainer.epochs < run.config.epochs:
+        return "; not finished, nnx train --resume goes on"
+    return ""
 
 
 def _curves(history: "dict[str, list[float]]") -> Markup:
@@ -179,9 +189,9 @@ def _command(config: RunConfig) -> str:
 
 
 def _machine(run: Run) -> Markup:
-    now = environment.describe(run.trainer.model.backend)
-    saved = facts((name.capitalize(), value) for name, value in run.environment.items())
-    changed = environment.differences(run.environment, now)
+    then, now = run.meta["environment"], environment.describe(run.trainer.model.backend)
+    saved = facts((name.capitalize(), value) for name, value in then.items())
+    changed = environment.differences(then, now)
     if not changed:
         return join([paragraph("The network was trained, and looked at for this page, on:"), saved])
     told = f"For this page the network was looked at elsewhere: {'; '.join(changed)}."

@@ -259,6 +259,17 @@ def test_nothing_but_a_checkpoint(tmp_path):
     assert parsed.tags.count("svg") == 2
 
 
+def test_how_a_training_ended(trained, copy, tmp_path):
+    config = json.loads((copy / "config.json").read_text())
+    config["train"]["epochs"] = 9
+    (copy / "config.json").write_text(json.dumps(config))
+    assert "Epochs2 of 982 updates; not finished" in Page(report.write(copy).read_text(encoding="utf-8")).text
+    flags = "--hidden 20 --epochs 30 --lr 0.1 --early-stopping 1 --out"
+    assert run("train", *flags.split(), tmp_path / "early") == 0
+    text = Page(report.write(tmp_path / "early").read_text(encoding="utf-8")).text
+    assert re.search(r"Epochs\d+ of 30\d+ updates; stopped early, the network is that of the least", text)
+
+
 def test_a_network_that_diverged(copy):
     trainer = nnx.Trainer.load(copy / "checkpoint.safetensors", backend="numpy")
     trainer.model.params["1.W"][0, 0] = np.nan
