@@ -9,8 +9,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from . import optimizers
 from .checkpoint import write_atomically
-from .errors import CheckpointError, InputError
+from .errors import CheckpointError, InputError, InputTypeError, unknown
+from .model import MLP
+from .registry import BackendLike
+from .trainer import Trainer
 
 RUNS = Path("runs")
 
@@ -19,22 +23,44 @@ RUNS = Path("runs")
 class RunConfig:
     """All that `nnx train` was told, and what it must know again to continue or to predict."""
 
-    dataset: str
-    hidden: tuple[int, ...]
-    activation: str
-    init: "str | float | None"
-    batchnorm: bool
-    dropout: float
-    optimizer: str
-    lr: float | None
-    weight_decay: float
-    clip_norm: float | None
-    epochs: int
-    batch_size: int
-    seed: int
-    dtype: str
-    precision: str
-    early_stopping: int | None
+    dataset: str = "digits"
+    hidden: tuple[int, ...] = (200, 100)
+    activation: str = "relu"
+    init: "str | float | None" = None
+    batchnorm: bool = False
+    dropout: float = 0.0
+    optimizer: str = "adam"
+    lr: float | None = None
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    epochs: int = 20
+    batch_size: int = 32
+    seed: int = 0
+    dtype: str = "float32"
+    precision: str = "float32"
+    early_stopping: int | None = None
+
+    def trainer(self, classes: int, backend: BackendLike = None) -> Trainer:
+        """The network and how it is trained, not yet built. Raises for settings that do not make one."""
+        model = MLP(
+            self.hidden,
+            classes,
+            activation=self.activation,
+            init=self.init,
+            batch_norm=self.batchnorm,
+            dropout=self.dropout,
+        )
+        rate = {} if self.lr is None else {"lr": self.lr}
+        return Trainer(
+            model,
+            optimizers.optimizer(self.optimizer, **rate),
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+            backend=backend,
+            seed=self.seed,
+            dtype=self.dtype,
+            precision=self.precision,
+        )
 
 
 @dataclass(frozen=True)
@@ -116,6 +142,35 @@ class RunFolder:
         for epoch, row in enumerate(zip(*history.values(), strict=True), 1):
             writer.writerow([epoch, *map(repr, row)])
         write_atomically(self.history, text.getvalue().encode())
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Some of `RunConfig`'s fields from a JSON file: an object of them, or the config.json of a run.
+
+    Raises `InputError` for a file that cannot be read and for unknown names; values are checked where they are used.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a JSON file of settings.") from None
+    except ValueError as error:
+        raise InputError(f"{path}: is no JSON ({error}); expected an object such as {_EXAMPLE}.") from None
+    if isinstance(content, dict) and isinstance(content.get("train"), dict):
+        content = content["train"]
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds {json.dumps(content)[:40]}, expected an object such as {_EXAMPLE}.")
+    names = [field.name for field in fields(RunConfig)]
+    for name in content:
+        if name not in names:
+            raise InputError(f"{path}: {unknown('setting', name, names)}")
+    if "hidden" in content:
+        if not isinstance(content["hidden"], list):
+            raise InputTypeError(f"{path}: hidden: got {content['hidden']!r}, expected a list such as [100, 100].")
+        content["hidden"] = tuple(content["hidden"])
+    return content
+
+
+_EXAMPLE = '{"lr": 0.01, "hidden": [100, 100]}'
 
 
 def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,42 +14,54 @@ from ..callbacks import EarlyStopping
 from ..checks import check_count
 from ..datasets import Dataset
 from ..errors import InputError
-from ..model import MLP
 from ..registry import choose
-from ..run_folder import RunConfig, RunData, RunFolder
+from ..run_folder import RunConfig, RunData, RunFolder, read_settings
 from ..trainer import Trainer
 from ._app import app
+
+_DEFAULT = RunConfig()
+_HIDDEN = ",".join(map(str, _DEFAULT.hidden))
 
 
 @app.command()
 def train(
     ctx: typer.Context,
-    dataset: Annotated[str, typer.Option(help="digits, mnist, fashion_mnist, or a folder of idx files.")] = "digits",
+    dataset: Annotated[
+        str, typer.Option(help="digits, mnist, fashion_mnist, or a folder of idx files.")
+    ] = _DEFAULT.dataset,
     backend: Annotated[
         str | None, typer.Option(help="Backend by name; default: NNX_BACKEND, or the best usable.")
     ] = None,
-    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, separated by commas.")] = "200,100",
-    activation: Annotated[str, typer.Option(help="relu, sigmoid, tanh or identity.")] = "relu",
+    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, separated by commas.")] = _HIDDEN,
+    activation: Annotated[str, typer.Option(help="relu, sigmoid, tanh or identity.")] = _DEFAULT.activation,
     init: Annotated[
         str | None, typer.Option(help="he, xavier or a standard deviation; default: what suits the activation.")
     ] = None,
     batchnorm: Annotated[
         bool, typer.Option("--batchnorm", help="Batch normalization before every activation.")
-    ] = False,
-    dropout: Annotated[float, typer.Option(help="Share of the hidden units dropped while training.")] = 0.0,
-    weight_decay: Annotated[float, typer.Option(help="L2 penalty on the weights.")] = 0.0,
-    clip_norm: Annotated[float | None, typer.Option(help="Greatest norm of the gradient.")] = None,
-    optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(optimizers.OPTIMIZERS)}.")] = "adam",
-    lr: Annotated[float | None, typer.Option(help="Learning rate; default: the optimizer's own.")] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = 20,
-    batch_size: Annotated[int, typer.Option(help="Rows per update.")] = 32,
-    seed: Annotated[int, typer.Option(help="Of the split, the weights, the batches and the dropout masks.")] = 0,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    ] = _DEFAULT.batchnorm,
+    dropout: Annotated[
+        float, typer.Option(help="Share of the hidden units dropped while training.")
+    ] = _DEFAULT.dropout,
+    weight_decay: Annotated[float, typer.Option(help="L2 penalty on the weights.")] = _DEFAULT.weight_decay,
+    clip_norm: Annotated[float | None, typer.Option(help="Greatest norm of the gradient.")] = _DEFAULT.clip_norm,
+    optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(optimizers.OPTIMIZERS)}.")] = _DEFAULT.optimizer,
+    lr: Annotated[float | None, typer.Option(help="Learning rate; default: the optimizer's own.")] = _DEFAULT.lr,
+    epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = _DEFAULT.epochs,
+    batch_size: Annotated[int, typer.Option(help="Rows per update.")] = _DEFAULT.batch_size,
+    seed: Annotated[
+        int, typer.Option(help="Of the split, the weights, the batches and the dropout masks.")
+    ] = _DEFAULT.seed,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = _DEFAULT.dtype,
     precision: Annotated[
         str, typer.Option(help="Of the matrix products while training: float32, bfloat16 or float16.")
-    ] = "float32",
+    ] = _DEFAULT.precision,
     early_stopping: Annotated[
         int | None, typer.Option(metavar="EPOCHS", help="Stop when the validation loss has not fallen for so long.")
+    ] = _DEFAULT.early_stopping,
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", help="A JSON file of these settings, as `nnx tune` writes; the flags given here win."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the run; default: a new one under runs/.")] = None,
     resume: Annotated[
@@ -80,10 +92,15 @@ def train(
         precision=precision,
         early_stopping=early_stopping,
     )
+    given = {name for name in asdict(config) if _is_given(ctx, name)}
+    if config_file is not None:
+        settings = read_settings(config_file)
+        config = replace(config, **{name: value for name, value in settings.items() if name not in given})
+        given |= settings.keys()
     folder = None
     if resume:
         folder = RunFolder.existing(out)
-        config = _resumed(ctx, config, folder)
+        config = _resumed(config, given, folder)
     _check(config, checkpoint_every)
     choose(backend)
     splits = datasets.load(config.dataset, seed=config.seed)
@@ -135,23 +152,23 @@ def _init(init: str | None) -> "str | float | None":
         return checked  # type: ignore[no-any-return]
 
 
-def _resumed(ctx: typer.Context, given: RunConfig, folder: RunFolder) -> RunConfig:
-    """The run's own settings; a flag that says otherwise is refused, but for more epochs."""
-    saved, _ = folder.read_config()
-    wanted = asdict(given)
-    for name in asdict(saved):
-        source = ctx.get_parameter_source(name)
-        if source is None or source.name == "DEFAULT" or name == "epochs":
-            continue
-        if wanted[name] != getattr(saved, name):
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _resumed(wanted: RunConfig, given: set[str], folder: RunFolder) -> RunConfig:
+    """The run's own settings; one that was given and says otherwise is refused, but for more epochs."""
+    saved, data = folder.read_config()
+    for name in sorted(given - {"epochs"}):
+        if getattr(wanted, name) != getattr(saved, name):
             raise InputError(
-                f"--{name.replace('_', '-')}: got {wanted[name]!r}, but the run in {folder.path} has "
+                f"--{name.replace('_', '-')}: got {getattr(wanted, name)!r}, but the run in {folder.path} has "
                 f"{getattr(saved, name)!r}; a resumed run keeps its settings (only --epochs and --backend may differ)."
             )
-    source = ctx.get_parameter_source("epochs")
-    if source is not None and source.name != "DEFAULT":
-        saved = replace(saved, epochs=given.epochs)
-        folder.write_config(saved, folder.read_config()[1])
+    if "epochs" in given:
+        saved = replace(saved, epochs=wanted.epochs)
+        folder.write_config(saved, data)
     return saved
 
 
@@ -169,25 +186,7 @@ def _check(config: RunConfig, checkpoint_every: int | None) -> None:
 def _trainer(config: RunConfig, backend: str | None, folder: RunFolder | None, classes: int) -> Trainer:
     if folder is not None and folder.checkpoint.exists():
         return Trainer.load(folder.checkpoint, backend=backend)
-    model = MLP(
-        config.hidden,
-        classes,
-        activation=config.activation,
-        init=config.init,
-        batch_norm=config.batchnorm,
-        dropout=config.dropout,
-    )
-    rate = {} if config.lr is None else {"lr": config.lr}
-    return Trainer(
-        model,
-        optimizers.optimizer(config.optimizer, **rate),
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-        backend=backend,
-        seed=config.seed,
-        dtype=config.dtype,
-        precision=config.precision,
-    )
+    return config.trainer(classes, backend)
 
 
 def _pictures(folder: RunFolder, config: RunConfig, trainer: Trainer, test: Dataset) -> list[Path]:

@@ -2,9 +2,11 @@
 
 import csv
 import importlib.util
+import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from PIL import Image
 import nnx
 from nnx.cli import main
 from nnx.datasets import digits, write_idx
+from nnx.run_folder import RunConfig
 
 QUICK = ["train", "--epochs", "2", "--hidden", "20"]
 
@@ -99,6 +102,45 @@ def test_every_flag_arrives(here):
     assert (trainer.model.dtype, trainer.steps) == ("float64", -(-1294 // 77))
     assert run("train", "--precision", "bfloat16", "--epochs", 1, "--out", "narrow") == 0
     assert nnx.Trainer.load("narrow/checkpoint.safetensors").precision == "bfloat16"
+
+
+def test_settings_from_a_file(here):
+    settings = {"hidden": [9, 8], "lr": 0.02, "optimizer": "sgd", "epochs": 3, "init": 0.1, "batchnorm": True}
+    (here / "best.json").write_text(json.dumps(settings))
+    assert run("train", "--config", "best.json", "--epochs", 1, "--lr", 0.001, "--out", "run") == 0
+    config = json.loads((here / "run/config.json").read_text())["train"]
+    assert config == asdict(RunConfig()) | settings | {"epochs": 1, "lr": 0.001}
+    # A flag that is given with its default's value wins, too; a run's own configuration is such a file.
+    assert run("train", "--config", "run/config.json", "--hidden", "200,100", "--out", "again") == 0
+    assert json.loads((here / "again/config.json").read_text())["train"] == config | {"hidden": [200, 100]}
+    assert run("train", "--resume", "--out", "run", "--config", "best.json", "--lr", 0.001) == 0
+    assert json.loads((here / "run/config.json").read_text())["train"]["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "best.json: cannot be read (No such file or directory); expected a JSON file of settings"),
+        ('{"lr": 0.01', "best.json: is no JSON (Expecting"),
+        ("\xff", "best.json: is no JSON ('utf-8' codec"),
+        ("[1, 2]", "best.json: holds [1, 2], expected an object such as"),
+        ('{"optimiser": "sgd"}', "best.json: unknown setting 'optimiser'. Did you mean 'optimizer'?"),
+        ('{"hidden": 100}', "best.json: hidden: got 100, expected a list such as [100, 100]"),
+        ('{"hidden": ["a"]}', "hidden: got 'a', expected a whole number"),
+        ('{"lr": "0.01"}', "lr: got '0.01', expected a number"),
+        ('{"batchnorm": 1}', "batch_norm: got 1, expected True or False"),
+        ('{"epochs": 1.5}', "--epochs: got 1.5, expected a whole number"),
+        ('{"dataset": 3}', "name: got 3, expected a data set's name or a folder"),
+    ],
+)
+def test_bad_files_of_settings(here, capsys, text, message):
+    if text is not None:
+        (here / "best.json").write_bytes(text.encode("latin-1"))
+    assert run("train", "--config", "best.json") == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
 
 
 def test_a_folder_of_idx_files(here, capsys):
