@@ -18,9 +18,8 @@ _RIGHT, _WRONG, _INK, _PAPER = "#1a7f37", "#c4162a", "#24292f", "#ffffff"
 def curves(path: Path, history: Mapping[str, Sequence[float]], title: str) -> None:
     """Loss and accuracy over the epochs, training against validation: where the two part, the network overfits."""
     names = [name for name in ("loss", "accuracy") if name in history]
-    plain = title.replace("$", r"\$")  # a folder's name is no formula
     with plotting.style():
-        figure, [row] = plotting.panels(1, len(names), plain, width=5.5, height=3.8)
+        figure, [row] = plotting.panels(1, len(names), title, width=5.5, height=3.8)
         for axes, name in zip(row, names, strict=True):
             draw_curve(axes, history, name)
     plotting.save(figure, path)
