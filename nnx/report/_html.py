@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from importlib import resources
 from string import Template
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from ..backend import HostArray
 
 _VOID = {"img", "meta", "br", "hr"}
@@ -131,6 +133,12 @@ class Section:
     def render(self) -> Markup:
         heading = element("h2", self.title, id=f"{self.name}-heading")
         return element("section", heading, self.content, id=self.name, aria_labelledby=f"{self.name}-heading")
+
+
+def foot() -> Markup:
+    """What the page was made by, and when."""
+    now = datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")
+    return paragraph(f"Written by nnx {__version__}, {now}.")
 
 
 def page(title: str, lead: Any, sections: Sequence[Section], foot: Any) -> bytes:

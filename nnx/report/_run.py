@@ -2,19 +2,18 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import __version__, checkpoint, environment, figures, lab, plotting
+from .. import checkpoint, environment, figures, lab, plotting
 from ..errors import CheckpointError, NnxError
 from ..registry import BackendLike
 from ..run_folder import RunConfig, RunFolder
 from ..trainer import Trainer
-from ._html import Markup, Section, element, facts, figure, join, missing, page, paragraph, tiles
+from ._html import Markup, Section, element, facts, figure, foot, join, missing, page, paragraph, tiles
 from ._mistakes import confusion, mistakes
 from ._network import network
 from ._svg import NO_MATPLOTLIB, inline
@@ -62,12 +61,6 @@ def run_page(folder: RunFolder, backend: BackendLike) -> bytes:
     ]
     lead = f"The training run in {folder.path}: {_architecture(trainer)} by {trainer.optimizer!r}."
     return page(f"{name}: report of a run", paragraph(lead, class_="lead"), sections, foot())
-
-
-def foot() -> Markup:
-    """What the page was made by, and when."""
-    now = datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")
-    return paragraph(f"Written by nnx {__version__}, {now}.")
 
 
 def _without(run: Run) -> Markup:
@@ -170,21 +163,20 @@ def _settings(run: Run) -> Markup:
     ]
     if config is None:
         return join([missing("What `nnx train` was told", f"{run.folder.config.name} is not there."), facts(entries)])
-    command = element("pre", element("code", _command(config)))
-    return join([facts(entries), paragraph("The command that trains it again:"), command])
+    told = element("pre", element("code", command(config)))
+    return join([facts(entries), paragraph("The command that trains it again:"), told])
 
 
-def _command(config: RunConfig) -> str:
-    """`nnx train` with everything that the run was told."""
-    given: dict[str, Any] = dict(vars(config))
-    given["hidden"] = ",".join(map(str, config.hidden))
-    words = ["nnx", "train"]
-    for name, value in given.items():
-        flag = f"--{name.replace('_', '-')}"
-        if value is True:
-            words.append(flag)
-        elif value is not None and value is not False:
-            words += [flag, str(value)]
+def command(config: RunConfig) -> str:
+    """`nnx train` with the data set, and every setting that is not the default."""
+    words = ["nnx", "train", "--dataset", config.dataset]
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name == "dataset" or value == field.default:
+            continue
+        words.append(f"--{field.name.replace('_', '-')}")
+        if value is not True:
+            words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
     return shlex.join(words)
 
 

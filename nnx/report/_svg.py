@@ -46,7 +46,7 @@ def inline(figure: "Figure", name: str, label: str) -> Markup:
         role="img",
         aria_label=label,
         viewBox=f"0 0 {width:g} {height:g}",
-        style=f"width: {width / 0.75:.0f}px",
+        style=f"--width: {width / 0.75:.0f}px",
     )
     return drawing if width <= _NARROW else scrolling(drawing, label)
 
