@@ -26,7 +26,7 @@ from .registry import BackendStatus, get_backend, list_backends, set_backend, us
 from .trainer import ResumeWarning, Trainer
 
 if _TYPE_CHECKING:
-    from . import lab, report
+    from . import lab, report, tune
 
 __version__ = _version("nnx-array")
 
@@ -77,10 +77,11 @@ __all__ = [
     "report",
     "schedules",
     "set_backend",
+    "tune",
     "use_backend",
 ]
 
-_ON_REQUEST = ("lab", "report")
+_ON_REQUEST = ("lab", "report", "tune")
 """Modules that are imported when first used: they need more than NumPy, and not everybody needs them."""
 
 

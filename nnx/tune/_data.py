@@ -1,0 +1,101 @@
+"""The data of a search: parts to train on and to validate, and the test part, which no trial sees."""
+
+import os
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import datasets
+from ..checks import as_host
+from ..datasets import Dataset, Splits
+from ..errors import DatasetError, InputError, InputTypeError
+from ..trainer import History, Trainer
+
+LEAST_ROWS = 10
+"""A fifth is put aside for the test, a tenth of the rest for validation."""
+_EXPECTED = "expected a data set's name, a folder of idx files, a Dataset, its Splits, or a pair of arrays (x, t)"
+
+
+@dataclass(frozen=True, repr=False)
+class SearchData:
+    """The parts as `Trainer.fit` takes them; the test part is for `Study.evaluate_test` alone."""
+
+    name: str
+    source: str | None
+    """The name or folder that `nnx.datasets.load` knows it by."""
+    classes: int | None
+    """Of labels; None where only one's own networks fit the targets."""
+    train: tuple[Any, ...]
+    validation: tuple[Any, ...]
+    test: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, data: Any, seed: int) -> "SearchData":
+        """The data split as `nnx.datasets.load` does, by the seed, unless they are split already."""
+        if isinstance(data, str | os.PathLike):
+            try:
+                splits = datasets.load(data, seed=seed)
+            except InputError as error:
+                if "too few" not in str(error):
+                    raise
+                raise DatasetError(f"{os.fspath(data)}: is too small to split ({error})") from None
+            return cls(splits.train.name, os.fspath(data), len(splits.train.classes), *_parts(splits))
+        if isinstance(data, Splits):
+            return cls(data.train.name, None, len(data.train.classes), *_parts(data))
+        if isinstance(data, Dataset):
+            _check_rows(data.name, len(data))
+            rest, test = data.split(0.8, 0.2, seed=seed)
+            train, validation = rest.split(0.9, 0.1, seed=seed)
+            splits = Splits(train, validation, test)
+            return cls(data.name, None, len(data.classes), *_parts(splits))
+        if isinstance(data, tuple | list) and len(data) == 2 and not isinstance(data[0], Dataset):
+            x, t = as_host("x", data[0]), as_host("t", data[1])
+            if x.ndim < 2 or t.ndim == 0 or len(x) != len(t):
+                raise InputError(f"data: got arrays of shapes {x.shape} and {t.shape}, expected as many rows of both.")
+            _check_rows("data", len(x))
+            (x, t), test_pair = datasets.split(x, t, 0.8, 0.2, seed=seed)
+            train_pair, validation_pair = datasets.split(x, t, 0.9, 0.1, seed=seed)
+            return cls("arrays", None, None, train_pair, validation_pair, test_pair)
+        raise InputTypeError(
+            f"data: got {type(data).__name__}, {_EXPECTED}; the search separates the test part by itself."
+        )
+
+    def fit(self, trainer: Trainer, epochs: int, batch_size: int, watch: Any) -> History:
+        """Train on the one part and validate on the other; `watch` is called after every epoch."""
+        only = self.validation[0] if len(self.validation) == 1 else self.validation
+        return trainer.fit(
+            *self.train,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_data=only,
+            callbacks=[watch],
+            verbose=False,
+        )
+
+    def fingerprint(self) -> str:
+        """Tells other data: a checksum over all parts, with their shapes."""
+        value = 0
+        for part in (self.train, self.validation, self.test):
+            arrays = (part[0].x, part[0].t) if len(part) == 1 else part
+            for array in map(np.ascontiguousarray, arrays):
+                value = zlib.crc32(f"{array.shape} {array.dtype}".encode(), value)
+                value = zlib.crc32(array.data if array.size else b"", value)
+        return f"{value:08x}"
+
+    def __repr__(self) -> str:
+        rows = [len(part[0]) for part in (self.train, self.validation, self.test)]
+        return f"{self.name}: {rows[0]} rows to train on, {rows[1]} to validate, {rows[2]} put aside for the test"
+
+
+def _parts(splits: Splits) -> tuple[tuple[Dataset], tuple[Dataset], tuple[Dataset]]:
+    return (splits.train,), (splits.validation,), (splits.test,)
+
+
+def _check_rows(name: str, rows: int) -> None:
+    if rows < LEAST_ROWS:
+        raise DatasetError(
+            f"{name}: has {rows} rows, too few to put a fifth aside for the test and a tenth of the rest for "
+            f"validation; expected at least {LEAST_ROWS}."
+        )

@@ -1,0 +1,138 @@
+"""The figures of a search: where the good values lie, how the rounds closed in on them, and how the best learned."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import plotting
+from ._space import Choice, label, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ._study import Study
+    from ._trial import Trial
+
+_COLUMNS = 3
+
+
+def scores(study: "Study") -> "Figure":
+    """Above: the score of every trial against the parameter. Below: the range of each round."""
+    names = list(study.settings.space.ranges)
+    columns = min(_COLUMNS, len(names))
+    rows = -(-len(names) // columns)
+    title = (
+        f"{study.settings.data}: {len(study.trials)} trials of {study.settings.epochs} epochs; after each round the "
+        "ranges close in on the best"
+    )
+    figure, axes = plotting.panels(
+        2 * rows, columns, title, width=max(4.2, 6.4 / columns), height=2.3, height_ratios=[3.4, 1] * rows
+    )
+    for i, name in enumerate(names):
+        above, below = (axes[2 * (i // columns) + part][i % columns] for part in (0, 1))
+        _scores(above, study, name)
+        _ranges(below, study, name)
+    for i in range(len(names), rows * columns):
+        for part in (0, 1):
+            axes[2 * (i // columns) + part][i % columns].set_visible(False)
+    axes[0][0].legend(loc="best", title=None)
+    return figure
+
+
+def _places(study: "Study", name: str, values: Any) -> Any:
+    first = study.settings.space.ranges[name]
+    if isinstance(first, Choice):
+        return [first.values.index(value) for value in values]
+    return list(values)
+
+
+def _scale(axes: "Axes", study: "Study", name: str) -> None:
+    first = study.settings.space.ranges[name]
+    if isinstance(first, Choice):
+        axes.set_xticks(range(len(first.values)), [label(value) for value in first.values])
+        axes.set_xlim(-0.5, len(first.values) - 0.5)
+        return
+    if first.scale == "log":
+        axes.set_xscale("log")
+    margin = 0.03 * first.width
+    low, high = first.coordinate(first.low) - margin, first.coordinate(first.high) + margin
+    axes.set_xlim(first.value(low), first.value(high))
+
+
+def _scores(axes: "Axes", study: "Study", name: str) -> None:
+    spread = np.random.default_rng(0)
+    choice = isinstance(study.settings.space.ranges[name], Choice)
+    for each in study.rounds:
+        style = plotting.line(each.number - 1) | {"linestyle": "", "alpha": 0.75}
+        own = [trial for trial in study.trials if trial.round == each.number and trial.score is not None]
+        x = np.array(_places(study, name, [trial.params[name] for trial in own]), float)
+        if choice:
+            x += spread.uniform(-0.2, 0.2, len(x))  # so that equal ones do not hide each other
+        axes.plot(x, [float(trial.score or 0) for trial in own], label=f"round {each.number}", **style)
+    failed = [trial for trial in study.trials if trial.state == "failed"]
+    if failed:
+        x = np.array(_places(study, name, [trial.params[name] for trial in failed]), float)
+        axes.plot(
+            x, np.full(len(x), 0.02), "x", color=plotting.FAINT, transform=axes.get_xaxis_transform(), label="failed"
+        )
+    if study.ranked:
+        best = study.best
+        place = _places(study, name, [best.params[name]])
+        axes.plot(
+            place, [float(best.score or 0)], "o", markersize=11, markerfacecolor="none", markeredgecolor=plotting.INK,
+            label=f"the choice: trial {best.number}",
+        )  # fmt: skip
+        axes.set_title(f"{name} = {short(best.params[name])}")
+    _scale(axes, study, name)
+    axes.tick_params(labelbottom=False)
+    axes.set_ylabel(study.settings.metric.replace("val_", "validation "))
+
+
+def _ranges(axes: "Axes", study: "Study", name: str) -> None:
+    for each in study.rounds:
+        colour, span = plotting.line(each.number - 1)["color"], each.ranges[name]
+        if isinstance(span, Choice):
+            places = _places(study, name, span.values)
+            axes.plot(places, [each.number] * len(places), "s", color=colour, markersize=7)
+        else:
+            axes.plot([span.low, span.high], [each.number] * 2, "|-", color=colour, linewidth=4, markersize=8)
+    _scale(axes, study, name)
+    axes.set_yticks([each.number for each in study.rounds])
+    axes.set_ylim(len(study.rounds) + 0.6, 0.4)
+    axes.set_ylabel("round")
+    axes.set_xlabel(f"{name}: its range in each round")
+    axes.grid(axis="y", visible=False)
+
+
+def curves(study: "Study", count: int) -> "Figure":
+    """A small panel for each of the best trials: validation and training."""
+    best = study.ranked[:count]
+    accuracy = study.settings.metric == "val_accuracy"
+    entry = "accuracy" if accuracy else "loss"
+    columns = min(5, max(1, len(best)))
+    rows = max(1, -(-len(best) // columns))
+    figure, axes = plotting.panels(
+        rows, columns, f"{study.settings.data}: learning curves of the best {len(best)} trials", width=2.4, height=2.1,
+        sharex=True, sharey=True,
+    )  # fmt: skip
+    cells = [cell for row in axes for cell in row]
+    for rank, (cell, trial) in enumerate(zip(cells, best, strict=False), 1):
+        _curve(cell, trial, entry, rank)
+    for cell in cells[len(best) :]:
+        cell.set_visible(False)
+    for row in axes:
+        row[0].set_ylabel(entry)
+    for cell in axes[-1]:
+        cell.set_xlabel("epoch")
+    if best:
+        cells[0].legend(loc="lower right" if accuracy else "upper right")
+    return figure
+
+
+def _curve(axes: "Axes", trial: "Trial", entry: str, rank: int) -> None:
+    epochs = range(1, len(trial.history[f"val_{entry}"]) + 1)
+    for i, (name, text) in enumerate(((entry, "training"), (f"val_{entry}", "validation"))):
+        if name in trial.history:
+            axes.plot(epochs, trial.history[name], label=text, **(plotting.line(i) | {"marker": ""}))
+    axes.set_title(f"{rank}. trial {trial.number}: {trial.score:.4f}", fontsize=8)

@@ -1,0 +1,102 @@
+"""Where a search and its results are: a folder, and in it an SQLite file, or a database that machines share."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..checks import check_path
+from ..errors import CheckpointError, InputError, InputTypeError
+from ..run_folder import RUNS, RunFolder
+from ._settings import Settings
+from ._space import ranges_to_json
+from ._storage import create, create_file, file_url, load_round, names, opened, shown
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+FILE = "study.db"
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder of the results, the URL of the storage and, in a storage of several searches, the name."""
+
+    folder: Path
+    url: str
+    name: str | None
+
+    @classmethod
+    def of(
+        cls, folder: "str | os.PathLike[str] | None", storage: str | None, name: str | None, default: str = ""
+    ) -> "Place":
+        """default: of a new folder under runs/, which gets a number if need be; empty where there is a search
+        already."""
+        for what, value in (("storage", storage), ("name", name)):
+            if value is not None and (not isinstance(value, str) or not value):
+                raise InputTypeError(f"{what}: got {value!r}, expected text.")
+        if storage is None:
+            if name is not None:
+                raise InputError("name: is that of a search in a shared storage; pass storage, or folder alone.")
+            path = RunFolder.new(None, default).path if folder is None else check_path("folder", folder)
+            return cls(path, file_url(path / FILE), None)
+        if name is None:
+            raise InputError("name: several searches share a storage; pass the name of this one.")
+        return cls(RUNS / name if folder is None else check_path("folder", folder), storage, name)
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file, if it is one."""
+        from sqlalchemy.engine import make_url
+
+        return Path(make_url(self.url).database or "") if self.url.startswith("sqlite:") else None
+
+    def __str__(self) -> str:
+        return str(self.folder) if self.name is None else f"{shown(self.url)}, {self.name}"
+
+    @contextmanager
+    def begun(self, settings: Settings) -> "Iterator[tuple[RDBStorage, str]]":
+        """The storage and the search's name in it; begun, if it is not, else checked to be the same search."""
+        self.make_folder()
+        attrs = {"search": settings.to_json(), "ranges": ranges_to_json(settings.space.ranges)}
+        if self.file is not None and not self.file.exists():
+            create_file(self.file, self.name or self.folder.absolute().name, settings.metric, attrs)
+        with self.existing() as (storage, name):
+            if self.name is not None:
+                create(storage, name, 1, settings.metric, attrs)
+            settings.check_same(self.settings(storage, name), str(self))
+            yield storage, name
+
+    @contextmanager
+    def existing(self) -> "Iterator[tuple[RDBStorage, str]]":
+        """The storage and the search's name in it."""
+        if self.file is not None and not self.file.is_file():
+            raise InputError(f"{self}: holds no search (there is no {self.file.name}).")
+        with opened(self.url) as storage:
+            if self.name is not None:
+                yield storage, self.name
+                return
+            found = names(storage)
+            if not found:
+                raise CheckpointError(f"{self.file}: is an Optuna storage without a search of nnx.")
+            yield storage, found[0]
+
+    def settings(self, storage: "RDBStorage", name: str) -> Settings:
+        """Those of a search that is there."""
+        try:
+            study = load_round(storage, name, 1)
+        except KeyError:
+            known = ", ".join(names(storage)) or "none"
+            raise InputError(f"{shown(self.url)}: holds no search {name!r}; there are: {known}.") from None
+        return Settings.from_json(study.user_attrs.get("search"), str(self))
+
+    def make_folder(self) -> None:
+        """For the results."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be made a folder ({error.strerror}); pass another.") from None
+        if not os.access(self.folder, os.W_OK):
+            raise InputError(f"{self.folder}: is not writable; pass another.")

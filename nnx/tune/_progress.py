@@ -1,0 +1,69 @@
+"""What a search shows: a line for every round and for every range that became narrower, and in a terminal a bar."""
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from ._narrow import Narrowing
+from ._settings import Settings
+from ._trial import Trial, ranked
+
+
+class SearchProgress:
+    """Lines go to standard output; the bar is there only while a search runs in a terminal."""
+
+    def __init__(self, enabled: bool, settings: Settings) -> None:
+        self._enabled, self._settings = enabled, settings
+        self._bar: Any = None
+        if enabled and sys.stdout.isatty() and "ipykernel" not in sys.modules:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("trials"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[state]}"),
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=settings.trials * settings.rounds, state="")
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, number: int, done: int, *, waiting: bool) -> None:
+        """number: of the round; done: its finished trials; waiting: for those of other processes."""
+        if self._bar is not None:
+            before = (number - 1) * self._settings.trials
+            state = "waiting for other processes" if waiting and done < self._settings.trials else ""
+            description = f"round {number} of {self._settings.rounds}"
+            self._bar.update(self._task, completed=before + done, description=description, state=state)
+
+    def round(self, number: int, trials: Sequence[Trial], narrowings: Sequence[Narrowing]) -> None:
+        """A round at its end, and what became of the ranges."""
+        own = [trial for trial in trials if trial.round == number]
+        counts = {state: sum(trial.state == state for trial in own) for state in ("failed", "pruned")}
+        notes = "".join(f", {count} {state}" for state, count in counts.items() if count)
+        best = ranked(own, self._settings.metric)
+        found = f", best {self._settings.metric} {best[0].score:.4f} (trial {best[0].number})" if best else ""
+        self.line(f"round {number} of {self._settings.rounds}: {len(own)} trials{notes}{found}")
+        for narrowing in narrowings:
+            self.line(f"  {narrowing}")
+
+    def line(self, text: str) -> None:
+        """A line of text above the bar."""
+        if self._enabled:
+            if self._bar is not None:
+                self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            else:
+                print(text, flush=True)

@@ -1,0 +1,170 @@
+"""The search: rounds of short trainings with random values, whose ranges are narrowed around the best after each."""
+
+import os
+from collections.abc import Mapping
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from ..checks import check_flag, check_seed
+from ..fit import interruption
+from ..registry import BackendLike, choose
+from ._data import SearchData
+from ._narrow import Narrowing, ends_after, narrow_all
+from ._place import Place
+from ._progress import SearchProgress
+from ._queue import POLL, RoundQueue, finished
+from ._settings import Build, Settings, check_settings
+from ._space import Range, ranges_to_json
+from ._storage import create, load_round, need_optuna
+from ._study import Study, read_study
+from ._trial import Interrupted, Trial, from_optuna, run_trial
+
+if TYPE_CHECKING:
+    from optuna import Trial as OptunaTrial
+    from optuna.storages import RDBStorage
+
+
+def search(
+    space: "Mapping[str, Any]",
+    data: Any = "digits",
+    *,
+    build: Build | None = None,
+    trials: int = 20,
+    rounds: int = 4,
+    epochs: int = 10,
+    seed: int = 0,
+    metric: str | None = None,
+    sampler: str = "random",
+    prune: bool = False,
+    backend: BackendLike = None,
+    folder: "str | os.PathLike[str] | None" = None,
+    storage: str | None = None,
+    name: str | None = None,
+    verbose: bool = True,
+) -> Study:
+    """Search for good hyper-parameters on training and validation data; the test part is put aside.
+
+    In each of `rounds` rounds, `trials` networks are trained for `epochs` epochs with values drawn from the ranges.
+    Then every range is narrowed around the best (docs/tune.md has the rule), so that the next round searches it more
+    finely. The search ends when all ranges are narrow enough, or after the last round; `Study.best` is the best trial.
+
+        study = nnx.tune.search({"lr": Log(1e-5, 1e-1), "dropout": Linear(0, 0.5), "hidden": (100,)}, "digits")
+        print(study)
+
+    space: a `Log`, `Linear` or `Choice` by the name of each parameter, and fixed values. Without `build` they are the
+    settings of `nnx train` (lr, weight_decay, dropout, hidden, batch_size, optimizer, activation, init, batchnorm,
+    clip_norm, dtype, precision; a whole number as `hidden` is one hidden layer), and all trials begin with the seed's
+    weights and see its batches. build: a function of a dictionary of the values that returns a `Trainer` of an unbuilt
+    model, for any model, loss and names; "batch_size", if it is one of them, is that of the training.
+
+    data: a name or folder as for `nnx.datasets.load`, a `Dataset` or arrays (x, t), all split by `seed`, or `Splits`.
+
+    metric: "val_accuracy" (default for labels) or "val_loss", after the last epoch. sampler: "random", or "tpe"
+    (Bergstra et al. 2011), which learns from the finished trials of the round. prune=True stops trials that are worse
+    than the median of the others after the same epoch: it saves time, and can stop one that would have become good.
+
+    folder: for the results (default: a new one under runs/) and study.db. Called again with the same folder and
+    settings, a search goes on where it was, and processes that do so at the same time share it. storage: the URL of a
+    database that several machines share, such as postgresql://user:password@host/database, with the search's `name`.
+
+    A trial that fails or diverges is recorded with its reason. Ctrl-C ends the search with all finished trials.
+    Raises `InputError` for ranges, data and settings of which no search can be made, before anything is trained.
+    """
+    need_optuna()
+    choose(backend)
+    parts = SearchData.of(data, check_seed(seed))
+    settings = check_settings(
+        space, parts, build, trials=trials, rounds=rounds, epochs=epochs, seed=seed, metric=metric, sampler=sampler,
+        prune=prune,
+    )  # fmt: skip
+    place = Place.of(folder, storage, name, f"tune-{parts.name}")
+    progress = SearchProgress(check_flag("verbose", verbose), settings)
+    progress.line(f"{parts!r}")
+    with place.begun(settings) as (opened, name), progress:
+        finished = _Search(settings, parts, build, backend, opened, name, progress).run()
+    study = read_study(place, parts, build, backend)
+    progress.line(str(study) if finished else "interrupted; the finished trials are kept")
+    written = study.save(place.folder)
+    progress.line(f"written to {place.folder}: {', '.join(path.name for path in written)}")
+    return study
+
+
+class _Search:
+    """One process's part in a search."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        data: SearchData,
+        build: Build | None,
+        backend: BackendLike,
+        storage: "RDBStorage",
+        name: str,
+        progress: SearchProgress,
+    ) -> None:
+        self.settings, self.data, self.build, self.backend = settings, data, build, backend
+        self.storage, self.name, self.progress = storage, name, progress
+        self.trials: list[Trial] = []
+        """The finished ones of the rounds before."""
+
+    def run(self) -> bool:
+        """Take part until the search is at its end; False if Ctrl-C ended it."""
+        ranges = self.settings.space.ranges
+        with interruption() as interrupted:
+            for number in range(1, self.settings.rounds + 1):
+                if not self.round(number, ranges, interrupted):
+                    return False
+                narrowings = self.narrow(number, ranges)
+                ranges = {narrowing.name: narrowing.new for narrowing in narrowings}
+                if ends_after(self.settings, number, narrowings):
+                    break
+        return True
+
+    def round(self, number: int, ranges: "dict[str, Range]", interrupted: Event) -> bool:
+        """Train what there is to train of a round, and wait for the other processes' trials of it."""
+        create(self.storage, self.name, number, self.settings.metric, {"ranges": ranges_to_json(ranges)})
+        queue = RoundQueue(self.storage, load_round(self.storage, self.name, number), number, self.settings.trials)
+        first = (number - 1) * self.settings.trials
+        while not interrupted.is_set():
+            taken = queue.take()
+            done = finished(queue.study, self.settings.trials)
+            self.progress.show(number, len(done), waiting=taken is None)
+            if taken is not None:
+                self.train(queue, taken, ranges, interrupted)
+            elif len(done) == self.settings.trials:
+                fixed = self.settings.space.fixed
+                self.trials += [from_optuna(each, first + each.number + 1, number, ranges, fixed) for each in done]
+                return True
+            else:
+                interrupted.wait(POLL)
+        return False
+
+    def train(self, queue: RoundQueue, taken: "OptunaTrial", ranges: "dict[str, Range]", interrupted: Event) -> None:
+        """One trial, whose result is kept, or which is put back."""
+
+        def report(epoch: int, score: float) -> bool:
+            if not self.settings.prune or epoch == self.settings.epochs:
+                return False
+            taken.report(score, epoch)
+            return taken.should_prune()
+
+        try:
+            with queue.beating(taken):
+                values = queue.values(taken, ranges, self.settings.sampler, self.settings.seed)
+                params = {**values, **self.settings.space.fixed}
+                outcome, _ = run_trial(self.settings, params, self.data, self.build, self.backend, report)
+            queue.finish(taken, outcome)
+        except Interrupted:
+            interrupted.set()
+            queue.put_back(taken)
+        except BaseException:
+            queue.put_back(taken)
+            raise
+
+    def narrow(self, number: int, ranges: "dict[str, Range]") -> tuple[Narrowing, ...]:
+        """The ranges after a round, told and kept: the same in every process, for all see the same trials."""
+        narrowings = narrow_all(ranges, self.trials, self.settings.metric)
+        self.progress.round(number, self.trials, narrowings)
+        entry = [narrowing.to_json() for narrowing in narrowings]
+        create(self.storage, self.name, number, self.settings.metric, {"narrowings": entry})
+        return narrowings

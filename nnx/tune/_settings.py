@@ -1,0 +1,194 @@
+"""What a search was told: the settings that must be the same in every process that shares it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
+
+from ..checks import check_count, check_flag, check_seed
+from ..errors import CheckpointError, InputError, InputTypeError, NnxError, unknown
+from ..registry import BackendLike
+from ..run_folder import RunConfig
+from ..trainer import Trainer
+from ._data import SearchData
+from ._space import Choice, Space, Value, from_json, short
+
+Build: TypeAlias = Callable[[dict[str, Any]], Trainer]
+"""One's own function: the parameters of a trial -> the trainer of an unbuilt model."""
+
+METRICS = ("val_accuracy", "val_loss")
+SAMPLERS = ("random", "tpe")
+OWN = ("dataset", "epochs", "seed", "early_stopping")
+"""Settings of `nnx train` that are those of the whole search."""
+SEARCHABLE = tuple(field.name for field in fields(RunConfig) if field.name not in OWN)
+"""Settings of `nnx train` that a search without `build` can vary."""
+_FLOATS = ("dropout", "lr", "weight_decay", "clip_norm", "init")
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that the values and the scores of trials depend on, but for the machine."""
+
+    space: Space
+    trials: int
+    """Of each round."""
+    rounds: int
+    epochs: int
+    seed: int
+    metric: str
+    sampler: str
+    prune: bool
+    build: str | None
+    """The name of one's own function."""
+    data: str
+    """What the data are called, as `nnx train` knows them where they have a name there."""
+    fingerprint: str
+
+    def to_json(self) -> dict[str, Any]:
+        """What a study keeps."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "space"}
+        return {"format": FORMAT, "space": self.space.to_json(), **plain}
+
+    @classmethod
+    def from_json(cls, entry: Any, where: str) -> "Settings":
+        """What `to_json` gave. Raises `CheckpointError` for anything else."""
+        try:
+            values = dict(entry)
+            if values.pop("format") != FORMAT:
+                raise ValueError(f"its format is {entry['format']}, this version of nnx reads {FORMAT}")
+            space = Space.of({name: from_json(value) for name, value in values.pop("space").items()})
+            return cls(space, **values)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"{where}: holds no search that can be read ({error}); use another copy.") from error
+
+    def check_same(self, stored: "Settings", where: str) -> None:
+        """Raises `InputError` that names what differs from the stored search."""
+        got, kept = self.to_json(), stored.to_json()
+        for name in got:
+            if got[name] == kept[name]:
+                continue
+            ours, theirs = got[name], kept[name]
+            if name == "space":
+                mine, other = ({**s.space.ranges, **s.space.fixed} for s in (self, stored))
+                name = next(key for key in [*mine, *other] if mine.get(key) != other.get(key))  # noqa: PLW2901
+                ours, theirs = (_text(space[name]) if name in space else "nothing" for space in (mine, other))
+            if name == "fingerprint":
+                raise InputError(
+                    f"{where}: holds a search on other data ({stored.data}; the rows or their order differ from "
+                    f"{self.data}); pass the same data, or another folder or name."
+                )
+            raise InputError(
+                f"{where}: holds another search: {name} is {theirs} there, got {ours}; pass the same, or another "
+                "folder or name."
+            )
+
+    def config(self, params: Mapping[str, Any], source: str) -> RunConfig:
+        """What `nnx train` must be told for a trial: the same rows, weights and batches give the same result."""
+        chosen: dict[str, Any] = dict(params)
+        if isinstance(chosen.get("hidden"), int):
+            chosen["hidden"] = (chosen["hidden"],)  # as --hidden 100 is
+        return replace(RunConfig(dataset=source, epochs=self.epochs, seed=self.seed), **chosen)
+
+
+def _text(value: Any) -> str:
+    return str(value) if hasattr(value, "scale") else repr(value)
+
+
+def check_settings(
+    space: Mapping[str, Any],
+    data: SearchData,
+    build: Build | None,
+    *,
+    trials: int,
+    rounds: int,
+    epochs: int,
+    seed: int,
+    metric: str | None,
+    sampler: str,
+    prune: bool,
+) -> Settings:
+    """The settings, if trials can be made of them."""
+    if build is not None and not callable(build):
+        raise InputTypeError(f"build: got {build!r}, expected a function of a trial's parameters that gives a Trainer.")
+    if metric is None:
+        metric = "val_accuracy" if data.classes is not None else "val_loss"
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    if sampler not in SAMPLERS:
+        raise unknown("sampler", sampler, SAMPLERS)
+    settings = Settings(
+        space=Space.of(space),
+        trials=check_count("trials", trials),
+        rounds=check_count("rounds", rounds),
+        epochs=check_count("epochs", epochs),
+        seed=check_seed(seed),
+        metric=metric,
+        sampler=sampler,
+        prune=check_flag("prune", prune),
+        build=None if build is None else getattr(build, "__qualname__", type(build).__qualname__),
+        data=data.source or data.name,
+        fingerprint=data.fingerprint(),
+    )
+    if build is None:
+        settings = replace(settings, space=_check_built_in(settings, data))
+    batch_size = settings.space.ranges.get("batch_size", settings.space.fixed.get("batch_size", 1))
+    for size in ends(batch_size):
+        check_count("batch_size", size)
+    return settings
+
+
+def _check_built_in(settings: Settings, data: SearchData) -> Space:
+    """The space with numbers that are no counts as floats; every end of a range must make a network."""
+    if data.classes is None:
+        raise InputError(
+            "data: a pair of arrays needs build=, a function that gives a Trainer for them; the networks of `nnx "
+            "train` take a Dataset, whose classes are known."
+        )
+    ranges, fixed = dict(settings.space.ranges), settings.space.fixed
+    for name in [*ranges, *fixed]:
+        if name in OWN:
+            raise InputError(f"{name}: is the same in all trials of a search; pass it beside the space.")
+        if name not in SEARCHABLE:
+            raise unknown("parameter", name, SEARCHABLE)
+    for name, span in ranges.items():
+        if name in _FLOATS and not isinstance(span, Choice) and span.whole:
+            ranges[name] = type(span)(float(span.low), float(span.high))
+    for name in ranges:
+        for value in ends(ranges[name]):
+            _check_end(settings, {**fixed, name: value}, f"{name}={short(value)}")
+    _check_end(settings, fixed, "the fixed values")
+    return Space(ranges, fixed)
+
+
+def _check_end(settings: Settings, params: Mapping[str, Value], what: str) -> None:
+    try:
+        settings.config(params, "").trainer(2)
+    except NnxError as error:
+        raise InputError(f"space: {what} makes no network: {error}") from None
+
+
+def ends(value: Any) -> tuple[Any, ...]:
+    """The values that a parameter's range begins and ends with; all of a choice."""
+    if isinstance(value, Choice):
+        return value.values
+    return (value.low, value.high) if hasattr(value, "low") else (value,)
+
+
+def trainer_for(
+    settings: Settings, params: dict[str, Any], data: SearchData, build: Build | None, backend: BackendLike
+) -> Trainer:
+    """The trainer of a trial, unbuilt."""
+    if build is None:
+        if data.classes is None:
+            raise InputError("data: a pair of arrays needs build=, the function that the search was run with.")
+        return settings.config(params, settings.data).trainer(data.classes, backend)
+    trainer: Any = build(dict(params))
+    if not isinstance(trainer, Trainer):
+        raise WrongBuild(f"build: gave {trainer!r}, expected an nnx.Trainer.")
+    if settings.metric == "val_accuracy" and not trainer.loss.classifies:
+        raise WrongBuild(f"metric: {trainer.loss!r} has no accuracy; pass metric='val_loss'.")
+    return trainer
+
+
+class WrongBuild(InputTypeError):  # noqa: N818  raised as an InputTypeError is
+    """What `build` gave would be wrong in every trial."""

@@ -1,0 +1,272 @@
+"""A search to look at: its trials, its rounds, the best, and the test set, once."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .. import plotting
+from ..checkpoint import write_atomically
+from ..checks import check_count
+from ..errors import InputError
+from ..lab import Result
+from ..registry import BackendLike
+from ..trainer import Trainer
+from . import _figures
+from ._data import SearchData
+from ._narrow import Narrowing, ends_after
+from ._place import Place
+from ._queue import finished
+from ._settings import Build, Settings
+from ._space import Range, from_json, short
+from ._storage import load_round
+from ._trial import Trial, from_optuna, ranked, run_trial
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from optuna.storages import RDBStorage
+
+SHOWN = 10
+"""Trials in the summary."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round: the ranges that its trials' values were drawn from, and how they were narrowed after it."""
+
+    number: int
+    """From 1."""
+    ranges: dict[str, Range]
+    narrowings: tuple[Narrowing, ...]
+    """Empty while the round is not finished."""
+
+
+@dataclass(frozen=True)
+class Study(Result):
+    """A search, finished or not: what there was when it was read."""
+
+    name: ClassVar[str] = "tune"
+
+    settings: Settings
+    trials: tuple[Trial, ...]
+    """The finished ones, by their numbers."""
+    rounds: tuple[Round, ...]
+    _place: Place = field(repr=False)
+    _data: SearchData | None = field(repr=False)
+    _build: Build | None = field(repr=False)
+    _backend: BackendLike = field(repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Of the results."""
+        return self._place.folder
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search is at its end."""
+        last = self.rounds[-1]
+        return bool(last.narrowings) and ends_after(self.settings, last.number, last.narrowings)
+
+    @property
+    def ranked(self) -> list[Trial]:
+        """The complete trials, the best first: by the score, then the validation loss, then the earlier."""
+        return ranked(self.trials, self.settings.metric)
+
+    @property
+    def best(self) -> Trial:
+        """The choice: the best trial of all, which has been seen to work (the centre of the last ranges has not).
+
+        Raises `InputError` if there is none yet.
+        """
+        if not self.ranked:
+            reasons = [f"trial {trial.number}: {trial.reason}" for trial in self.trials if trial.reason]
+            raise InputError(
+                f"{self._place}: no trial is complete" + (f"; {reasons[0]}" if reasons else "; continue the search")
+            )
+        return self.ranked[0]
+
+    def trial(self, number: int) -> Trial:
+        """A trial by its number."""
+        check_count("number", number)
+        for trial in self.trials:
+            if trial.number == number:
+                return trial
+        raise InputError(
+            f"{self._place}: has no finished trial {number}; there are {len(self.trials)}, up to "
+            f"{max((trial.number for trial in self.trials), default=0)}."
+        )
+
+    # Once more, and the test ------------------------------------------------------------------------------------------
+
+    def repeat(self, number: int) -> Trainer:
+        """Train a trial again, with the values it had; returns its trainer, whose history is the trial's.
+
+        Bit for bit on the same machine and backend. Raises `InputError` if the trial failed.
+        """
+        trial = self.trial(number)
+        epochs = len(trial.history.get("val_loss", ())) if trial.state == "pruned" else self.settings.epochs
+        outcome, trainer = run_trial(
+            self.settings, trial.params, self._need_data(), self._build, self._backend, epochs=epochs
+        )
+        if trainer is None or outcome.state == "failed":
+            raise InputError(f"trial {number} failed: {outcome.reason}")
+        return trainer
+
+    def evaluate_test(self) -> dict[str, float]:
+        """Train the best trial again and evaluate it on the test part: "loss" and, of classifiers, "accuracy".
+
+        Done once: the study keeps the result, which later calls return. Raises `InputError` before the search's end:
+        who looks at the test part earlier chooses by it.
+        """
+        with self._place.existing() as (storage, name):
+            identity = storage.get_study_id_from_name(f"{name} round 1")
+            stored = storage.get_study_user_attrs(identity).get("test")
+        if stored is not None:
+            return dict(stored["result"])
+        if not self.finished:
+            raise InputError(
+                f"{self._place}: the search is not at its end; continue it first. The test part is evaluated once, "
+                "with the final choice."
+            )
+        data, best = self._need_data(), self.best
+        loss, accuracy = self.repeat(best.number).evaluate(*data.test)
+        result = {"loss": loss} if accuracy is None else {"loss": loss, "accuracy": accuracy}
+        with self._place.existing() as (storage, name):
+            storage.set_study_user_attr(identity, "test", {"trial": best.number, "result": result})
+        return result
+
+    def _need_data(self) -> SearchData:
+        if self.settings.build is not None and self._build is None:
+            raise InputError(f"build: pass {self.settings.build}, the function that the search was run with, to load.")
+        if self._data is None:
+            raise InputError(f"data: pass those of the search ({self.settings.data}) to nnx.tune.load.")
+        if self._data.fingerprint() != self.settings.fingerprint:
+            raise InputError(f"data: these are not the data of the search ({self.settings.data}); pass the same.")
+        return self._data
+
+    # What is to be seen -----------------------------------------------------------------------------------------------
+
+    def summary(self) -> str:
+        """The best trials, the last ranges, and the choice."""
+        names = list(self.settings.space.ranges)
+        rows = [["rank", "trial", self.settings.metric, *names]]
+        for rank, trial in enumerate(self.ranked[:SHOWN], 1):
+            values = [short(trial.params[name]) for name in names]
+            rows.append([str(rank), str(trial.number), f"{trial.score:.4f}", *values])
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        counts = {state: sum(trial.state == state for trial in self.trials) for state in ("failed", "pruned")}
+        notes = "".join(f", {count} {state}" for state, count in counts.items() if count)
+        state = "" if self.finished else "; not finished"
+        lines.insert(0, f"{len(self.trials)} trials in {len(self.rounds)} rounds{notes}{state}; the best:")
+        return "\n".join(lines)
+
+    def table(self) -> tuple[Sequence[str], list[list[Any]]]:
+        """Every finished trial, the best first, those that failed last; columns of the parameters after the score."""
+        names = [*self.settings.space.ranges, *self.settings.space.fixed]
+        columns = ["trial", "round", "state", self.settings.metric, "loss", *names, "epochs", "seconds", "reason"]
+        best = self.ranked
+        others = [trial for trial in self.trials if trial not in best]
+        rows = [
+            [
+                trial.number, trial.round, trial.state, trial.score, trial.loss,
+                *(_cell(trial.params[name]) for name in names),
+                len(trial.history.get("val_loss", ())), round(trial.seconds, 3), trial.reason,
+            ]
+            for trial in [*best, *sorted(others, key=lambda trial: (trial.state == "failed", trial.number))]
+        ]  # fmt: skip
+        return columns, rows
+
+    def draw(self) -> "Figure":
+        """Score against each parameter, with the ranges of each round."""
+        return _figures.scores(self)
+
+    def curves(self, count: int = 20) -> "Figure":
+        """The learning curves of the best trials."""
+        with plotting.style():
+            return _figures.curves(self, check_count("count", count))
+
+    def config(self) -> dict[str, Any]:
+        """The choice as `nnx train --config` takes it; of a search with `build` the values of its parameters."""
+        if self.settings.build is not None:
+            return dict(self.best.params)
+        return asdict(self.settings.config(self.best.params, self.settings.data))
+
+    def save(self, folder: "str | os.PathLike[str] | None" = None) -> list[Path]:
+        """Write tune.csv (every trial), rounds.csv (how the ranges were narrowed, and why), best.json (the choice, for
+        `nnx train --config`), and with matplotlib tune.png and tune-curves.png; returns their paths. Default: into the
+        search's own folder."""
+        written = super().save(self.folder if folder is None else folder)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["round", "parameter", "range", "narrowed to", "why"])
+        for each in self.rounds:
+            for narrowing in each.narrowings:
+                writer.writerow([each.number, narrowing.name, narrowing.old, narrowing.new, narrowing.why])
+        place = written[0].parent
+        write_atomically(place / "rounds.csv", text.getvalue().encode())
+        written.append(place / "rounds.csv")
+        if self.ranked:
+            write_atomically(place / "best.json", json.dumps(self.config(), indent=2).encode() + b"\n")
+            written.append(place / "best.json")
+            if plotting.available():
+                plotting.save(self.curves(), place / "tune-curves.png")
+                written.append(place / "tune-curves.png")
+        return written
+
+
+def _cell(value: Any) -> Any:
+    return short(value) if isinstance(value, tuple) else value
+
+
+def load(
+    folder: "str | os.PathLike[str] | None" = None,
+    data: Any = None,
+    *,
+    build: Build | None = None,
+    storage: str | None = None,
+    name: str | None = None,
+    backend: BackendLike = None,
+) -> Study:
+    """A search that is there, as it is now, from its folder or from a shared storage.
+
+    data, build: those of the search, for `repeat` and `evaluate_test` only; data that have a name come by themselves.
+    Raises `InputError` where there is no search, `CheckpointError` for a damaged one.
+    """
+    if folder is None and storage is None:
+        raise InputError("folder: got None, expected the folder of a search, or the URL of its storage.")
+    study = read_study(Place.of(folder, storage, name), None, build, backend)
+    parts = SearchData.of(study.settings.data if data is None else data, study.settings.seed)
+    return read_study(study._place, parts, build, backend)
+
+
+def read_study(place: Place, data: SearchData | None, build: Build | None, backend: BackendLike) -> Study:
+    """What the storage has of a search."""
+    with place.existing() as (storage, name):
+        settings = place.settings(storage, name)
+        rounds, trials = _read(storage, name, settings)
+    return Study(settings, tuple(trials), tuple(rounds), place, data, build, backend)
+
+
+def _read(storage: "RDBStorage", name: str, settings: Settings) -> tuple[list[Round], list[Trial]]:
+    rounds: list[Round] = []
+    trials: list[Trial] = []
+    for number in range(1, settings.rounds + 1):
+        try:
+            study = load_round(storage, name, number)
+            attrs = study.user_attrs
+            ranges: Any = {key: from_json(entry) for key, entry in attrs["ranges"].items()}
+        except KeyError:  # not begun
+            break
+        narrowings = tuple(Narrowing.from_json(entry) for entry in attrs.get("narrowings", ()))
+        rounds.append(Round(number, ranges, narrowings))
+        first = (number - 1) * settings.trials
+        trials += [
+            from_optuna(each, first + each.number + 1, number, ranges, settings.space.fixed)
+            for each in finished(study, settings.trials)
+        ]
+    return rounds, trials

@@ -1,0 +1,163 @@
+"""One trial: a short training whose score is seen on the validation part alone."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import DivergedError
+from ..registry import BackendLike
+from ..run_folder import RunConfig
+from ..trainer import History, Trainer
+from ._data import SearchData
+from ._settings import Build, Settings, WrongBuild, trainer_for
+from ._space import Choice, Range, Value, label
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+RECORD = "record"
+"""The attribute of an Optuna trial that holds what its state and value do not."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial."""
+
+    number: int
+    """From 1, over all rounds."""
+    round: int
+    """From 1."""
+    params: dict[str, Value]
+    """Of the search, and the fixed ones."""
+    state: str
+    """"complete", "pruned" (stopped early, hopeless) or "failed"."""
+    score: float | None
+    """The metric after the last epoch; None if it failed. A loss is without weight decay's penalty."""
+    loss: float | None
+    """The validation loss without weight decay's penalty, which decides between equal accuracies."""
+    history: History
+    """As `Trainer.fit` returns it."""
+    reason: str | None
+    """Why it failed or was pruned."""
+    seconds: float
+    backend: str | None
+    """That trained it; None if it failed before."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a training."""
+
+    state: str
+    score: float | None
+    loss: float | None
+    history: History
+    reason: str | None
+    seconds: float
+    backend: str | None
+
+    def record(self) -> dict[str, Any]:
+        """What a study keeps beside state and score."""
+        names = ("loss", "history", "reason", "seconds", "backend")
+        return {name: getattr(self, name) for name in names}
+
+
+class Interrupted(Exception):  # noqa: N818  it is no error
+    """Ctrl-C ended a training before its end."""
+
+
+def run_trial(
+    settings: Settings,
+    params: dict[str, Value],
+    data: SearchData,
+    build: Build | None,
+    backend: BackendLike,
+    report: Callable[[int, float], bool] = lambda epoch, score: False,
+    epochs: int | None = None,
+) -> tuple[Outcome, Trainer | None]:
+    """Train once with these parameters. report(epoch, score): whether the trial is hopeless.
+
+    What one trial raises is its outcome; only what would be wrong with all of them is raised.
+    """
+    began = time.perf_counter()
+    watch = _Watch(settings.metric, report)
+    trainer: Trainer | None = None
+    state, reason = "complete", None
+    try:
+        trainer = trainer_for(settings, params, data, build, backend)
+        batch_size: Any = params.get("batch_size", RunConfig.batch_size)
+        data.fit(trainer, settings.epochs if epochs is None else epochs, batch_size, watch)
+    except DivergedError as error:
+        state, reason = "failed", f"diverged: {error}"
+    except WrongBuild:
+        raise
+    except Exception as error:
+        state, reason = "failed", f"{type(error).__name__}: {error}"
+    if trainer is not None and trainer.interrupted:
+        raise Interrupted
+    if trainer is None or state == "failed":
+        pass
+    elif not math.isfinite(watch.score):
+        state, reason = "failed", f"diverged: its validation score became {watch.score}"
+    elif watch.hopeless:
+        epochs = len(trainer.history["val_loss"])
+        state, reason = "pruned", f"after {epochs} epochs worse than the median of this round's trials"
+    failed = state == "failed"
+    outcome = Outcome(
+        state=state,
+        score=None if failed else watch.score,
+        loss=None if failed else watch.loss,
+        history={} if trainer is None else trainer.history,
+        reason=reason,
+        seconds=time.perf_counter() - began,
+        backend=trainer.model.backend.name if trainer is not None and trainer.model.built else None,
+    )
+    return outcome, trainer
+
+
+class _Watch:
+    """The score after every epoch."""
+
+    def __init__(self, metric: str, report: Callable[[int, float], bool]) -> None:
+        self.metric, self.report = metric, report
+        self.score = self.loss = math.nan
+        self.hopeless = False
+
+    def __call__(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool:
+        zero = trainer.model.ops.to_device(np.array(0, trainer.model.dtype))
+        self.loss = logs["val_loss"] - float(trainer.model.ops.to_host(trainer.plan.penalty(zero)))
+        self.score = logs["val_accuracy"] if self.metric == "val_accuracy" else self.loss
+        self.hopeless = math.isfinite(self.score) and self.report(epoch, self.score)
+        return self.hopeless
+
+
+def from_optuna(
+    frozen: "FrozenTrial", number: int, of_round: int, ranges: "dict[str, Range]", fixed: dict[str, Value]
+) -> Trial:
+    """A finished trial as Optuna keeps it. ranges: of its round."""
+    record = frozen.user_attrs[RECORD]
+    state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[frozen.state.name]
+    params = {name: _value(ranges[name], frozen.params[name]) for name in ranges}
+    return Trial(number, of_round, {**params, **fixed}, state, frozen.value, **record)
+
+
+def _value(span: Range, stored: Any) -> Value:
+    if not isinstance(span, Choice):
+        return stored  # type: ignore[no-any-return]
+    return next(value for value in span.values if label(value) == stored)
+
+
+def ranked(trials: Iterable[Trial], metric: str) -> list[Trial]:
+    """The complete trials, the best first: by the score, then the loss, then the earlier."""
+    sign = -1 if "accuracy" in metric else 1
+
+    def key(trial: Trial) -> tuple[float, float, int]:
+        assert trial.score is not None
+        assert trial.loss is not None
+        return sign * trial.score, trial.loss, trial.number
+
+    return sorted((trial for trial in trials if trial.state == "complete"), key=key)
