@@ -27,13 +27,19 @@ def write(
     """
     folder = check_path("folder", folder)
     file = folder / "report.html" if out is None else check_path("out", out)
-    run = RunFolder(folder)
-    if not run.config.is_file() and not run.checkpoint.is_file():
+    run, search = RunFolder(folder), folder / "study.db"
+    if not (run.config.is_file() or run.checkpoint.is_file() or search.is_file()):
         raise InputError(
-            f"{folder}: is no run (it has neither {run.config.name} nor {run.checkpoint.name}); expected a folder that "
-            "`nnx train` or `nnx tune` wrote."
+            f"{folder}: is neither a run (it has no {run.config.name} and no {run.checkpoint.name}) nor a search (no "
+            f"{search.name}); expected a folder that `nnx train` or `nnx tune` wrote."
         )
     if not file.parent.is_dir() or not os.access(file.parent, os.W_OK) or file.is_dir():
         raise InputError(f"{file}: cannot be written; expected a file in a folder that exists and is writable.")
-    write_atomically(file, run_page(run, backend))
+    if search.is_file():
+        from ._study import study_page  # it needs Optuna
+
+        content = study_page(folder)
+    else:
+        content = run_page(run, backend)
+    write_atomically(file, content)
     return file

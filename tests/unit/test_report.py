@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import nnx
+import nnx.tune
 from nnx import report
 from nnx.cli import main
 from nnx.datasets import digits, write_idx
@@ -199,7 +201,7 @@ def test_what_is_no_run_is_refused(copy, tmp_path, capsys):
     empty.mkdir()
     for folder in (empty, tmp_path / "nowhere", copy / "config.json"):
         assert run("report", folder) == 1
-        assert f"{folder}: is no run" in capsys.readouterr().err
+        assert f"{folder}: is neither a run (it has no config.json" in capsys.readouterr().err
     with pytest.raises(nnx.InputTypeError, match="folder: got 3, expected a path"):
         report.write(3)
     damaged = bytearray((copy / "checkpoint.safetensors").read_bytes())
@@ -315,6 +317,103 @@ def test_alike_on_every_backend(trained, page, tmp_path, name):
     assert headline.search(text)[0] == headline.search(page.read_text(encoding="utf-8"))[0]
 
 
+# A search -------------------------------------------------------------------------------------------------------------
+
+STUDY = ["numbers", "best", "rounds", "scores", "trials", "curves", "settings"]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A search on the folder with the name that nobody should choose, in another such folder."""
+    here = tmp_path_factory.mktemp("search")
+    data = here / "<b>&'$data$"
+    data.mkdir()
+    write_idx(data / "t10k-images-idx3-ubyte.gz", digits().x[:400])
+    write_idx(data / "t10k-labels-idx1-ubyte", digits().t[:400].astype(np.uint8))
+    space = {
+        "lr": nnx.tune.Log(1e-4, 1e30),  # its greatest diverge
+        "dropout": nnx.tune.Linear(0, 0.5),
+        "optimizer": nnx.tune.Choice("sgd", "adam"),
+        "hidden": (20,),
+    }
+    folder = here / 'study"<i>$'
+    settings = {"trials": 6, "rounds": 2, "epochs": 2, "seed": 1, "backend": "numpy", "verbose": False}
+    return nnx.tune.search(space, data, folder=folder, **settings)
+
+
+@pytest.fixture(scope="module")
+def study_page(searched):
+    return report.write(searched.folder)
+
+
+def test_the_page_of_a_search(searched, study_page):
+    parsed = Page(study_page.read_text(encoding="utf-8"))
+    best, failed = searched.best, [trial for trial in searched.trials if trial.state == "failed"]
+    assert failed
+    assert [name for name in parsed.ids if name in STUDY] == STUDY
+    assert f"Best validation accuracy{best.score:.2%}trial {best.number}, round {best.round}" in parsed.text
+    assert f"Trials12{len(failed)} failed" in parsed.text
+    assert "Test accuracy" not in parsed.text
+    for each in searched.rounds:
+        for narrowing in each.narrowings:
+            assert narrowing.why in parsed.text
+    change = re.search(r"lr(\S+) … (\S+) → (\S+) … (\S+?)the best", parsed.text.replace("\xa0", " "))
+    first = searched.rounds[0].narrowings[0]
+    assert [float(end) for end in change.groups()] == pytest.approx(
+        [first.old.low, first.old.high, first.new.low, first.new.high], rel=0.01
+    )
+    for trial in failed:
+        assert " ".join(f"Trial {trial.number}{trial.reason}".split()) in parsed.text
+    assert f"The best {len(searched.ranked)} of {len(searched.ranked)} complete trials." in parsed.text
+    assert parsed.tags.count("svg") == 3 + 1  # a parameter each, and the curves
+    assert "numpy (" in parsed.text
+    assert study_page.stat().st_size < 300_000
+
+
+def test_the_command_of_the_best_configuration_trains_it(searched, study_page, tmp_path):
+    command = html.unescape(re.search(r"<code>(nnx train.*?)</code>", study_page.read_text(encoding="utf-8"))[1])
+    assert run(*shlex.split(command)[1:], "--backend", "numpy", "--out", tmp_path / "run") == 0
+    trainer = nnx.Trainer.load(tmp_path / "run" / "checkpoint.safetensors", backend="numpy")
+    assert trainer.history == searched.best.history
+
+
+def test_the_page_of_a_search_is_safe_and_needs_nothing_else(searched, study_page):
+    text = study_page.read_text(encoding="utf-8")
+    parsed = Page(text)
+    assert str(searched.folder) in parsed.text
+    assert searched.settings.data in parsed.text
+    assert "i" not in parsed.tags
+    assert {reference.partition(":")[0] for reference in parsed.references if not reference.startswith("#")} == {"data"}
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert re.findall(r"#[0-9a-f]{6}", "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))) == []
+
+
+def test_the_test_part_is_shown_once_it_was_asked(searched, tmp_path):
+    copied = shutil.copytree(searched.folder, tmp_path / "study")
+    result = nnx.tune.load(copied, backend="numpy").evaluate_test()
+    text = Page(report.write(copied).read_text(encoding="utf-8")).text
+    assert f"Test accuracy{result['accuracy']:.2%}the best trial, once" in text
+
+
+def test_a_search_without_a_result(tmp_path):
+    def broken(params):
+        raise RuntimeError("<nothing> works")
+
+    settings = {"trials": 2, "rounds": 1, "epochs": 1, "backend": "numpy", "verbose": False}
+    nnx.tune.search({"a": nnx.tune.Log(1e-3, 1)}, "digits", build=broken, folder=tmp_path / "study", **settings)
+    text = Page(report.write(tmp_path / "study").read_text(encoding="utf-8")).text
+    assert text.count("no trial is complete yet") == 3
+    assert "2 trials failed" in text
+    assert "<nothing> works" in text
+
+
+def test_a_damaged_search_is_refused(searched, tmp_path, capsys):
+    (tmp_path / "study.db").write_bytes((searched.folder / "study.db").read_bytes()[:5000])
+    assert run("report", tmp_path) == 1
+    assert f"{tmp_path / 'study.db'}: " in capsys.readouterr().err
+    assert not (tmp_path / "report.html").exists()
+
+
 # In a browser ---------------------------------------------------------------------------------------------------------
 
 MEASURE = """
@@ -387,15 +486,16 @@ def test_the_console_is_heard(tmp_path):
 
 @needs_chromium
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_it_fits_a_phone_and_can_be_read(page, tmp_path, dark):
-    dom, console = browse(page, tmp_path / "profile", dark=dark, width=360)
+@pytest.mark.parametrize("kind", ["page", "study_page"])
+def test_it_fits_a_phone_and_can_be_read(request, tmp_path, kind, dark):
+    dom, console = browse(request.getfixturevalue(kind), tmp_path / "profile", dark=dark, width=360)
     assert console == []
     measured = json.loads(html.unescape(re.search(r'<pre id="measured">(.*?)</pre>', dom)[1]))
     assert measured["dark"] is dark
     assert measured["width"] <= 360
     assert measured["wide"] == []
     assert measured["scroll"] == measured["width"]
-    assert len(measured["inks"]) >= 10
+    assert len(measured["inks"]) >= 8
     assert (luminance([float(c) for c in re.findall(r"[\d.]+", measured["paper"])[:3]]) < 0.1) is dark
     assert {name: ink for name, ink in measured["inks"].items() if contrast(ink, measured["paper"]) < 4.5} == {}
     assert ("rgb(255, 255, 255)" in measured["drawn"]) is not dark
