@@ -25,9 +25,9 @@ class Markup(str):
     __slots__ = ()
 
 
-def join(parts: Iterable[Any], separator: str = "") -> Markup:
+def join(parts: Iterable[Any]) -> Markup:
     """The parts one after the other, escaped where they are no Markup."""
-    return Markup(separator.join(part if isinstance(part, Markup) else escape(str(part)) for part in parts))
+    return Markup("".join(part if isinstance(part, Markup) else escape(str(part)) for part in parts))
 
 
 def element(name: str, *children: Any, **attributes: Any) -> Markup:

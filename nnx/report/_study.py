@@ -9,6 +9,7 @@ from ..errors import InputError
 from ..tune import Choice, Narrowing, Round, Study, Trial, _figures
 from ..tune._place import Place
 from ..tune._space import Range, short
+from ..tune._storage import need_optuna
 from ..tune._study import read_study
 from ._html import Markup, Section, element, facts, figure, foot, join, missing, page, paragraph, table, tiles
 from ._run import command
@@ -18,9 +19,10 @@ _BEST = 20
 """Trials in the table and in the figure of learning curves."""
 
 
-def study_page(folder: Path) -> bytes:
+def study_page(folder: Path, storage: str | None, name: str | None) -> bytes:
     """The page of a search, finished or not; neither its data nor its networks are needed."""
-    study = read_study(Place.of(folder, None, None), None, None, None)
+    need_optuna()
+    study = read_study(Place.of(folder, storage, name), None, None, None)
     settings = study.settings
     sections = [
         Section("numbers", "In numbers", tiles(_headline(study))),

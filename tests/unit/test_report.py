@@ -1,6 +1,7 @@
 """`nnx report`: what the page holds, that it needs nothing else, and how a browser shows it."""
 
 import html
+import importlib.util
 import json
 import re
 import shlex
@@ -49,7 +50,7 @@ def trained(tmp_path_factory):
     data.mkdir()
     write_idx(data / "t10k-images-idx3-ubyte.gz", digits().x)
     write_idx(data / "t10k-labels-idx1-ubyte", digits().t.astype(np.uint8))
-    flags = "--hidden 30,20 --epochs 2 --lr 0.002 --backend numpy --batchnorm --dropout 0.1"
+    flags = "--hidden 20 --epochs 2 --lr 0.002 --backend numpy --batchnorm --dropout 0.1"
     assert run("train", "--dataset", data, *flags.split(), "--out", folder) == 0
     config = json.loads((folder / "config.json").read_text())
     config["data"]["classes"][: len(HOSTILE)] = HOSTILE
@@ -126,7 +127,7 @@ def test_the_page_has_its_parts_and_their_numbers(trained, page):
     assert f"{wrong} of 359 test rows are taken for another class; most often" in parsed.text
     assert f"of {wrong} mistakes with the highest loss, the worst first" in parsed.text
     assert parsed.tags.count("img") == min(wrong, 25)
-    assert parsed.tags.count("svg") == 2 + 3 + 2  # curves, weights, activations
+    assert parsed.tags.count("svg") == 2 + 2 + 1  # curves, weights, activations
     assert repr(trainer.optimizer) in parsed.text
     assert "BackendnumpyProcessor" in parsed.text
     assert page.stat().st_size < 300_000
@@ -235,7 +236,7 @@ def test_a_run_whose_data_are_gone(copy):
     assert parsed.text.count("unknown data set '/gone/<away>'") == 3
     assert "Test accuracy" not in parsed.text
     assert "Validation accuracy" in parsed.text
-    assert parsed.tags.count("svg") == 2 + 3  # curves and weights need no data
+    assert parsed.tags.count("svg") == 2 + 2  # curves and weights need no data
 
 
 def test_a_run_on_data_that_have_changed(copy, tmp_path):
@@ -407,6 +408,24 @@ def test_a_search_without_a_result(tmp_path):
     assert "<nothing> works" in text
 
 
+def test_a_search_in_a_shared_storage(searched, tmp_path, capsys):
+    url = f"sqlite:///{searched.folder / 'study.db'}"
+    assert run("report", tmp_path, "--storage", url, "--name", searched.folder.name) == 0
+    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert f"trial {searched.best.number}, round" in text
+    assert run("report", tmp_path, "--storage", url, "--name", "another") == 1
+    assert "another" in capsys.readouterr().err
+    assert run("report", searched.folder, "--name", "lost") == 1
+    assert "pass storage" in capsys.readouterr().err
+
+
+def test_a_search_needs_optuna(searched, tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr("nnx.tune._storage.find_spec", lambda name: None if name == "optuna" else find(name))
+    with pytest.raises(nnx.InputError, match=r"needs Optuna; pip install 'nnx-array\[tune\]'"):
+        report.write(searched.folder, tmp_path / "page.html")
+
+
 def test_a_damaged_search_is_refused(searched, tmp_path, capsys):
     (tmp_path / "study.db").write_bytes((searched.folder / "study.db").read_bytes()[:5000])
     assert run("report", tmp_path) == 1
@@ -474,14 +493,19 @@ def test_a_browser_shows_it_without_a_complaint(page, tmp_path):
     assert console == []
     parsed = Page(dom)
     assert [name for name in parsed.ids if name in PARTS] == PARTS
-    assert parsed.tags.count("svg") == 7
+    assert parsed.tags.count("svg") == 5
     assert "script" not in parsed.tags
 
 
 @needs_chromium
-def test_the_console_is_heard(tmp_path):
-    (tmp_path / "bad.html").write_text('<!DOCTYPE html><svg><path d="M none"/></svg>')
-    assert "Expected number" in browse(tmp_path / "bad.html", tmp_path / "profile")[1][0]
+def test_the_page_forbids_what_it_does_not_need(page, tmp_path):
+    bad = '<script>document.title = "run"</script><img src="http://127.0.0.1:9/x.png"><svg><path d="M none"/></svg>'
+    (tmp_path / "bad.html").write_text(page.read_text(encoding="utf-8").replace("</main>", f"{bad}</main>"))
+    dom, console = browse(tmp_path / "bad.html", tmp_path / "profile")
+    assert "<title>run</title>" not in dom
+    said = " ".join(console)
+    for complaint in ("script-src", "img-src", "Expected number"):  # and the console is heard
+        assert complaint in said
 
 
 @needs_chromium
