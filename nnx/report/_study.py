@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 from .. import plotting
 from ..errors import InputError
@@ -58,8 +59,8 @@ def _headline(study: Study) -> Iterator[tuple[str, str, str]]:
     if ranked:
         best = ranked[0]
         yield f"Best {_metric(study)}", _show(study, best.score), f"trial {best.number}, round {best.round}"
-        middle = ranked[len(ranked) // 2]
-        yield "Median of the trials", _show(study, middle.score), f"of {len(ranked)} complete ones"
+        middle = median(trial.score for trial in ranked if trial.score is not None)
+        yield "Median of the trials", _show(study, middle), f"of {len(ranked)} complete ones"
     yield from _test(study)
     states = Counter(trial.state for trial in study.trials)
     others = ", ".join(f"{states[state]} {state}" for state in ("pruned", "failed") if states[state])
@@ -91,7 +92,8 @@ def _choice(study: Study) -> Markup:
     best, settings = study.best, study.settings
     parts = [
         paragraph(
-            f"Trial {best.number} of round {best.round} has the best {_metric(study)}, {_show(study, best.score)}:"
+            f"Trial {best.number} of round {best.round} has the best {_metric(study)}, {_show(study, best.score)}. No "
+            "trial has seen the test data."
         ),
         facts((name, short(value)) for name, value in best.params.items()),
     ]
@@ -153,15 +155,14 @@ def _trials(study: Study) -> Markup:
     if not study.ranked:
         return missing("The table", "no trial is complete yet.")
     ranges = study.settings.space.ranges
-    names = list(ranges)
     rows = (
         (
-            rank, trial.number, trial.round, _show(study, trial.score), f"{trial.loss:.4f}",
-            *(short(trial.params[name]) for name in names), f"{trial.seconds:.2f}",
+            rank, _show(study, trial.score), *(short(trial.params[name]) for name in ranges),
+            f"{trial.loss:.4f}", trial.number, trial.round, f"{trial.seconds:.2f}",
         )
         for rank, trial in enumerate(study.ranked[:_BEST], 1)
     )  # fmt: skip
-    columns = ("rank", "trial", "round", _metric(study), "validation loss", *names, "seconds")
+    columns = ("rank", _metric(study), *ranges, "loss", "trial", "round", "seconds")
     caption = f"The best {min(_BEST, len(study.ranked))} of {len(study.ranked)} complete trials."
     texts = {name for name, span in ranges.items() if isinstance(span, Choice)}
     return table(caption, columns, rows, numbers=[i for i, name in enumerate(columns) if name not in texts])
