@@ -40,13 +40,14 @@ def draw_curve(axes: "Axes", history: Mapping[str, Sequence[float]], name: str) 
         colour = plotting.COLOURS[1]
         axes.fill_between(epochs, history[name], validation, color=colour, alpha=0.10, linewidth=0, label="gap")
         best = int(np.argmin(validation) if name == "loss" else np.argmax(validation))
+        late = best >= len(epochs) / 2
         axes.axvline(best + 1, color=plotting.FAINT, linewidth=0.8, linestyle="--")
         axes.annotate(
             f"best validation {validation[best]:.4f}\nepoch {best + 1}",
             (best + 1, validation[best]),
-            xytext=(-4 if best > len(epochs) / 2 else 4, 28 if name == "loss" else -34),
+            xytext=(-4 if late else 4, 28 if name == "loss" else -34),
             textcoords="offset points",
-            ha="right" if best > len(epochs) / 2 else "left",
+            ha="right" if late else "left",
             fontsize=8,
             bbox={"facecolor": plotting.PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )

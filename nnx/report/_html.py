@@ -48,7 +48,7 @@ def paragraph(*children: Any, class_: str | None = None) -> Markup:
 
 def missing(what: str, why: object) -> Markup:
     """Says what is left out of the page, and why."""
-    return paragraph(element("strong", f"{what}: left out."), f" {why}", class_="missing")
+    return paragraph(element("strong", f"{what} left out:"), f" {why}", class_="missing")
 
 
 def facts(entries: Iterable[tuple[str, Any]]) -> Markup:

@@ -9,6 +9,8 @@ from ._html import Markup, element, figure, join, paragraph, picture, scrolling,
 
 _MOST_CLASSES = 40
 """Of more classes, only the pairs that are confused most are shown."""
+_LONG = 4
+"""Letters of a class's name from which on it stands upright over its column."""
 _MOST_PAIRS = 20
 _MOST_ROWS = 25
 
@@ -26,13 +28,14 @@ def confusion(found: Inspection) -> Markup:
         shown = ((classes[i], classes[j], n) for i, j, n in pairs[:_MOST_PAIRS])
         caption = f"The pairs that are confused most, of {len(pairs)} that occur among {len(classes)} classes."
         return join([paragraph(told, "."), table(caption, ("true", "predicted", "rows"), shown, numbers=(2,))])
-    head = element("tr", element("td"), *(element("th", name, scope="col") for name in classes))
+    head = element("tr", element("td"), *(element("th", name, scope="col", title=name) for name in classes))
     body = []
     for i, name in enumerate(classes):
         total = max(int(counts[i].sum()), 1)
         cells = (_cell(int(count), int(count) / total, i == j) for j, count in enumerate(counts[i]))
-        body.append(element("tr", element("th", name, scope="row"), *cells))
-    matrix = element("table", element("thead", head), element("tbody", *body), class_="confusion")
+        body.append(element("tr", element("th", name, scope="row", title=name), *cells))
+    kind = "confusion" if max(map(len, classes)) < _LONG else "confusion long"
+    matrix = element("table", element("thead", head), element("tbody", *body), class_=kind)
     return figure(scrolling(matrix, "Confusion matrix"), f"{told}. Each row is a true class, each column a prediction.")
 
 

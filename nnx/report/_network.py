@@ -21,7 +21,7 @@ def network(trainer: Trainer, found: Inspection | None, absent: str) -> Markup:
         return join([_layers(trainer, (), found), missing("Histograms", error)])
     parts = [_layers(trainer, weights, found)]
     if found is None:
-        parts.append(missing("Activations, gradients and dead units", f"they need the data set; {absent}"))
+        parts.append(missing("Activations, gradients and dead units", absent))
     elif found.activations:
         parts.append(_dead(found))
     if not plotting.available():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import checkpoint, environment, figures, lab, plotting
+from ..datasets._load import NAMES
 from ..errors import CheckpointError, NnxError
 from ..registry import BackendLike
 from ..run_folder import RunConfig, RunFolder
@@ -21,7 +22,7 @@ from ._svg import NO_MATPLOTLIB, inline
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of a run; where something is not, `absent` says why."""
+    """What is known of a run."""
 
     folder: RunFolder
     trainer: Trainer
@@ -29,7 +30,6 @@ class Run:
     """The checkpoint's description."""
     config: RunConfig | None
     inspection: "lab.Inspection | None"
-    absent: str
 
 
 def run_page(folder: RunFolder, backend: BackendLike) -> bytes:
@@ -42,19 +42,14 @@ def run_page(folder: RunFolder, backend: BackendLike) -> bytes:
     config = folder.read_config()[0] if folder.config.is_file() else None
     meta = checkpoint.read(folder.checkpoint)[1]
     trainer = Trainer.load(folder.checkpoint, backend=backend)
-    inspection, absent = None, f"{folder.config.name} is not in the folder, and only it names the data set."
-    if config is not None:
-        try:
-            inspection, absent = lab.inspect(folder.path, backend=backend), ""
-        except NnxError as error:
-            absent = f"the network could not be looked at with the data set {config.dataset}: {error}"
-    run = Run(folder, trainer, meta, config, inspection, absent)
+    inspection, absent = _inspect(folder, config, backend)
+    run = Run(folder, trainer, meta, config, inspection)
     name = folder.path.resolve().name if config is None else Path(config.dataset).name
     sections = [
         Section("numbers", "In numbers", tiles(_headline(run))),
         Section("curves", "Learning curves", _curves(trainer.history)),
-        Section("confusion", "Confusion matrix", confusion(inspection) if inspection else _without(run)),
-        Section("mistakes", "Worst mistakes", mistakes(inspection) if inspection else _without(run)),
+        Section("confusion", "Confusion matrix", confusion(inspection) if inspection else missing("Matrix", absent)),
+        Section("mistakes", "Worst mistakes", mistakes(inspection) if inspection else missing("Mistakes", absent)),
         Section("network", "The network from inside", network(trainer, inspection, absent)),
         Section("settings", "Configuration", _settings(run)),
         Section("machine", "Backend and machine", _machine(run)),
@@ -63,8 +58,16 @@ def run_page(folder: RunFolder, backend: BackendLike) -> bytes:
     return page(f"{name}: report of a run", paragraph(lead, class_="lead"), sections, foot())
 
 
-def _without(run: Run) -> Markup:
-    return missing("What needs the data set", run.absent)
+def _inspect(folder: RunFolder, config: RunConfig | None, backend: BackendLike) -> "tuple[lab.Inspection | None, str]":
+    """The network looked at with the run's test data, or why it cannot be."""
+    if config is None:
+        return None, f"{folder.config.name} is not there, and only it names the data set."
+    if config.dataset not in NAMES and not Path(config.dataset).is_dir():
+        return None, f"the data set {config.dataset} is gone: there is no folder {Path(config.dataset).absolute()}."
+    try:
+        return lab.inspect(folder.path, backend=backend), ""
+    except NnxError as error:
+        return None, f"the network could not be looked at with the data set {config.dataset}: {error}"
 
 
 def _architecture(trainer: Trainer) -> str:
@@ -162,7 +165,7 @@ def _settings(run: Run) -> Markup:
         ("Seed", trainer.seed),
     ]
     if config is None:
-        return join([missing("What `nnx train` was told", f"{run.folder.config.name} is not there."), facts(entries)])
+        return join([missing("What nnx train was told", f"{run.folder.config.name} is not there."), facts(entries)])
     told = element("pre", element("code", command(config)))
     return join([facts(entries), paragraph("The command that trains it again:"), told])
 

@@ -88,7 +88,7 @@ def _duration(seconds: float) -> str:
 
 def _choice(study: Study) -> Markup:
     if not study.ranked:
-        return missing("The choice", "no trial is complete yet.")
+        return missing("Configuration", "no trial is complete yet.")
     best, settings = study.best, study.settings
     parts = [
         paragraph(
@@ -116,7 +116,7 @@ def _rounds(study: Study) -> Markup:
         if each.narrowings:
             parts.append(facts((narrowing.name, _change(narrowing)) for narrowing in each.narrowings))
         else:
-            parts.append(missing("What came of it", "the round is not finished."))
+            parts.append(missing("New ranges", "the round is not finished."))
     return join(parts)
 
 
@@ -153,7 +153,7 @@ def _scores(study: Study) -> Markup:
 
 def _trials(study: Study) -> Markup:
     if not study.ranked:
-        return missing("The table", "no trial is complete yet.")
+        return missing("Table", "no trial is complete yet.")
     ranges = study.settings.space.ranges
     rows = (
         (

@@ -233,7 +233,7 @@ def test_a_run_whose_data_are_gone(copy):
     config["train"]["dataset"] = "/gone/<away>"
     (copy / "config.json").write_text(json.dumps(config))
     parsed = Page(report.write(copy).read_text(encoding="utf-8"))
-    assert parsed.text.count("unknown data set '/gone/<away>'") == 3
+    assert parsed.text.count("the data set /gone/<away> is gone: there is no folder /gone/<away>.") == 3
     assert "Test accuracy" not in parsed.text
     assert "Validation accuracy" in parsed.text
     assert parsed.tags.count("svg") == 2 + 2  # curves and weights need no data
@@ -255,8 +255,8 @@ def test_nothing_but_a_checkpoint(tmp_path):
     trainer.step(x, t)
     trainer.save(tmp_path / "checkpoint.safetensors")
     parsed = Page(report.write(tmp_path).read_text(encoding="utf-8"))
-    assert "Learning curves: left out. no epoch is done yet, so that there is no history." in parsed.text
-    assert "config.json is not in the folder, and only it names the data set" in parsed.text
+    assert "Learning curves left out: no epoch is done yet, so that there is no history." in parsed.text
+    assert "config.json is not there, and only it names the data set" in parsed.text
     assert "SGD(lr=0.1)" in parsed.text
     assert "Epochs0" in parsed.text
     assert parsed.tags.count("svg") == 2
