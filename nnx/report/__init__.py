@@ -38,9 +38,13 @@ def write(
             f"{folder}: is neither a run (it has no {run.config.name} and no {run.checkpoint.name}) nor a search (no "
             f"{search.name}); expected a folder that `nnx train` or `nnx tune` wrote."
         )
+    if name is not None and storage is None:
+        raise InputError("name: is that of a search in a shared storage; pass storage, too.")
     if not file.parent.is_dir() or not os.access(file.parent, os.W_OK) or file.is_dir():
         raise InputError(f"{file}: cannot be written; expected a file in a folder that exists and is writable.")
-    if storage is not None or name is not None or search.is_file():
+    if storage is not None or search.is_file():
+        if backend is not None:
+            raise InputError("backend: the report of a search looks at no network; leave backend out.")
         from ._study import study_page  # it needs Optuna
 
         content = study_page(folder, storage, name)

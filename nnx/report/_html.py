@@ -16,7 +16,9 @@ import numpy as np
 from .. import __version__
 from ..backend import HostArray
 
-_VOID = {"img", "meta", "br", "hr"}
+_VOID = {"img"}
+_MOST_PIXELS = 128
+"""In a picture's height and width: of more only every second, third, ... is kept."""
 
 
 class Markup(str):
@@ -101,6 +103,8 @@ def figure(content: Markup, caption: Any) -> Markup:
 def picture(image: HostArray, alt: str) -> Markup:
     """An image (height, width) of numbers, from black at its least to white at its greatest, as a PNG within the
     page."""
+    step = -(-max(image.shape) // _MOST_PIXELS)
+    image = image[::step, ::step]
     low, high = float(image.min()), float(image.max())
     grey = ((image.astype(np.float64) - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
     data = base64.b64encode(_png(grey)).decode()
@@ -131,6 +135,7 @@ class Section:
     content: Markup
 
     def render(self) -> Markup:
+        """As HTML."""
         heading = element("h2", self.title, id=f"{self.name}-heading")
         return element("section", heading, self.content, id=self.name, aria_labelledby=f"{self.name}-heading")
 

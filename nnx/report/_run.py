@@ -100,7 +100,8 @@ def _headline(run: Run) -> Iterator[tuple[str, str, str]]:
 def _end(run: Run) -> str:
     """How the training ended, if not with its last epoch."""
     if run.meta["fit"] is not None and run.meta["fit"]["stopped"]:
-        return "; stopped early, the network is that of the least validation loss"
+        restored = run.config is not None and run.config.early_stopping is not None
+        return "; stopped early" + (", the network is that of the least validation loss" if restored else "")
     if run.config is not None and run.trainer.epochs < run.config.epochs:
         return "; not finished, nnx train --resume goes on"
     return ""

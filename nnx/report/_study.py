@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from .. import plotting
+from ..datasets._load import NAMES
 from ..errors import InputError
 from ..tune import Choice, Narrowing, Round, Study, Trial, _figures
 from ..tune._place import Place
@@ -99,8 +100,10 @@ def _choice(study: Study) -> Markup:
     ]
     if settings.build is not None:
         return join([*parts, paragraph(f"The networks were made by the function {settings.build}.")])
+    named = settings.data in NAMES or Path(settings.data).is_dir()
+    where = "" if named else ", with the folder that the data are in as --dataset"
     told = element("pre", element("code", command(settings.config(best.params, settings.data))))
-    return join([*parts, paragraph("The command that trains it:"), told])
+    return join([*parts, paragraph(f"The command that trains it{where}:"), told])
 
 
 def _rounds(study: Study) -> Markup:
@@ -187,7 +190,8 @@ def _failures(failed: list[Trial]) -> Markup:
         return join([trial.reason or "", element("span", values, class_="note")])
 
     shown = facts((f"Trial {trial.number}", why(trial)) for trial in failed[:_BEST])
-    return join([paragraph(f"{len(failed)} trials failed; the search went on without them."), shown])
+    first = f" The first {_BEST}:" if len(failed) > _BEST else ""
+    return join([paragraph(f"{len(failed)} trials failed; the search went on without them.{first}"), shown])
 
 
 def _settings(study: Study) -> Markup:

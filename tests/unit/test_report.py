@@ -1,7 +1,9 @@
 """`nnx report`: what the page holds, that it needs nothing else, and how a browser shows it."""
 
+import base64
 import html
 import importlib.util
+import io
 import json
 import re
 import shlex
@@ -13,12 +15,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import nnx
 import nnx.tune
 from nnx import report
 from nnx.cli import main
 from nnx.datasets import digits, write_idx
+from nnx.report._html import picture
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a & b", "$x_$", "' onload='x", "5", "&lt;")
 PARTS = ["numbers", "curves", "confusion", "mistakes", "network", "settings", "machine"]
@@ -318,6 +322,15 @@ def test_alike_on_every_backend(trained, page, tmp_path, name):
     assert headline.search(text)[0] == headline.search(page.read_text(encoding="utf-8"))[0]
 
 
+def test_large_pictures_become_small_ones():
+    image = np.arange(300 * 500, dtype=np.float64).reshape(300, 500) - 7
+    data = re.search(r'base64,([^"]+)', picture(image, "a < b"))[1]
+    kept = image[::4, ::4]
+    with Image.open(io.BytesIO(base64.b64decode(data))) as file:
+        assert (file.format, file.mode, file.size) == ("PNG", "L", (125, 75))
+        assert np.array_equal(np.asarray(file), ((kept + 7) * 255 / (kept.max() + 7)).astype(np.uint8))
+
+
 # A search -------------------------------------------------------------------------------------------------------------
 
 STUDY = ["numbers", "best", "rounds", "scores", "trials", "curves", "settings"]
@@ -416,7 +429,9 @@ def test_a_search_in_a_shared_storage(searched, tmp_path, capsys):
     assert run("report", tmp_path, "--storage", url, "--name", "another") == 1
     assert "another" in capsys.readouterr().err
     assert run("report", searched.folder, "--name", "lost") == 1
-    assert "pass storage" in capsys.readouterr().err
+    assert "name: is that of a search in a shared storage; pass storage, too." in capsys.readouterr().err
+    assert run("report", searched.folder, "--backend", "numpy") == 1
+    assert "backend: the report of a search looks at no network; leave backend out." in capsys.readouterr().err
 
 
 def test_a_search_needs_optuna(searched, tmp_path, monkeypatch):
