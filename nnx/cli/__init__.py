@@ -1,4 +1,4 @@
-"""The command line: `nnx train`, `nnx predict`, `nnx report`, `nnx backends`, `nnx bench`, `nnx doctor`,
+"""The command line: `nnx train`, `nnx predict`, `nnx tune`, `nnx report`, `nnx backends`, `nnx bench`, `nnx doctor`,
 `nnx warmup`."""
 
 import sys
@@ -9,7 +9,16 @@ from ._app import app
 
 def main() -> None:
     """Run the command line; an error raised on purpose is one message, not a traceback."""
-    from . import _backends, _bench, _doctor, _predict, _report, _train, _warmup  # noqa: F401  each adds its command to the app
+    from . import (  # noqa: F401  each adds its commands to the app
+        _backends,
+        _bench,
+        _doctor,
+        _predict,
+        _report,
+        _train,
+        _tune,
+        _warmup,
+    )
 
     try:
         app()

@@ -103,7 +103,8 @@ def _fullest(places: Sequence[float], low: float, high: float, width: float, mar
 
 def _between(old: Interval, low: float, high: float) -> Interval:
     """Never beyond the old range, whatever the rounding."""
-    return type(old)(max(float(old.low), old.value(low)), min(float(old.high), old.value(high)))
+    first, last = (min(max(float(old.low), old.value(end)), float(old.high)) for end in (low, high))
+    return type(old)(first, last)
 
 
 def _whole(old: Interval, low: float, high: float, best: int) -> Interval:

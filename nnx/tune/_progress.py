@@ -57,6 +57,8 @@ class SearchProgress:
         best = ranked(own, self._settings.metric)
         found = f", best {self._settings.metric} {best[0].score:.4f} (trial {best[0].number})" if best else ""
         self.line(f"round {number} of {self._settings.rounds}: {len(own)} trials{notes}{found}")
+        for trial in [trial for trial in own if trial.state == "failed"][:1]:
+            self.line(f"  trial {trial.number} failed: {trial.reason}")
         for narrowing in narrowings:
             self.line(f"  {narrowing}")
 

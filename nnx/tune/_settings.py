@@ -41,7 +41,10 @@ class Settings:
     build: str | None
     """The name of one's own function."""
     data: str
-    """What the data are called, as `nnx train` knows them where they have a name there."""
+    """What the data are called."""
+    source: str | None
+    """The name or folder that `nnx.datasets.load` and `nnx train` know them by."""
+    validation_rows: int
     fingerprint: str
 
     def to_json(self) -> dict[str, Any]:
@@ -65,7 +68,7 @@ class Settings:
         """Raises `InputError` that names what differs from the stored search."""
         got, kept = self.to_json(), stored.to_json()
         for name in got:
-            if got[name] == kept[name]:
+            if got[name] == kept[name] or name in ("data", "source", "validation_rows"):  # the fingerprint tells
                 continue
             ours, theirs = got[name], kept[name]
             if name == "space":
@@ -82,12 +85,12 @@ class Settings:
                 "folder or name."
             )
 
-    def config(self, params: Mapping[str, Any], source: str) -> RunConfig:
+    def config(self, params: Mapping[str, Any]) -> RunConfig:
         """What `nnx train` must be told for a trial: the same rows, weights and batches give the same result."""
         chosen: dict[str, Any] = dict(params)
         if isinstance(chosen.get("hidden"), int):
             chosen["hidden"] = (chosen["hidden"],)  # as --hidden 100 is
-        return replace(RunConfig(dataset=source, epochs=self.epochs, seed=self.seed), **chosen)
+        return replace(RunConfig(dataset=self.source or self.data, epochs=self.epochs, seed=self.seed), **chosen)
 
 
 def _text(value: Any) -> str:
@@ -126,7 +129,9 @@ def check_settings(
         sampler=sampler,
         prune=check_flag("prune", prune),
         build=None if build is None else getattr(build, "__qualname__", type(build).__qualname__),
-        data=data.source or data.name,
+        data=data.name,
+        source=data.source,
+        validation_rows=len(data.validation[0]),
         fingerprint=data.fingerprint(),
     )
     if build is None:
@@ -162,7 +167,7 @@ def _check_built_in(settings: Settings, data: SearchData) -> Space:
 
 def _check_end(settings: Settings, params: Mapping[str, Value], what: str) -> None:
     try:
-        settings.config(params, "").trainer(2)
+        settings.config(params).trainer(2)
     except NnxError as error:
         raise InputError(f"space: {what} makes no network: {error}") from None
 
@@ -181,7 +186,7 @@ def trainer_for(
     if build is None:
         if data.classes is None:
             raise InputError("data: a pair of arrays needs build=, the function that the search was run with.")
-        return settings.config(params, settings.data).trainer(data.classes, backend)
+        return settings.config(params).trainer(data.classes, backend)
     trainer: Any = build(dict(params))
     if not isinstance(trainer, Trainer):
         raise WrongBuild(f"build: gave {trainer!r}, expected an nnx.Trainer.")

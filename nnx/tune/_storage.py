@@ -134,20 +134,18 @@ def _translated(where: str) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Optuna's messages of this thread at the level of information are left out; those of others stay."""
+    """What Optuna's storage tells of studies that are made is left out, in this thread alone."""
     thread = threading.get_ident()
 
     def keep(record: logging.LogRecord) -> bool:
         return record.thread != thread or record.levelno > logging.INFO
 
-    handlers = list(logging.getLogger("optuna").handlers)
-    for handler in handlers:
-        handler.addFilter(keep)
+    logger = logging.getLogger("optuna.storages._rdb.storage")
+    logger.addFilter(keep)
     try:
         yield
     finally:
-        for handler in handlers:
-            handler.removeFilter(keep)
+        logger.removeFilter(keep)
 
 
 def round_name(name: str, number: int) -> str:

@@ -17,6 +17,7 @@ from ..lab import Result
 from ..registry import BackendLike
 from ..trainer import Trainer
 from . import _figures
+from ._choose import as_good, choose
 from ._data import SearchData
 from ._narrow import Narrowing, ends_after
 from ._place import Place
@@ -56,7 +57,7 @@ class Study(Result):
     """The finished ones, by their numbers."""
     rounds: tuple[Round, ...]
     _place: Place = field(repr=False)
-    _data: SearchData | None = field(repr=False)
+    _data: Any = field(repr=False)
     _build: Build | None = field(repr=False)
     _backend: BackendLike = field(repr=False)
 
@@ -78,7 +79,8 @@ class Study(Result):
 
     @property
     def best(self) -> Trial:
-        """The choice: the best trial of all, which has been seen to work (the centre of the last ranges has not).
+        """The choice: of the trials whose accuracy is within one standard error of the first's, the one nearest to the
+        middle of the last ranges; with "val_loss" the first.
 
         Raises `InputError` if there is none yet.
         """
@@ -87,7 +89,13 @@ class Study(Result):
             raise InputError(
                 f"{self._place}: no trial is complete" + (f"; {reasons[0]}" if reasons else "; continue the search")
             )
-        return self.ranked[0]
+        return choose(self.trials, self.settings, self.ranges)
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """As they are after the last round."""
+        last = self.rounds[-1]
+        return {**last.ranges, **{each.name: each.new for each in last.narrowings}}
 
     def trial(self, number: int) -> Trial:
         """A trial by its number."""
@@ -142,16 +150,18 @@ class Study(Result):
     def _need_data(self) -> SearchData:
         if self.settings.build is not None and self._build is None:
             raise InputError(f"build: pass {self.settings.build}, the function that the search was run with, to load.")
-        if self._data is None:
+        source = self.settings.source if self._data is None else self._data
+        if source is None:
             raise InputError(f"data: pass those of the search ({self.settings.data}) to nnx.tune.load.")
-        if self._data.fingerprint() != self.settings.fingerprint:
+        data = SearchData.of(source, self.settings.seed)
+        if data.fingerprint() != self.settings.fingerprint:
             raise InputError(f"data: these are not the data of the search ({self.settings.data}); pass the same.")
-        return self._data
+        return data
 
     # What is to be seen -----------------------------------------------------------------------------------------------
 
     def summary(self) -> str:
-        """The best trials, the last ranges, and the choice."""
+        """The best trials, and the choice."""
         names = list(self.settings.space.ranges)
         rows = [["rank", "trial", self.settings.metric, *names]]
         for rank, trial in enumerate(self.ranked[:SHOWN], 1):
@@ -159,10 +169,15 @@ class Study(Result):
             rows.append([str(rank), str(trial.number), f"{trial.score:.4f}", *values])
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        counts = {state: sum(trial.state == state for trial in self.trials) for state in ("failed", "pruned")}
-        notes = "".join(f", {count} {state}" for state, count in counts.items() if count)
-        state = "" if self.finished else "; not finished"
-        lines.insert(0, f"{len(self.trials)} trials in {len(self.rounds)} rounds{notes}{state}; the best:")
+        counts = {kind: sum(trial.state == kind for trial in self.trials) for kind in ("failed", "pruned")}
+        notes = "".join(f", {count} {kind}" for kind, count in counts.items() if count)
+        notes += "" if self.finished else "; not finished"
+        lines.insert(0, f"{len(self.trials)} trials in {len(self.rounds)} rounds{notes}; the best:")
+        if self.ranked:
+            best, equals = self.best, len(as_good(self.trials, self.settings))
+            why = f", of {equals} within one standard error the nearest to the middle" if equals > 1 else ""
+            values = ", ".join(f"{name} {short(best.params[name])}" for name in names)
+            lines.append(f"the choice: trial {best.number} ({values}){why}")
         return "\n".join(lines)
 
     def table(self) -> tuple[Sequence[str], list[list[Any]]]:
@@ -194,7 +209,7 @@ class Study(Result):
         """The choice as `nnx train --config` takes it; of a search with `build` the values of its parameters."""
         if self.settings.build is not None:
             return dict(self.best.params)
-        return asdict(self.settings.config(self.best.params, self.settings.data))
+        return asdict(self.settings.config(self.best.params))
 
     def save(self, folder: "str | os.PathLike[str] | None" = None) -> list[Path]:
         """Write tune.csv (every trial), rounds.csv (how the ranges were narrowed, and why), best.json (the choice, for
@@ -239,12 +254,10 @@ def load(
     """
     if folder is None and storage is None:
         raise InputError("folder: got None, expected the folder of a search, or the URL of its storage.")
-    study = read_study(Place.of(folder, storage, name), None, build, backend)
-    parts = SearchData.of(study.settings.data if data is None else data, study.settings.seed)
-    return read_study(study._place, parts, build, backend)
+    return read_study(Place.of(folder, storage, name), data, build, backend)
 
 
-def read_study(place: Place, data: SearchData | None, build: Build | None, backend: BackendLike) -> Study:
+def read_study(place: Place, data: Any, build: Build | None, backend: BackendLike) -> Study:
     """What the storage has of a search."""
     with place.existing() as (storage, name):
         settings = place.settings(storage, name)

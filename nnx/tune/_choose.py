@@ -1,0 +1,45 @@
+"""The one choice at the end: of the trials that are as good as the first, the one in the middle of the last ranges."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ._settings import Settings
+from ._space import Choice, Range
+from ._trial import Trial, ranked
+
+
+def standard_error(accuracy: float, rows: int) -> float:
+    """Of an accuracy on so many rows: sqrt(a (1 - a) / n)."""
+    return math.sqrt(accuracy * (1 - accuracy) / rows)
+
+
+def as_good(trials: Sequence[Trial], settings: Settings) -> list[Trial]:
+    """The complete trials whose accuracy is within one standard error of the first's; with a loss the first alone."""
+    order = ranked(trials, settings.metric)
+    if not order or settings.metric != "val_accuracy":
+        return order[:1]
+    first = order[0].score or 0.0
+    least = first - standard_error(first, settings.validation_rows)
+    return [trial for trial in order if trial.score is not None and trial.score >= least]
+
+
+def choose(trials: Sequence[Trial], settings: Settings, ranges: Mapping[str, Range]) -> Trial:
+    """The trial of those that are as good as the first that lies nearest to the middle of the last ranges.
+
+    On a small validation part it is luck which of many good trials is the first; one at the edge of what is good is
+    the worse choice (the one-standard-error rule of Breiman et al. 1984, with the middle as the simplest). There is at
+    least one complete trial.
+    """
+    return min(as_good(trials, settings), key=lambda trial: _distance(trial, ranges))
+
+
+def _distance(trial: Trial, ranges: Mapping[str, Range]) -> float:
+    total = 0.0
+    for name, span in ranges.items():
+        value = trial.params[name]
+        if isinstance(span, Choice) or span.single:
+            total += value not in span
+        else:
+            place = (span.coordinate(value) - span.coordinate(span.low)) / span.width
+            total += (place - 0.5) ** 2
+    return total
