@@ -58,13 +58,8 @@ class Result:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{folder}: cannot be made a folder ({error.strerror}); pass another.") from None
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        columns, rows = self.table()
-        writer.writerow(columns)
-        writer.writerows(rows)
         written = [folder / f"{self.name}.csv"]
-        write_atomically(written[0], text.getvalue().encode())
+        write_csv(written[0], *self.table())
         if plotting.available():
             for part, figure in self.figures().items():
                 written.append(folder / (f"{self.name}.png" if part == self.name else f"{self.name}-{part}.png"))
@@ -73,3 +68,12 @@ class Result:
 
     def __str__(self) -> str:
         return self.summary()
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table as a file, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())

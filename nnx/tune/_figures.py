@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from ._trial import Trial
 
 _COLUMNS = 3
+_NAMED = 4
+"""Parameters whose values are written beside a learning curve."""
 
 
 def scores(study: "Study") -> "Figure":
     """Above: the score of every trial against the parameter. Below: the range of each round."""
     names = list(study.settings.space.ranges)
-    columns = min(_COLUMNS, len(names))
-    rows = -(-len(names) // columns)
+    rows = -(-len(names) // _COLUMNS)
+    columns = -(-len(names) // rows)  # four are two and two
     title = (
         f"{study.settings.data}: {len(study.trials)} trials of {study.settings.epochs} epochs; after each round the "
         "ranges close in on the best"
@@ -48,6 +50,8 @@ def _places(study: "Study", name: str, values: Any) -> Any:
 
 
 def _scale(axes: "Axes", study: "Study", name: str) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     first = study.settings.space.ranges[name]
     if isinstance(first, Choice):
         axes.set_xticks(range(len(first.values)), [label(value) for value in first.values])
@@ -55,6 +59,10 @@ def _scale(axes: "Axes", study: "Study", name: str) -> None:
         return
     if first.scale == "log":
         axes.set_xscale("log")
+        if first.width < 2:  # too few powers of ten to read by
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
     margin = 0.03 * first.width
     low, high = first.coordinate(first.low) - margin, first.coordinate(first.high) + margin
     axes.set_xlim(first.value(low), first.value(high))
@@ -83,9 +91,9 @@ def _scores(axes: "Axes", study: "Study", name: str) -> None:
             place, [float(best.score or 0)], "o", markersize=11, markerfacecolor="none", markeredgecolor=plotting.INK,
             label=f"the choice: trial {best.number}",
         )  # fmt: skip
-        axes.set_title(f"{name} = {short(best.params[name])}")
+        axes.set_title(f"{name}: chosen {short(best.params[name])}")
     _scale(axes, study, name)
-    axes.tick_params(labelbottom=False)
+    axes.tick_params(which="both", labelbottom=False)
     axes.set_ylabel(study.settings.metric.replace("val_", "validation "))
 
 
@@ -117,8 +125,11 @@ def curves(study: "Study", count: int) -> "Figure":
         sharex=True, sharey=True,
     )  # fmt: skip
     cells = [cell for row in axes for cell in row]
+    names = list(study.settings.space.ranges)[:_NAMED]
     for rank, (cell, trial) in enumerate(zip(cells, best, strict=False), 1):
-        _curve(cell, trial, entry, rank)
+        chosen = ", the choice" if trial is study.best else ""
+        cell.set_title(f"{rank}. trial {trial.number}: {trial.score:.4f}{chosen}", fontsize=8)
+        _curve(cell, trial, entry, "\n".join(f"{name} {short(trial.params[name])}" for name in names))
     for cell in cells[len(best) :]:
         cell.set_visible(False)
     for row in axes:
@@ -126,13 +137,14 @@ def curves(study: "Study", count: int) -> "Figure":
     for cell in axes[-1]:
         cell.set_xlabel("epoch")
     if best:
-        cells[0].legend(loc="lower right" if accuracy else "upper right")
+        figure.legend(*cells[0].get_legend_handles_labels(), loc="upper right", ncols=2)
     return figure
 
 
-def _curve(axes: "Axes", trial: "Trial", entry: str, rank: int) -> None:
+def _curve(axes: "Axes", trial: "Trial", entry: str, values: str) -> None:
     epochs = range(1, len(trial.history[f"val_{entry}"]) + 1)
     for i, (name, text) in enumerate(((entry, "training"), (f"val_{entry}", "validation"))):
         if name in trial.history:
             axes.plot(epochs, trial.history[name], label=text, **(plotting.line(i) | {"marker": ""}))
-    axes.set_title(f"{rank}. trial {trial.number}: {trial.score:.4f}", fontsize=8)
+    y, side = (0.05, "bottom") if entry == "accuracy" else (0.95, "top")  # where the curves are not
+    axes.text(0.97, y, values, transform=axes.transAxes, fontsize=7, ha="right", va=side, color=plotting.INK)

@@ -163,8 +163,9 @@ class _Search:
 
     def narrow(self, number: int, ranges: "dict[str, Range]") -> tuple[Narrowing, ...]:
         """The ranges after a round, told and kept: the same in every process, for all see the same trials."""
-        narrowings = narrow_all(ranges, self.trials, self.settings.metric)
-        self.progress.round(number, self.trials, narrowings)
-        entry = [narrowing.to_json() for narrowing in narrowings]
+        entry = [each.to_json() for each in narrow_all(ranges, self.trials, self.settings.metric)]
         create(self.storage, self.name, number, self.settings.metric, {"narrowings": entry})
+        kept = load_round(self.storage, self.name, number).user_attrs["narrowings"]
+        narrowings = tuple(map(Narrowing.from_json, kept))
+        self.progress.round(number, self.trials, narrowings)
         return narrowings

@@ -1,7 +1,5 @@
 """A search to look at: its trials, its rounds, the best, and the test set, once."""
 
-import csv
-import io
 import json
 import os
 from collections.abc import Sequence
@@ -14,25 +12,23 @@ from ..checkpoint import write_atomically
 from ..checks import check_count
 from ..errors import InputError
 from ..lab import Result
+from ..lab._result import write_csv
 from ..registry import BackendLike
 from ..trainer import Trainer
-from . import _figures
-from ._choose import as_good, choose
+from . import _figures, _tables
+from ._choose import choose
 from ._data import SearchData
 from ._narrow import Narrowing, ends_after
 from ._place import Place
 from ._queue import finished
-from ._settings import Build, Settings
-from ._space import Range, from_json, short
+from ._settings import Build, Settings, trainer_for
+from ._space import Range, from_json
 from ._storage import load_round
 from ._trial import Trial, from_optuna, ranked, run_trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from optuna.storages import RDBStorage
-
-SHOWN = 10
-"""Trials in the summary."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +120,13 @@ class Study(Result):
             raise InputError(f"trial {number} failed: {outcome.reason}")
         return trainer
 
+    def trainer(self) -> Trainer:
+        """A new trainer with the values of the choice, for a training as long as one likes."""
+        return trainer_for(self.settings, self.best.params, self._need_data(), self._build, self._backend)
+
     def evaluate_test(self) -> dict[str, float]:
-        """Train the best trial again and evaluate it on the test part: "loss" and, of classifiers, "accuracy".
+        """Train the choice again, as in the search, and evaluate it on the test part: "loss" and, of classifiers,
+        "accuracy", as `Trainer.evaluate` gives them.
 
         Done once: the study keeps the result, which later calls return. Raises `InputError` before the search's end:
         who looks at the test part earlier chooses by it.
@@ -161,40 +162,12 @@ class Study(Result):
     # What is to be seen -----------------------------------------------------------------------------------------------
 
     def summary(self) -> str:
-        """The best trials, and the choice."""
-        names = list(self.settings.space.ranges)
-        rows = [["rank", "trial", self.settings.metric, *names]]
-        for rank, trial in enumerate(self.ranked[:SHOWN], 1):
-            values = [short(trial.params[name]) for name in names]
-            rows.append([str(rank), str(trial.number), f"{trial.score:.4f}", *values])
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        counts = {kind: sum(trial.state == kind for trial in self.trials) for kind in ("failed", "pruned")}
-        notes = "".join(f", {count} {kind}" for kind, count in counts.items() if count)
-        notes += "" if self.finished else "; not finished"
-        lines.insert(0, f"{len(self.trials)} trials in {len(self.rounds)} rounds{notes}; the best:")
-        if self.ranked:
-            best, equals = self.best, len(as_good(self.trials, self.settings))
-            why = f", of {equals} within one standard error the nearest to the middle" if equals > 1 else ""
-            values = ", ".join(f"{name} {short(best.params[name])}" for name in names)
-            lines.append(f"the choice: trial {best.number} ({values}){why}")
-        return "\n".join(lines)
+        """The best trials, and which is the choice, and why."""
+        return _tables.summary(self)
 
     def table(self) -> tuple[Sequence[str], list[list[Any]]]:
-        """Every finished trial, the best first, those that failed last; columns of the parameters after the score."""
-        names = [*self.settings.space.ranges, *self.settings.space.fixed]
-        columns = ["trial", "round", "state", self.settings.metric, "loss", *names, "epochs", "seconds", "reason"]
-        best = self.ranked
-        others = [trial for trial in self.trials if trial not in best]
-        rows = [
-            [
-                trial.number, trial.round, trial.state, trial.score, trial.loss,
-                *(_cell(trial.params[name]) for name in names),
-                len(trial.history.get("val_loss", ())), round(trial.seconds, 3), trial.reason,
-            ]
-            for trial in [*best, *sorted(others, key=lambda trial: (trial.state == "failed", trial.number))]
-        ]  # fmt: skip
-        return columns, rows
+        """Every finished trial, the best first, those that failed last."""
+        return _tables.every_trial(self)
 
     def draw(self) -> "Figure":
         """Score against each parameter, with the ranges of each round."""
@@ -216,15 +189,9 @@ class Study(Result):
         `nnx train --config`), and with matplotlib tune.png and tune-curves.png; returns their paths. Default: into the
         search's own folder."""
         written = super().save(self.folder if folder is None else folder)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["round", "parameter", "range", "narrowed to", "why"])
-        for each in self.rounds:
-            for narrowing in each.narrowings:
-                writer.writerow([each.number, narrowing.name, narrowing.old, narrowing.new, narrowing.why])
         place = written[0].parent
-        write_atomically(place / "rounds.csv", text.getvalue().encode())
         written.append(place / "rounds.csv")
+        write_csv(written[-1], *_tables.every_narrowing(self))
         if self.ranked:
             write_atomically(place / "best.json", json.dumps(self.config(), indent=2).encode() + b"\n")
             written.append(place / "best.json")
@@ -232,10 +199,6 @@ class Study(Result):
                 plotting.save(self.curves(), place / "tune-curves.png")
                 written.append(place / "tune-curves.png")
         return written
-
-
-def _cell(value: Any) -> Any:
-    return short(value) if isinstance(value, tuple) else value
 
 
 def load(
