@@ -6,13 +6,10 @@ from pathlib import Path
 from statistics import median
 
 from .. import plotting
-from ..datasets._load import NAMES
-from ..errors import InputError
-from ..tune import Choice, Narrowing, Round, Study, Trial, _figures
-from ..tune._place import Place
+from ..tune import Choice, Narrowing, Study, Trial, _figures, load
+from ..tune._choose import as_good
 from ..tune._space import Range, short
-from ..tune._storage import need_optuna
-from ..tune._study import read_study
+from ..tune._storage import need_optuna, round_name
 from ._html import Markup, Section, element, facts, figure, foot, join, missing, page, paragraph, table, tiles
 from ._run import command
 from ._svg import NO_MATPLOTLIB, inline
@@ -24,7 +21,7 @@ _BEST = 20
 def study_page(folder: Path, storage: str | None, name: str | None) -> bytes:
     """The page of a search, finished or not; neither its data nor its networks are needed."""
     need_optuna()
-    study = read_study(Place.of(folder, storage, name), None, None, None)
+    study = load(folder, storage=storage, name=name)
     settings = study.settings
     sections = [
         Section("numbers", "In numbers", tiles(_headline(study))),
@@ -58,8 +55,8 @@ def _headline(study: Study) -> Iterator[tuple[str, str, str]]:
     """Name, number, and what to compare it with."""
     settings, ranked = study.settings, study.ranked
     if ranked:
-        best = ranked[0]
-        yield f"Best {_metric(study)}", _show(study, best.score), f"trial {best.number}, round {best.round}"
+        for name, trial in (("The choice", study.best), (f"Best {_metric(study)}", ranked[0])):
+            yield name, _show(study, trial.score), f"trial {trial.number}, round {trial.round}"
         middle = median(trial.score for trial in ranked if trial.score is not None)
         yield "Median of the trials", _show(study, middle), f"of {len(ranked)} complete ones"
     yield from _test(study)
@@ -73,13 +70,12 @@ def _headline(study: Study) -> Iterator[tuple[str, str, str]]:
 
 
 def _test(study: Study) -> Iterator[tuple[str, str, str]]:
-    """What the test part said, if it has been asked."""
-    try:
-        result = study.evaluate_test()  # without data it trains nothing, but has what was kept
-    except InputError:
-        return
-    for name, value in result.items():
-        yield f"Test {name}", f"{value:.2%}" if name == "accuracy" else f"{value:.4f}", "the best trial, once"
+    """What the test part said, if it has been asked: a report is no reason to ask it."""
+    with study._place.existing() as (storage, own):
+        identity = storage.get_study_id_from_name(round_name(own, 1))
+        kept = storage.get_study_user_attrs(identity).get("test", {"result": {}})
+    for name, value in kept["result"].items():
+        yield f"Test {name}", f"{value:.2%}" if name == "accuracy" else f"{value:.4f}", "the choice, once"
 
 
 def _duration(seconds: float) -> str:
@@ -91,26 +87,29 @@ def _choice(study: Study) -> Markup:
     if not study.ranked:
         return missing("Configuration", "no trial is complete yet.")
     best, settings = study.best, study.settings
+    equals, first = len(as_good(study.trials, settings)), study.ranked[0]
+    told = f"Trial {best.number} of round {best.round}, with a {_metric(study)} of {_show(study, best.score)}"
+    if equals > 1:
+        told += (
+            f": of the {equals} trials within one standard error of the best, trial {first.number}, it is the nearest "
+            "to the middle of the last ranges"
+        )
     parts = [
-        paragraph(
-            f"Trial {best.number} of round {best.round} has the best {_metric(study)}, {_show(study, best.score)}. No "
-            "trial has seen the test data."
-        ),
+        paragraph(f"{told}. No trial has seen the test data."),
         facts((name, short(value)) for name, value in best.params.items()),
     ]
     if settings.build is not None:
         return join([*parts, paragraph(f"The networks were made by the function {settings.build}.")])
-    named = settings.data in NAMES or Path(settings.data).is_dir()
-    where = "" if named else ", with the folder that the data are in as --dataset"
-    told = element("pre", element("code", command(settings.config(best.params, settings.data))))
-    return join([*parts, paragraph(f"The command that trains it{where}:"), told])
+    where = ", with the folder that the data are in as --dataset" if settings.source is None else ""
+    words = element("pre", element("code", command(settings.config(best.params))))
+    return join([*parts, paragraph(f"The command that trains it{where}:"), words])
 
 
 def _rounds(study: Study) -> Markup:
-    first, last = study.rounds[0].ranges, _now(study.rounds[-1])
-    best = study.ranked[0].params if study.ranked else {}
+    first, last = study.rounds[0].ranges, study.ranges
+    best = study.best.params if study.ranked else {}
     course = ((name, _range(first[name]), _range(last[name]), short(best[name]) if best else "") for name in first)
-    parts = [table("Where each range began, and where it is now.", ("parameter", "from", "to", "best"), course)]
+    parts = [table("Where each range began, and where it is now.", ("parameter", "from", "to", "chosen"), course)]
     for each in study.rounds:
         parts.append(element("h3", f"Round {each.number}"))
         done = [trial for trial in study.ranked if trial.round == each.number]
@@ -128,11 +127,7 @@ def _change(narrowing: Narrowing) -> Markup:
     return join([change, element("span", narrowing.why, class_="note")])
 
 
-def _now(last: Round) -> "dict[str, Range]":
-    return {narrowing.name: narrowing.new for narrowing in last.narrowings} or last.ranges
-
-
-def _range(span: "Range") -> str:
+def _range(span: Range) -> str:
     if isinstance(span, Choice):
         return ", ".join(map(short, span.values))
     return f"{short(span.low)}\N{NO-BREAK SPACE}\N{HORIZONTAL ELLIPSIS}\N{NO-BREAK SPACE}{short(span.high)}"
@@ -148,8 +143,8 @@ def _scores(study: Study) -> Markup:
             _figures._scores(above, study, name)
             _figures._ranges(below, study, name)
             above.legend(loc="best")
-        span, last = study.rounds[0].ranges[name], _now(study.rounds[-1])[name]
-        told = f"{name}: from {_range(span)} to {_range(last)}. Each mark is a trial, each bar the range of a round."
+        first, last = study.rounds[0].ranges[name], study.ranges[name]
+        told = f"{name}: from {_range(first)} to {_range(last)}. Each mark is a trial, each bar the range of a round."
         drawn.append(figure(inline(drawing, f"score-{index}", f"{_metric(study)} against {name}"), told))
     return element("div", *drawn, class_="panels")
 

@@ -362,11 +362,14 @@ def study_page(searched):
 
 def test_the_page_of_a_search(searched, study_page):
     parsed = Page(study_page.read_text(encoding="utf-8"))
-    best, failed = searched.best, [trial for trial in searched.trials if trial.state == "failed"]
+    best, failed = searched.ranked[0], [trial for trial in searched.trials if trial.state == "failed"]
     assert failed
     assert [name for name in parsed.ids if name in STUDY] == STUDY
     assert f"Best validation accuracy{best.score:.2%}trial {best.number}, round {best.round}" in parsed.text
     assert f"Trials12{len(failed)} failed" in parsed.text
+    choice = searched.best
+    assert f"The choice{choice.score:.2%}trial {choice.number}, round {choice.round}" in parsed.text
+    assert f"Trial {choice.number} of round {choice.round}, with a validation accuracy of" in parsed.text
     assert "Test accuracy" not in parsed.text
     for each in searched.rounds:
         for narrowing in each.narrowings:
@@ -406,7 +409,7 @@ def test_the_test_part_is_shown_once_it_was_asked(searched, tmp_path):
     copied = shutil.copytree(searched.folder, tmp_path / "study")
     result = nnx.tune.load(copied, backend="numpy").evaluate_test()
     text = Page(report.write(copied).read_text(encoding="utf-8")).text
-    assert f"Test accuracy{result['accuracy']:.2%}the best trial, once" in text
+    assert f"Test accuracy{result['accuracy']:.2%}the choice, once" in text
 
 
 def test_a_search_without_a_result(tmp_path):
