@@ -53,10 +53,10 @@ def missing(what: str, why: object) -> Markup:
     return paragraph(element("strong", f"{what} left out:"), f" {why}", class_="missing")
 
 
-def facts(entries: Iterable[tuple[str, Any]]) -> Markup:
+def facts(entries: Iterable[tuple[str, Any]], class_: str = "facts") -> Markup:
     """Names and their values, as a list of definitions."""
     pairs = (element("div", element("dt", name), element("dd", value)) for name, value in entries)
-    return element("dl", *pairs, class_="facts")
+    return element("dl", *pairs, class_=class_)
 
 
 def tiles(entries: Iterable[tuple[str, str, str]]) -> Markup:

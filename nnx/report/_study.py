@@ -116,21 +116,21 @@ def _rounds(study: Study) -> Markup:
         if done:
             parts.append(paragraph(f"Its best: {_show(study, done[0].score)}, trial {done[0].number}."))
         if each.narrowings:
-            parts.append(facts((narrowing.name, _change(narrowing)) for narrowing in each.narrowings))
+            parts.append(facts(((change.name, _change(change)) for change in each.narrowings), "facts changes"))
         else:
             parts.append(missing("New ranges", "the round is not finished."))
     return join(parts)
 
 
 def _change(narrowing: Narrowing) -> Markup:
-    change = f"{_range(narrowing.old)} \N{RIGHTWARDS ARROW} {_range(narrowing.new)}"
-    return join([change, element("span", narrowing.why, class_="note")])
+    why = element("span", narrowing.why, class_="note")
+    return join([_range(narrowing.old), " \N{RIGHTWARDS ARROW} ", _range(narrowing.new), why])
 
 
-def _range(span: Range) -> str:
+def _range(span: Range) -> Markup:
     if isinstance(span, Choice):
-        return ", ".join(map(short, span.values))
-    return f"{short(span.low)}\N{NO-BREAK SPACE}\N{HORIZONTAL ELLIPSIS}\N{NO-BREAK SPACE}{short(span.high)}"
+        return join([", ".join(map(short, span.values))])
+    return element("span", f"{short(span.low)} \N{HORIZONTAL ELLIPSIS} {short(span.high)}", class_="whole")
 
 
 def _scores(study: Study) -> Markup:
@@ -144,7 +144,8 @@ def _scores(study: Study) -> Markup:
             _figures._ranges(below, study, name)
             above.legend(loc="best")
         first, last = study.rounds[0].ranges[name], study.ranges[name]
-        told = f"{name}: from {_range(first)} to {_range(last)}. Each mark is a trial, each bar the range of a round."
+        course = [f"{name}: from ", _range(first), " to ", _range(last)]
+        told = join([*course, ". Each mark is a trial, each bar the range of a round."])
         drawn.append(figure(inline(drawing, f"score-{index}", f"{_metric(study)} against {name}"), told))
     return element("div", *drawn, class_="panels")
 

@@ -374,7 +374,7 @@ def test_the_page_of_a_search(searched, study_page):
     for each in searched.rounds:
         for narrowing in each.narrowings:
             assert narrowing.why in parsed.text
-    change = re.search(r"lr(\S+) … (\S+) → (\S+) … (\S+?)the best", parsed.text.replace("\xa0", " "))
+    change = re.search(r"lr(\S+) … (\S+) → (\S+) … (\S+?)the best", parsed.text)
     first = searched.rounds[0].narrowings[0]
     assert [float(end) for end in change.groups()] == pytest.approx(
         [first.old.low, first.old.high, first.new.low, first.new.high], rel=0.01
