@@ -42,14 +42,15 @@ def draw_curve(axes: "Axes", history: Mapping[str, Sequence[float]], name: str) 
         best = int(np.argmin(validation) if name == "loss" else np.argmax(validation))
         late = best >= len(epochs) / 2
         axes.axvline(best + 1, color=plotting.FAINT, linewidth=0.8, linestyle="--")
-        axes.annotate(
+        axes.annotate(  # at half the height, where there is a curve in the first epochs at most
             f"best validation {validation[best]:.4f}\nepoch {best + 1}",
-            (best + 1, validation[best]),
-            xytext=(-4 if late else 4, 28 if name == "loss" else -34),
+            (best + 1, 0.5),
+            xycoords=("data", "axes fraction"),
+            xytext=(-4 if late else 4, 0),
             textcoords="offset points",
             ha="right" if late else "left",
+            va="center",
             fontsize=8,
-            bbox={"facecolor": plotting.PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss (mean per row)" if name == "loss" else "accuracy (share of rows)")
