@@ -28,7 +28,7 @@ from .torch_interop import from_torch
 from .trainer import ResumeWarning, Trainer
 
 if _TYPE_CHECKING:
-    from . import lab, tune
+    from . import lab, report, tune
 
 __version__ = _version("nnx-array")
 
@@ -79,13 +79,14 @@ __all__ = [
     "get_backend",
     "lab",
     "list_backends",
+    "report",
     "schedules",
     "set_backend",
     "tune",
     "use_backend",
 ]
 
-_ON_REQUEST = ("lab", "tune")
+_ON_REQUEST = ("lab", "report", "tune")
 """Modules that are imported when first used: they need more than NumPy, and not everybody needs them."""
 
 

@@ -2,51 +2,61 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import plotting
 from .backend import HostArray
 
-_TRAIN, _VALIDATION = "#1f6fb4", "#d1600d"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _RIGHT, _WRONG, _INK, _PAPER = "#1a7f37", "#c4162a", "#24292f", "#ffffff"
 
 
 def curves(path: Path, history: Mapping[str, Sequence[float]], title: str) -> None:
     """Loss and accuracy over the epochs, training against validation: where the two part, the network overfits."""
-    from matplotlib.figure import Figure
+    names = [name for name in ("loss", "accuracy") if name in history]
+    with plotting.style():
+        figure, [row] = plotting.panels(1, len(names), title, width=5.5, height=3.8)
+        for axes, name in zip(row, names, strict=True):
+            draw_curve(axes, history, name)
+    plotting.save(figure, path)
+
+
+def draw_curve(axes: "Axes", history: Mapping[str, Sequence[float]], name: str) -> None:
+    """One entry of the history, "loss" or "accuracy", and its val_ counterpart, if there is one; within
+    `plotting.style`."""
     from matplotlib.ticker import MaxNLocator
 
-    panels = [name for name in ("loss", "accuracy") if name in history]
-    figure = Figure(figsize=(5.5 * len(panels), 4.2), layout="constrained")
-    figure.suptitle(title, fontsize=11)
-    for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        epochs = np.arange(1, len(history[name]) + 1)
-        marker = "o" if len(epochs) <= 30 else None
-        axes.plot(epochs, history[name], color=_TRAIN, marker=marker, markersize=3, label="training")
-        validation = history.get(f"val_{name}")
-        if validation:
-            axes.plot(epochs, validation, color=_VALIDATION, marker=marker, markersize=3, label="validation")
-            axes.fill_between(
-                epochs, history[name], validation, color=_VALIDATION, alpha=0.10, linewidth=0, label="gap"
-            )
-            best = int(np.argmin(validation) if name == "loss" else np.argmax(validation))
-            axes.axvline(best + 1, color="0.6", linewidth=0.8, linestyle="--")
-            axes.annotate(
-                f"best validation {validation[best]:.4f}\nepoch {best + 1}",
-                (best + 1, validation[best]),
-                xytext=(0, 28 if name == "loss" else -34),
-                textcoords="offset points",
-                ha="right" if best > len(epochs) / 2 else "left",
-                fontsize=8,
-                color="0.25",
-            )
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("loss (mean per row)" if name == "loss" else "accuracy (share of rows)")
-        axes.set_title(name)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.25)
-        axes.legend(loc="upper right" if name == "loss" else "lower right", fontsize=9)
-    figure.savefig(path, dpi=130)
+    lines = {"training": history[name], "validation": history.get(f"val_{name}", [])}
+    epochs = np.arange(1, len(history[name]) + 1)
+    for index, (label, values) in enumerate(lines.items()):
+        if len(values):
+            marker = {"marker": None} if len(epochs) > 30 else {"markersize": 3}
+            axes.plot(epochs, values, label=label, **plotting.line(index) | marker)
+    if len(validation := lines["validation"]):
+        colour = plotting.COLOURS[1]
+        axes.fill_between(epochs, history[name], validation, color=colour, alpha=0.10, linewidth=0, label="gap")
+        best = int(np.argmin(validation) if name == "loss" else np.argmax(validation))
+        late = best >= len(epochs) / 2
+        axes.axvline(best + 1, color=plotting.FAINT, linewidth=0.8, linestyle="--")
+        axes.annotate(  # at half the height, where there is a curve in the first epochs at most
+            f"best validation {validation[best]:.4f}\nepoch {best + 1}",
+            (best + 1, 0.5),
+            xycoords=("data", "axes fraction"),
+            xytext=(-4 if late else 4, 0),
+            textcoords="offset points",
+            ha="right" if late else "left",
+            va="center",
+            fontsize=8,
+        )
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss (mean per row)" if name == "loss" else "accuracy (share of rows)")
+    axes.set_title(name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="upper right" if name == "loss" else "lower right")
 
 
 def samples(

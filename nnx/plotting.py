@@ -41,6 +41,7 @@ _SETTINGS: Any = {
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
     "legend.framealpha": 0.85,
+    "legend.edgecolor": FAINT,
     "lines.linewidth": 1.5,
     "lines.markersize": 4,
     "svg.fonttype": "none",
@@ -82,7 +83,7 @@ def panels(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * columns, height * rows + 0.4), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)  # a $ in a folder's name begins no formula
     return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False, **keywords)]
 
 

@@ -16,6 +16,7 @@ def main() -> None:
         _lab_basics,
         _lab_training,
         _predict,
+        _report,
         _train,
         _tune,
         _warmup,

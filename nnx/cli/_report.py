@@ -1,0 +1,27 @@
+"""`nnx report`: a run or a search as one page for a person."""
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._app import app
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="What `nnx train` or `nnx tune` wrote.", metavar="RUN_OR_STUDY")],
+    out: Annotated[Path | None, typer.Option(help="The page; default: report.html in the folder.")] = None,
+    backend: Annotated[str | None, typer.Option(help="Backend by name, to look into a run's network.")] = None,
+    storage: Annotated[str | None, typer.Option(help="URL of the database that machines shared for a search.")] = None,
+    name: Annotated[str | None, typer.Option(help="The search's name in --storage.")] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+) -> None:
+    """Write what happened as one HTML page that needs no network: settings, curves, mistakes, or a search's rounds."""
+    from .. import report as reports
+
+    file = reports.write(folder, out, backend=backend, storage=storage, name=name)
+    print(f"written to {file}")
+    if open_page and not webbrowser.open(file.resolve().as_uri()):
+        print("no browser could be started here; open the file in one yourself")
