@@ -82,3 +82,5 @@ class Result:
 
     def __str__(self) -> str:
         return self.summary()
+
+    __repr__ = __str__

@@ -26,15 +26,24 @@ class Curve:
 
 
 @contextmanager
-def ticking(epochs: int, *, verbose: bool, unit: str = "epochs") -> Iterator[Tick]:
-    """A function to be told the name of the training that has finished an epoch (or another unit of the work); it moves
-    a bar, in a terminal."""
+def ticking(epochs: int, *, verbose: bool) -> Iterator[Tick]:
+    """A function to be told the name of the training that has finished an epoch.
+
+    It moves a bar in a terminal; elsewhere it writes a line a training to standard error, beside the results.
+    """
     if not (verbose and sys.stdout.isatty()):
-        yield lambda name: None
+        begun: set[str] = set()
+
+        def line(name: str) -> None:
+            if verbose and name not in begun:
+                begun.add(name)
+                print(f"training: {name}", file=sys.stderr, flush=True)
+
+        yield line
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
     with Progress(*columns, TimeRemainingColumn(), transient=True) as bar:
         task = bar.add_task("", total=epochs)
         yield lambda name: bar.update(task, advance=1, description=name)
@@ -59,6 +68,7 @@ def train(trainer: Trainer, splits: Splits, *, epochs: int, batch_size: int, nam
         )
     except DivergedError as error:
         diverged = str(error)
+        tick(name)
     if trainer.interrupted:
         raise KeyboardInterrupt
     history = trainer.history
