@@ -1,5 +1,6 @@
 """The figures of an inspection, each drawn from its data."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,9 @@ _MOST = 30  # classes up to which every cell of the confusion matrix is lettered
 
 def overview(found: "Inspection") -> "Figure":
     """Weights, activations, gradients and the confusion matrix on one sheet."""
-    figure, ((above, beside), (below, last)) = plotting.panels(2, 2, found.title, width=5.2, height=4.0)
+    figure, ((above, beside), (below, last)) = plotting.panels(
+        2, 2, textwrap.fill(found.title, 120), width=5.2, height=4.0
+    )
     spreads(above, found.weights, "weights", "weight")
     spreads(beside, found.activations, "hidden activations", "output of the activation function")
     norms(below, found.gradients)
@@ -31,15 +34,17 @@ def overview(found: "Inspection") -> "Figure":
 def parts(found: "Inspection") -> "dict[str, Figure]":
     """One figure for each part."""
     made = {}
-    for name, histograms in (("weights", found.weights), ("activations", found.activations)):
-        if histograms:
-            made[name] = histogram_sheet(histograms, f"{name} by layer: {found.title}")
-    if found.gradients:
-        figure, ((axes,),) = plotting.panels(1, 1, found.title, width=5.6, height=0.9 + 0.28 * len(found.gradients))
-        norms(axes, found.gradients)
-        made["gradients"] = figure
-    size = 2.2 + 0.38 * min(len(found.classes), _MOST)
-    figure, ((axes,),) = plotting.panels(1, 1, found.title, width=size, height=size - 0.3)
+    if found.weights:
+        made["weights"] = histogram_sheet(found.weights, "Weights by layer")
+    if found.activations:
+        made["activations"] = histogram_sheet(found.activations, f"Activations by layer: {found.title}")
+    title = textwrap.fill(found.title, 65)
+    advice = "Where norms lie decades apart from layer to layer, gradients vanish or explode"
+    figure, ((axes,),) = plotting.panels(1, 1, advice, width=5.6, height=1.2 + 0.28 * len(found.gradients))
+    norms(axes, found.gradients)
+    made["gradients"] = figure
+    size = max(5.0, 2.2 + 0.38 * min(len(found.classes), _MOST))
+    figure, ((axes,),) = plotting.panels(1, 1, title, width=size, height=size - 0.3)
     confusion(axes, found.confusion, found.classes)
     made["confusion"] = figure
     if len(found.images):
@@ -77,6 +82,7 @@ def histogram_sheet(histograms: "Sequence[Histogram]", title: str) -> "Figure":
         notes = [f"mean {histogram.mean:.3g} (dashed)", f"std {histogram.std:.3g}"]
         notes += [] if dead is None else [f"{dead} of {histogram.units} units dead"]  # type: ignore[attr-defined]
         axes.text(0.97, 0.95, "\n".join(notes), ha="right", va="top", fontsize=8, transform=axes.transAxes)
+        axes.set_ylim(0, 1.3 * float(share.max()))
         axes.set_title(histogram.name)
         axes.set_xlabel("value (no unit)")
         axes.set_ylabel("share of the values")
@@ -103,7 +109,7 @@ def norms(axes: "Axes", gradients: Mapping[str, float]) -> None:
     for place, norm in enumerate(gradients.values()):
         at = norm if norm > 0 else axes.get_xlim()[0]
         axes.annotate(f"{norm:.2g}", (at, place), (7, 0), textcoords="offset points", va="center", fontsize=8)
-    axes.set_title("gradients, one batch: far apart from layer to layer, they vanish or explode")
+    axes.set_title("gradient norms of the loss, one batch")
     axes.set_xlabel("Euclidean norm (logarithmic)")
     axes.set_ylabel("parameter (layer.name)")
 
@@ -137,7 +143,7 @@ def confusion(axes: "Axes", counts: HostArray, classes: Sequence[str]) -> None:
 
 def mistake_sheet(images: HostArray, mistakes: "Sequence[Mistake]", classes: Sequence[str]) -> "Figure":
     """The worst mistakes as images, the highest loss first."""
-    columns = min(len(images), 5)
+    columns = 5
     title = f"The worst {len(images)} of {len(mistakes)} mistakes, the highest loss first (p: given to the wrong class)"
     figure, grid = plotting.panels(-(-len(images) // columns), columns, title, width=1.75, height=2.05)
     flat = [axes for row in grid for axes in row]

@@ -73,6 +73,7 @@ def learn(
         trainer.fit(train, epochs=epochs, batch_size=batch_size, train_accuracy=False, callbacks=[told], verbose=False)
     except DivergedError as error:
         diverged = str(error)
+        tick(name)
     if trainer.interrupted:
         raise KeyboardInterrupt
     return Learning(tuple(seen), tuple(accuracies[0]), tuple(accuracies[1]), diverged)

@@ -146,15 +146,18 @@ def lr_find(
         model = MLP((200, 100), len(train.classes))
     trainer = _own_trainer(model, optimizer, weight_decay, backend, seed, train.x.shape[1:])
     rows = DeviceData(trainer.model, trainer.loss, train, None, name="x_train", target="t_train")
-    batches = _batches(len(train), min(batch_size, len(train)), trainer.seed)
+    batch_size = min(batch_size, len(train))
+    batches, an_epoch = _batches(len(train), batch_size, trainer.seed), len(train) // batch_size
 
-    lr = lowest * (highest / lowest) ** (np.arange(steps) / (steps - 1))
+    lr = np.geomspace(lowest, highest, steps)
     losses: list[float] = []
     least = math.inf
     diverged = False
     to_device, to_host = trainer.model.ops.to_device, trainer.model.ops.to_host
-    with ticking(steps, verbose=verbose, unit="steps") as tick:
-        for rate in lr.tolist():
+    with ticking(-(-steps // an_epoch), verbose=verbose) as tick:
+        for step, rate in enumerate(lr.tolist()):
+            if step % an_epoch == an_epoch - 1:
+                tick("range test")
             trainer.optimizer.lr = rate
             value = float(to_host(trainer.step(*rows.gather(to_device(next(batches))))))
             diverged = not math.isfinite(value)
@@ -165,7 +168,6 @@ def lr_find(
                 diverged = recent > _DIVERGED * least
             if diverged:
                 break
-            tick(f"lr = {rate:.1e}")
     if len(losses) < _RECENT:
         raise InputError(f"lowest: the loss diverges within {_RECENT} steps at {lowest:g}; begin lower.")
     lr = lr[: len(losses)]
