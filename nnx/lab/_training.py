@@ -26,8 +26,8 @@ class Curve:
 
 
 @contextmanager
-def ticking(epochs: int, *, verbose: bool, unit: str = "epochs") -> Iterator[Tick]:
-    """A function to be told the name of the training that has finished an epoch (or another unit of the work).
+def ticking(epochs: int, *, verbose: bool) -> Iterator[Tick]:
+    """A function to be told the name of the training that has finished an epoch.
 
     It moves a bar in a terminal; elsewhere it writes a line a training to standard error, beside the results.
     """
@@ -43,7 +43,7 @@ def ticking(epochs: int, *, verbose: bool, unit: str = "epochs") -> Iterator[Tic
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
     with Progress(*columns, TimeRemainingColumn(), transient=True) as bar:
         task = bar.add_task("", total=epochs)
         yield lambda name: bar.update(task, advance=1, description=name)
