@@ -4,9 +4,11 @@ import csv
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import urllib.parse
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -460,16 +462,20 @@ def test_damaged_and_locked_files(tmp_path, monkeypatch):
     with pytest.raises(nnx.InputError, match="file: cannot be made a folder"):
         search(tmp_path / "file")
 
-    import sqlite3
+    search(tmp_path / "cut", rounds=1)
+    with closing(sqlite3.connect(tmp_path / "cut" / "study.db")) as file:
+        file.execute("UPDATE trial_user_attributes SET value_json = '{}' WHERE key = 'record'")
+        file.commit()
+    with pytest.raises(nnx.CheckpointError, match="cut: holds trials that cannot be read"):
+        tune.load(tmp_path / "cut")
 
     monkeypatch.setattr(_storage, "LOCK_SECONDS", 0.1)
     search(tmp_path / "locked", rounds=1)
-    other = sqlite3.connect(tmp_path / "locked" / "study.db")
-    other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(nnx.InputError, match="study.db: is locked by another program for more than 0"):
-        tune.load(tmp_path / "locked")
-    other.rollback()
-    other.close()
+    with closing(sqlite3.connect(tmp_path / "locked" / "study.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for call in (lambda: search(tmp_path / "locked", rounds=1), lambda: tune.load(tmp_path / "locked")):
+            with pytest.raises(nnx.InputError, match="study.db: is locked by another program for more than 0"):
+                call()
 
 
 def test_a_shared_storage_by_its_url(study, tmp_path):
