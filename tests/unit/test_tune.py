@@ -133,7 +133,7 @@ def test_the_files(study, tmp_path, monkeypatch):
     assert (best["hidden"], best["epochs"], best["dataset"]) == ([8], 2, "blobs")
 
 
-def test_ones_own_function(tmp_path):
+def test_ones_own_function(tmp_path, monkeypatch):
     """Any model and loss, values of any name, arrays as data."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((60, 3))
@@ -142,12 +142,11 @@ def test_ones_own_function(tmp_path):
 
     def build(params):
         asked.append(params)
-        layers = [nnx.Affine(params["units"]), nnx.ReLU()] * 0 + [nnx.Affine(1)]
-        return nnx.Trainer(
-            nnx.Sequential(*layers), nnx.SGD(params["step size"]), nnx.MeanSquaredError(), weight_decay=params["decay"]
-        )
+        model = nnx.Sequential(nnx.Affine(params["units"]), nnx.Affine(1))
+        optimizer = nnx.SGD(params["step size"])
+        return nnx.Trainer(model, optimizer, nnx.MeanSquaredError(), weight_decay=params["decay"])
 
-    space = {"step size": Log(1e-3, 0.5), "units": Linear(4, 8), "decay": Choice(0.0, 10.0), "batch_size": 20}
+    space = {"step size": Log(1e-4, 0.02), "units": Linear(4, 8), "decay": Choice(0.0, 10.0), "batch_size": 20}
     study = search(tmp_path, space, (x, t), build=build, rounds=3, trials=6)
     assert study.settings.metric == "val_loss"
     assert len(asked) == 6 * len(study.rounds)
@@ -158,6 +157,9 @@ def test_ones_own_function(tmp_path):
     assert decayed.score < decayed.history["val_loss"][-1]  # without the penalty
     assert json.loads((tmp_path / "best.json").read_text()) == study.best.params
     assert set(study.evaluate_test()) == {"loss"}
+    monkeypatch.setattr(plotting, "available", lambda: True)
+    assert study.plot().axes[0].get_yscale() == "log"
+    assert [axes.get_title()[:8] for axes in study.curves(3).axes] == ["1. trial", "2. trial", "3. trial"]
     with pytest.raises(nnx.InputError, match=r"data: pass those of the search \(arrays\) to nnx.tune.load"):
         tune.load(tmp_path, build=build).repeat(1)
     with pytest.raises(nnx.InputError, match="build: pass .*build, the function that the search was run with"):
