@@ -1,5 +1,6 @@
 """The figures of a search: where the good values lie, how the rounds closed in on them, and how the best learned."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,6 +69,12 @@ def _scale(axes: "Axes", study: "Study", name: str) -> None:
     axes.set_xlim(first.value(low), first.value(high))
 
 
+def _loss_scale(axes: "Axes", study: "Study", values: Iterable[float | None]) -> None:
+    """Losses differ by orders of magnitude."""
+    if study.settings.metric == "val_loss" and all(value is not None and value > 0 for value in values):
+        axes.set_yscale("log")
+
+
 def _scores(axes: "Axes", study: "Study", name: str) -> None:
     spread = np.random.default_rng(0)
     choice = isinstance(study.settings.space.ranges[name], Choice)
@@ -93,6 +100,7 @@ def _scores(axes: "Axes", study: "Study", name: str) -> None:
         )  # fmt: skip
         axes.set_title(f"{name}: chosen {short(best.params[name])}")
     _scale(axes, study, name)
+    _loss_scale(axes, study, [trial.score for trial in study.ranked])
     axes.tick_params(which="both", labelbottom=False)
     axes.set_ylabel(study.settings.metric.replace("val_", "validation "))
 
@@ -139,7 +147,9 @@ def curves(study: "Study", count: int) -> "Figure":
     for cell in axes[-1]:
         cell.set_xlabel("epoch")
     cells[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    cells[0].yaxis.set_major_locator(MaxNLocator(4))
+    if accuracy:
+        cells[0].yaxis.set_major_locator(MaxNLocator(4))
+    _loss_scale(cells[0], study, [v for trial in best for key in ("loss", "val_loss") for v in trial.history[key]])
     if best:
         figure.legend(*cells[0].get_legend_handles_labels(), loc="upper right", ncols=2)
     return figure

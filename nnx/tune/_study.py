@@ -23,7 +23,7 @@ from ._queue import finished
 from ._settings import Build, Settings, trainer_for
 from ._space import Range, from_json
 from ._storage import load_round
-from ._trial import Trial, from_optuna, ranked, run_trial
+from ._trial import Interrupted, Trial, from_optuna, ranked, run_trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,14 +108,18 @@ class Study(Result):
     def repeat(self, number: int) -> Trainer:
         """Train a trial again, with the values it had; returns its trainer, whose history is the trial's.
 
-        Bit for bit on the same machine; on the trial's backend, unless another was asked for. Raises `InputError` if the trial failed.
+        Bit for bit on the same machine; on the trial's backend, unless another was asked for. Raises `InputError` if
+        the trial failed.
         """
         trial = self.trial(number)
         epochs = len(trial.history.get("val_loss", ())) if trial.state == "pruned" else self.settings.epochs
         backend = self._backend or trial.backend
-        outcome, trainer = run_trial(
-            self.settings, trial.params, self._need_data(), self._build, backend, epochs=epochs
-        )
+        try:
+            outcome, trainer = run_trial(
+                self.settings, trial.params, self._need_data(), self._build, backend, epochs=epochs
+            )
+        except Interrupted:
+            raise KeyboardInterrupt from None
         if trainer is None or outcome.state == "failed":
             raise InputError(f"trial {number} failed: {outcome.reason}")
         return trainer

@@ -4,9 +4,11 @@ import csv
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import urllib.parse
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,7 +133,7 @@ def test_the_files(study, tmp_path, monkeypatch):
     assert (best["hidden"], best["epochs"], best["dataset"]) == ([8], 2, "blobs")
 
 
-def test_ones_own_function(tmp_path):
+def test_ones_own_function(tmp_path, monkeypatch):
     """Any model and loss, values of any name, arrays as data."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((60, 3))
@@ -140,12 +142,11 @@ def test_ones_own_function(tmp_path):
 
     def build(params):
         asked.append(params)
-        layers = [nnx.Affine(params["units"]), nnx.ReLU()] * 0 + [nnx.Affine(1)]
-        return nnx.Trainer(
-            nnx.Sequential(*layers), nnx.SGD(params["step size"]), nnx.MeanSquaredError(), weight_decay=params["decay"]
-        )
+        model = nnx.Sequential(nnx.Affine(params["units"]), nnx.Affine(1))
+        optimizer = nnx.SGD(params["step size"])
+        return nnx.Trainer(model, optimizer, nnx.MeanSquaredError(), weight_decay=params["decay"])
 
-    space = {"step size": Log(1e-3, 0.5), "units": Linear(4, 8), "decay": Choice(0.0, 10.0), "batch_size": 20}
+    space = {"step size": Log(1e-4, 0.02), "units": Linear(4, 8), "decay": Choice(0.0, 10.0), "batch_size": 20}
     study = search(tmp_path, space, (x, t), build=build, rounds=3, trials=6)
     assert study.settings.metric == "val_loss"
     assert len(asked) == 6 * len(study.rounds)
@@ -156,6 +157,9 @@ def test_ones_own_function(tmp_path):
     assert decayed.score < decayed.history["val_loss"][-1]  # without the penalty
     assert json.loads((tmp_path / "best.json").read_text()) == study.best.params
     assert set(study.evaluate_test()) == {"loss"}
+    monkeypatch.setattr(plotting, "available", lambda: True)
+    assert study.plot().axes[0].get_yscale() == "log"
+    assert [axes.get_title()[:8] for axes in study.curves(3).axes] == ["1. trial", "2. trial", "3. trial"]
     with pytest.raises(nnx.InputError, match=r"data: pass those of the search \(arrays\) to nnx.tune.load"):
         tune.load(tmp_path, build=build).repeat(1)
     with pytest.raises(nnx.InputError, match="build: pass .*build, the function that the search was run with"):
@@ -460,16 +464,20 @@ def test_damaged_and_locked_files(tmp_path, monkeypatch):
     with pytest.raises(nnx.InputError, match="file: cannot be made a folder"):
         search(tmp_path / "file")
 
-    import sqlite3
+    search(tmp_path / "cut", rounds=1)
+    with closing(sqlite3.connect(tmp_path / "cut" / "study.db")) as file:
+        file.execute("UPDATE trial_user_attributes SET value_json = '{}' WHERE key = 'record'")
+        file.commit()
+    with pytest.raises(nnx.CheckpointError, match="cut: holds trials that cannot be read"):
+        tune.load(tmp_path / "cut")
 
     monkeypatch.setattr(_storage, "LOCK_SECONDS", 0.1)
     search(tmp_path / "locked", rounds=1)
-    other = sqlite3.connect(tmp_path / "locked" / "study.db")
-    other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(nnx.InputError, match="study.db: is locked by another program for more than 0"):
-        tune.load(tmp_path / "locked")
-    other.rollback()
-    other.close()
+    with closing(sqlite3.connect(tmp_path / "locked" / "study.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for call in (lambda: search(tmp_path / "locked", rounds=1), lambda: tune.load(tmp_path / "locked")):
+            with pytest.raises(nnx.InputError, match="study.db: is locked by another program for more than 0"):
+                call()
 
 
 def test_a_shared_storage_by_its_url(study, tmp_path):
