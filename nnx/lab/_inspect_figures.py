@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import plotting
 from ..backend import HostArray
-from ..plotting import COLOURS, FAINT, INK
+from ..plotting import COLOURS, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,16 +145,15 @@ def mistake_sheet(images: HostArray, mistakes: "Sequence[Mistake]", classes: Seq
     """The worst mistakes as images, the highest loss first."""
     columns = 5
     title = f"The worst {len(images)} of {len(mistakes)} mistakes, the highest loss first (p: given to the wrong class)"
-    figure, grid = plotting.panels(-(-len(images) // columns), columns, title, width=1.75, height=2.05)
+    figure, grid = plotting.panels(-(-len(images) // columns), columns, title, width=2.0, height=2.25)
     flat = [axes for row in grid for axes in row]
     for axes, image, mistake in zip(flat, images, mistakes, strict=False):
         axes.imshow(image, cmap="gray_r")
         axes.set_title(
             f"{_short(classes[mistake.true])} taken for {_short(classes[mistake.predicted])}\n"
-            f"p = {mistake.probability:.3f}, loss {mistake.loss:.2f}",
-            fontsize=8,
+            f"row {mistake.row}: p {mistake.probability:.3f}, loss {mistake.loss:.2f}",
+            fontsize=7.5,
         )
-        axes.set_xlabel(f"row {mistake.row}", fontsize=7, color=FAINT)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.grid(visible=False)
