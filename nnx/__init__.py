@@ -26,7 +26,9 @@ from .registry import BackendStatus, get_backend, list_backends, set_backend, us
 from .trainer import ResumeWarning, Trainer
 
 if _TYPE_CHECKING:
-    from . import lab
+    import numpy as np
+
+    from . import book, lab
 
 __version__ = _version("nnx-array")
 
@@ -69,21 +71,25 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Tanh",
     "Trainer",
+    "book",
     "datasets",
     "functions",
     "get_backend",
     "lab",
     "list_backends",
+    "np",
     "schedules",
     "set_backend",
     "use_backend",
 ]
 
-_ON_REQUEST = ("lab",)
+_ON_REQUEST = ("book", "lab")
 """Modules that are imported when first used: they need more than NumPy, and not everybody needs them."""
 
 
 def __getattr__(name: str) -> _Any:
     if name in _ON_REQUEST:
         return _import_module(f".{name}", __name__)
+    if name == "np":  # `from nnx import np`: the array namespace of the backend in force at that moment
+        return get_backend().xp
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
