@@ -28,7 +28,7 @@ from .trainer import ResumeWarning, Trainer
 if _TYPE_CHECKING:
     import numpy as np
 
-    from . import book, lab
+    from . import accel, book, lab
 
 __version__ = _version("nnx-array")
 
@@ -71,6 +71,7 @@ __all__ = [
     "SoftmaxCrossEntropy",
     "Tanh",
     "Trainer",
+    "accel",
     "book",
     "datasets",
     "functions",
@@ -83,7 +84,7 @@ __all__ = [
     "use_backend",
 ]
 
-_ON_REQUEST = ("book", "lab")
+_ON_REQUEST = ("accel", "book", "lab")
 """Modules that are imported when first used: they need more than NumPy, and not everybody needs them."""
 
 
