@@ -15,6 +15,7 @@ class Report:
         self.verbose = verbose
         self.calls: Counter[str] = Counter()
         self.replaced: list[str] = []
+        self._counting: list[Any] = []
 
     def say(self, line: str) -> None:
         if self.verbose:
@@ -27,13 +28,15 @@ class Report:
     def count(self, cls: type, *methods: str) -> None:
         """Count the calls of these methods, in a verbose run alone."""
         for name in methods if self.verbose else ():
-            setattr(cls, name, self._counted(getattr(cls, name), f"{cls.__name__}.{name}"))
+            if (method := getattr(cls, name)) not in self._counting:
+                self._counting.append(self._counted(method, name))
+                setattr(cls, name, self._counting[-1])
 
     def _counted(self, method: Any, name: str) -> Any:
         @functools.wraps(method)
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            self.calls[name] += 1
-            return method(*args, **kwargs)
+        def counted(own: Any, *args: Any, **kwargs: Any) -> Any:
+            self.calls[f"{type(own).__name__}.{name}"] += 1
+            return method(own, *args, **kwargs)
 
         return counted
 

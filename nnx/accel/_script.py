@@ -1,5 +1,6 @@
 """Running a script, a module or standard input as `python` would."""
 
+import builtins
 import os
 import runpy
 import sys
@@ -35,7 +36,7 @@ def run_module(name: str, arguments: Sequence[str]) -> int:
 def _as_main(filename: str, path: str | None, read: Callable[[], bytes]) -> Callable[[], None]:
     def run() -> None:
         main = ModuleType("__main__")
-        main.__dict__.update(__builtins__=__builtins__, __cached__=None)
+        main.__dict__.update(__builtins__=builtins, __cached__=None)
         if path is not None:
             main.__file__ = path
         sys.modules["__main__"] = main

@@ -163,7 +163,7 @@ class Dropout:
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         if not train_flg:
             return x * (1.0 - self.dropout_ratio)
-        mask = np.random.random_sample(x.shape) > self.dropout_ratio  # noqa: NPY002  the script's seed decides
+        mask = np.random.random_sample(x.shape) > self.dropout_ratio
         self.mask = mask if isinstance(x, np.ndarray) else active_ops().to_device(mask)
         return _masked(x, self.mask)
 

@@ -73,7 +73,7 @@ class MultiLayerNet:
                 scale = np.sqrt(2.0 / sizes[i - 1])
             elif str(scale).lower() in ("sigmoid", "xavier"):
                 scale = np.sqrt(1.0 / sizes[i - 1])
-            weights = scale * np.random.standard_normal((sizes[i - 1], sizes[i]))  # noqa: NPY002  the script's seed
+            weights = scale * np.random.standard_normal((sizes[i - 1], sizes[i]))
             self.params[f"W{i}"] = to_device(weights)
             self.params[f"b{i}"] = to_device(np.zeros(sizes[i]))
 

@@ -55,7 +55,7 @@ class Trainer:
 
     def train_step(self) -> None:
         """One update, its loss, and where an epoch begins the accuracies."""
-        rows = np.random.choice(self.train_size, self.batch_size)  # noqa: NPY002  as in the book
+        rows = np.random.choice(self.train_size, self.batch_size)
         x, t = self.x_train[rows], self.t_train[rows]
         self.optimizer.update(self.network.params, self.network.gradient(x, t))
         loss = self.network.loss(x, t)

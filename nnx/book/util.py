@@ -23,7 +23,7 @@ def smooth_curve(x: Any) -> HostArray:
 
 def shuffle_dataset(x: Array, t: Array) -> tuple[Array, Array]:
     """Copies of both in the same new order of rows, drawn from NumPy's global generator."""
-    order = np.random.permutation(x.shape[0])  # noqa: NPY002  the script's seed decides, as in the book
+    order = np.random.permutation(x.shape[0])
     return x[order], t[order]
 
 
