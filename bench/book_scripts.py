@@ -3,8 +3,8 @@
     python bench/book_scripts.py CHECKOUT MNIST [--scripts ch06/optimizer_compare_mnist.py,...] [--rounds 3] [--json F]
 
 CHECKOUT: a checkout of github.com/oreilly-japan/deep-learning-from-scratch. MNIST: a folder of idx files; where it has
-the test images alone, four fifths of them serve to train on. The scripts run from a temporary copy of the checkout, from
-the same seed, without a screen; the two take turns, and what they print is compared number by number.
+the test images alone, four fifths of them serve to train on. The scripts run from a temporary copy of the checkout,
+from the same seed, without a screen; the two take turns, and what they print is compared number by number.
 """
 
 import argparse
@@ -20,8 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import nnx
 from nnx.datasets import Dataset, folder, write_idx
-from nnx.environment import environment
+from nnx.environment import describe
 
 SCRIPTS = (
     "ch04/train_neuralnet.py",
@@ -60,7 +61,11 @@ def main() -> None:
             difference = f"greatest difference of {row['numbers']} printed numbers {row['difference']:.1e}"
             print(f"{script}: {times}, ratio {row['ratio']:.2f}; {difference}", flush=True)
     if options.json:
-        document = {"environment": environment(), "rounds": options.rounds, "scripts": results}
+        document = {
+            "environment": describe(nnx.get_backend(options.backend)),
+            "rounds": options.rounds,
+            "scripts": results,
+        }
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 
