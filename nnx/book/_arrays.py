@@ -1,5 +1,6 @@
 """From the arrays of a script to the backend's, and back."""
 
+import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -7,9 +8,18 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
+from ..errors import InputError
 from ..ops import Ops
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def network_dtype() -> str:
+    """The dtype of the networks' parameters: float64 as in the book, unless `NNX_BOOK_DTYPE` is float32."""
+    dtype = os.environ.get("NNX_BOOK_DTYPE") or "float64"
+    if dtype not in map(str, _FLOATS):
+        raise InputError(f"NNX_BOOK_DTYPE: got {dtype!r}, expected float32 or float64.")
+    return dtype
 
 
 @cache

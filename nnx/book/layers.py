@@ -142,7 +142,7 @@ class SoftmaxWithLoss:
         n = self.t.shape[0]
         y, t = native(ops, self.y), native(ops, self.t)
         if t.size == y.size:
-            dx = (y - t) / n
+            dx = (y - ops.xp.astype(t, y.dtype)) / n
         else:
             dx = ops.xp.asarray(y, copy=True)
             dx[ops.xp.arange(n), t] -= 1

@@ -11,7 +11,7 @@ from ..backend import Array
 from ..ops import Ops
 from ..registry import active_ops
 from . import layers as _layers
-from ._arrays import like, native, number
+from ._arrays import like, native, network_dtype, number
 from .gradient import numerical_gradient
 from .layers import *  # noqa: F403  as the book's module gives them on
 from .layers import Affine, BatchNormalization, Relu, Sigmoid, SoftmaxWithLoss
@@ -29,7 +29,8 @@ class MultiLayerNet:
     activation: "relu" or "sigmoid". weight_init_std: the standard deviation of the first weights, or "relu" / "he" for
     sqrt(2 / inputs), "sigmoid" / "xavier" for sqrt(1 / inputs). weight_decay_lambda: the L2 penalty's factor.
 
-    params: W1, b1, W2, ... as arrays of the backend, in float64, the weights drawn from NumPy's global generator.
+    params: W1, b1, W2, ... as arrays of the backend, the weights drawn from NumPy's global generator; float64, or what
+    `NNX_BOOK_DTYPE` says.
     layers: Affine1, Activation_function1, Affine2, ...; the loss is in `last_layer`.
     """
 
@@ -65,7 +66,7 @@ class MultiLayerNet:
         """For the extended network."""
 
     def _init_weight(self, weight_init_std: "float | str") -> None:
-        to_device = active_ops().to_device
+        to_device, dtype = active_ops().to_device, network_dtype()
         sizes = [self.input_size, *self.hidden_size_list, self.output_size]
         for i in range(1, len(sizes)):
             scale: Any = weight_init_std
@@ -74,8 +75,8 @@ class MultiLayerNet:
             elif str(scale).lower() in ("sigmoid", "xavier"):
                 scale = np.sqrt(1.0 / sizes[i - 1])
             weights = scale * np.random.standard_normal((sizes[i - 1], sizes[i]))
-            self.params[f"W{i}"] = to_device(weights)
-            self.params[f"b{i}"] = to_device(np.zeros(sizes[i]))
+            self.params[f"W{i}"] = to_device(weights.astype(dtype))
+            self.params[f"b{i}"] = to_device(np.zeros(sizes[i], dtype))
 
     def predict(self, x: Array) -> Array:
         """The scores before the softmax: (n, output_size)."""

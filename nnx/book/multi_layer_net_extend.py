@@ -10,6 +10,7 @@ import numpy as np
 from ..backend import Array
 from ..registry import active_ops
 from . import layers as _layers
+from ._arrays import network_dtype
 from .gradient import numerical_gradient
 from .layers import *  # noqa: F403  as the book's module gives them on
 from .layers import BatchNormalization, Dropout
@@ -41,8 +42,8 @@ class MultiLayerNetExtend(MultiLayerNet):
 
     def _add_normalization(self, i: int) -> None:
         if self.use_batchnorm:
-            size, to_device = self.hidden_size_list[i - 1], active_ops().to_device
-            gamma, beta = to_device(np.ones(size)), to_device(np.zeros(size))
+            size, dtype, to_device = self.hidden_size_list[i - 1], network_dtype(), active_ops().to_device
+            gamma, beta = to_device(np.ones(size, dtype)), to_device(np.zeros(size, dtype))
             self.params[f"gamma{i}"], self.params[f"beta{i}"] = gamma, beta
             self.layers[f"BatchNorm{i}"] = BatchNormalization(gamma, beta)
 
