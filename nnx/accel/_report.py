@@ -28,7 +28,7 @@ class Report:
     def count(self, cls: type, *methods: str) -> None:
         """Count the calls of these methods, in a verbose run alone."""
         for name in methods if self.verbose else ():
-            if (method := getattr(cls, name)) not in self._counting:
+            if (method := getattr(cls, name, None)) is not None and method not in self._counting:
                 self._counting.append(self._counted(method, name))
                 setattr(cls, name, self._counting[-1])
 
@@ -50,7 +50,7 @@ class Report:
         choice = choose()
         self.say(f"backend {choice.backend.name} ({choice.why})")
         for name, times in self.calls.items():
-            self.say(f"{name}: {times} calls")
+            self.say(f"{name}: {times} calls in this process")
         declined = active_ops().explain().declined
         for name, times in declined.items():
             self.say(f"{name}: {times} calls were composed, the backend having declined their arrays")
