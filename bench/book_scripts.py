@@ -1,6 +1,6 @@
 """The book's own training scripts, whole processes: under plain python with the book's code, and under `nnx run`.
 
-    python bench/book_scripts.py CHECKOUT MNIST [--scripts ch06/optimizer_compare_mnist.py,...] [--rounds 3] [--json F]
+    python bench/book_scripts.py CHECKOUT MNIST [--scripts ch06/overfit_dropout.py,...] [--float32] [--json F]
 
 CHECKOUT: a checkout of github.com/oreilly-japan/deep-learning-from-scratch. MNIST: a folder of idx files; where it has
 the test images alone, four fifths of them serve to train on. The scripts run from a temporary copy of the checkout,
@@ -45,8 +45,10 @@ def main() -> None:
     parser.add_argument("--scripts", default=",".join(SCRIPTS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backend", default="numba")
+    parser.add_argument("--float32", action="store_true", help="with nnx run --float32")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    flags = ["--backend", options.backend, *(["--float32"] if options.float32 else [])]
     results = {}
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "checkout"
@@ -55,7 +57,7 @@ def main() -> None:
         (copy / "seed" / "sitecustomize.py").parent.mkdir()
         (copy / "seed" / "sitecustomize.py").write_text("import numpy\nnumpy.random.seed(0)\n")
         for script in options.scripts.split(","):
-            results[script] = compare(copy / script, copy / "seed", options.backend, options.rounds)
+            results[script] = compare(copy / script, copy / "seed", flags, options.rounds)
             row = results[script]
             times = ", ".join(f"{name} {row['median'][name]:.1f} s" for name in (PLAIN, OURS))
             difference = f"greatest difference of {row['numbers']} printed numbers {row['difference']:.1e}"
@@ -63,6 +65,7 @@ def main() -> None:
     if options.json:
         document = {
             "environment": describe(nnx.get_backend(options.backend)),
+            "float32": options.float32,
             "rounds": options.rounds,
             "scripts": results,
         }
@@ -86,9 +89,9 @@ def give_data(mnist: Path, into: Path) -> None:
     (into / "mnist.pkl").write_bytes(pickle.dumps(arrays, -1))
 
 
-def compare(script: Path, seed: Path, backend: str, rounds: int) -> dict[str, object]:
+def compare(script: Path, seed: Path, flags: list[str], rounds: int) -> dict[str, object]:
     """Seconds of both, taking turns, and how far apart what they print is. A first run of ours fills the cache."""
-    commands = {PLAIN: [script.name], OURS: ["-m", "nnx", "run", "--backend", backend, script.name]}
+    commands = {PLAIN: [script.name], OURS: ["-m", "nnx", "run", *flags, script.name]}
     times: dict[str, list[float]] = {name: [] for name in commands}
     printed = {}
     run(commands[OURS], script.parent, seed)

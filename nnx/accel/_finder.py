@@ -130,7 +130,7 @@ def _imported_for_a_module(package: str) -> bool:
         names = (*frame.f_code.co_names, frame.f_locals.get("name"))
         if any(name in BOOK and name.startswith(package + ".") for name in names if isinstance(name, str)):
             return True
-        if not frame.f_code.co_filename.startswith("<frozen importlib") and frame.f_globals["__name__"] not in (
+        if not frame.f_code.co_filename.startswith("<frozen importlib") and frame.f_globals.get("__name__") not in (
             __name__,
             "importlib",
         ):

@@ -44,7 +44,9 @@ def _outline(tree: ast.Module) -> _Defined:
 
 
 def _arguments(node: ast.FunctionDef) -> list[str]:
-    return [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+    args = node.args
+    every = (*args.posonlyargs, *args.args, args.vararg, *args.kwonlyargs, args.kwarg)
+    return [each.arg for each in every if each is not None]
 
 
 def _changed(name: str, shape: "list[str] | dict[str, list[str]]", own: Any) -> str | None:

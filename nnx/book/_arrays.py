@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array
+from ..backend import Array, HostArray
 from ..errors import InputError
 from ..ops import Ops
 
@@ -47,6 +47,11 @@ def floats(ops: Ops, *values: Any) -> list[Array]:
 def like(ops: Ops, y: Array, x: Any) -> Any:
     """y in the kind that x is of: the backend's, or else NumPy's."""
     return y if ops.on_host or isinstance(x, ops.array_type) else ops.to_host(y)
+
+
+def on_host(ops: Ops, x: Any) -> HostArray:
+    """x as a NumPy array."""
+    return ops.to_host(x) if isinstance(x, ops.array_type) else np.asarray(x)
 
 
 def number(ops: Ops, value: Array) -> Any:

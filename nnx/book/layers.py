@@ -322,10 +322,14 @@ class Pooling:
         (images,) = floats(ops, x)
         n, c = x.shape[:2]
         windows = to_columns(ops, images, self.pool_h, self.pool_w, self.stride, self.pad)
-        windows = ops.xp.reshape(windows, (-1, self.pool_h * self.pool_w))
-        self.x = x
-        self.arg_max = ops.xp.argmax(windows, axis=1)
-        y = ops.xp.reshape(ops.xp.max(windows, axis=1), (n, *self._out_shape(), c))
+        places = ops.xp.reshape(windows, (-1, self.pool_h * self.pool_w)).T
+        # Place after place: NumPy is slow in reducing rows of so few elements.
+        best, arg_max = ops.xp.asarray(places[0], copy=True), ops.xp.zeros(places.shape[1:], dtype=ops.xp.int64)
+        for k in range(1, places.shape[0]):
+            arg_max = ops.xp.where(places[k] > best, k, arg_max)
+            best = ops.xp.maximum(best, places[k])
+        self.x, self.arg_max = x, arg_max
+        y = ops.xp.reshape(best, (n, *self._out_shape(), c))
         return like(ops, _contiguous(ops, ops.xp.permute_dims(y, (0, 3, 1, 2))), x)
 
     def _out_shape(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from ..backend import Array
 from ..ops import Ops
 from ..registry import active_ops
 from . import layers as _layers
-from ._arrays import like, native, network_dtype, number
+from ._arrays import like, native, network_dtype, number, on_host
 from .gradient import numerical_gradient
 from .layers import *  # noqa: F403  as the book's module gives them on
 from .layers import Affine, BatchNormalization, Relu, Sigmoid, SoftmaxWithLoss
@@ -91,7 +91,7 @@ class MultiLayerNet:
 
     def loss(self, x: Array, t: Array) -> Any:
         """The cross-entropy error with the penalty, a number. t: labels (n,), or one-hot rows."""
-        return self.last_layer.forward(self.predict(x), t) + self._penalty()
+        return self.last_layer.forward(self.predict(native(active_ops(), x)), t) + self._penalty()
 
     def _penalty(self) -> Any:
         if self.weight_decay_lambda == 0:
@@ -108,14 +108,14 @@ class MultiLayerNet:
         ops = active_ops()
         n = x.shape[0]
         rows = _ROWS if ops.on_host else n
-        label = ops.to_host(native(ops, t))
+        label = on_host(ops, t)
         if label.ndim != 1:
             label = np.argmax(label, axis=1)
         correct = sum(self._correct(ops, x[i : i + rows], label[i : i + rows]) for i in range(0, n, rows))
         return correct / float(n)
 
     def _correct(self, ops: Ops, x: Array, label: Array) -> Any:
-        return np.sum(np.argmax(ops.to_host(native(ops, self.predict(x))), axis=1) == label)
+        return np.sum(np.argmax(on_host(ops, self.predict(x)), axis=1) == label)
 
     def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
         """The gradients by central differences, by name: very slow, for checking `gradient`."""

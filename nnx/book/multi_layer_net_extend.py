@@ -10,7 +10,7 @@ import numpy as np
 from ..backend import Array
 from ..registry import active_ops
 from . import layers as _layers
-from ._arrays import network_dtype
+from ._arrays import native, network_dtype
 from .gradient import numerical_gradient
 from .layers import *  # noqa: F403  as the book's module gives them on
 from .layers import BatchNormalization, Dropout
@@ -57,7 +57,7 @@ class MultiLayerNetExtend(MultiLayerNet):
 
     def loss(self, x: Array, t: Array, train_flg: bool = False) -> Any:
         """The cross-entropy error with the penalty, a number. t: labels (n,), or one-hot rows."""
-        return self.last_layer.forward(self.predict(x, train_flg), t) + self._penalty()
+        return self.last_layer.forward(self.predict(native(active_ops(), x), train_flg), t) + self._penalty()
 
     def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
         """The gradients of the training loss by central differences, by name."""

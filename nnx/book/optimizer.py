@@ -36,11 +36,11 @@ class _Optimizer:
             if getattr(self, slot) is None:
                 setattr(self, slot, {key: _zeros(ops, value) for key, value in params.items()})
         hyper = np.array([*self._coefficients(), 0.0, 1.0])
-        hypers: dict[str, Array] = {}
+        hypers: dict[Any, Array] = {}
         for key, param in params.items():
-            dtype = str(getattr(param, "dtype", ""))
+            dtype = getattr(param, "dtype", None)
             if dtype not in hypers:
-                hypers[dtype] = ops.to_device(hyper.astype(dtype) if dtype in _FLOATS else hyper)
+                hypers[dtype] = ops.to_device(hyper.astype(str(dtype)) if str(dtype) in _FLOATS else hyper)
             params[key] = self._update_one(ops, key, param, grads[key], hypers[dtype])
 
     def _update_one(self, ops: Ops, key: str, param: Array, grad: Array, hyper: Array) -> Array:

@@ -150,6 +150,7 @@ def test_a_package_that_is_absent_stays_absent_by_its_name_alone(tmp_path):
         ("layers", lambda text: text + "class Swish: pass\n", "it also defines Swish"),
         ("layers", lambda text: "class Linear: pass\n", "it is not the book's: it has no Affine, no BatchN"),
         ("layers", lambda text: text.replace("dropout_ratio", "p"), "its Dropout.__init__ takes self, p"),
+        ("layers", lambda text: text.replace("dropout_ratio", "*p"), "its Dropout.__init__ takes self, p"),
         ("layers", lambda text: text + "class Relu:\n    def plot(self): pass\n", "its Relu also has plot"),
         ("layers", lambda text: text.replace("class Relu:", "class Relu"), "it cannot be read (expected ':'"),
         ("functions", lambda text: text + "def softplus(x): pass\n", "it also defines softplus"),
@@ -186,7 +187,7 @@ def test_no_book(book):
 
 
 ALIKE = {
-    "arguments": ("import sys\nprint(sys.argv, sys.path[0], __name__)\n", ["-v", "--verbose", "a b"]),
+    "arguments": ("import sys\nprint(sys.argv, sys.path[0], __name__)\n", ["-v", "--verbose", "a b", "--", "-m"]),
     "file": ("print(__file__, __doc__, __spec__, __package__, __builtins__.__name__)\n", []),
     "exit": ("import sys\nsys.exit(3)\n", []),
     "exit text": ("raise SystemExit('so it ends')\n", []),

@@ -66,9 +66,9 @@ def test_the_seed_decides_and_nothing_else(backend, dtype):
 
 
 def test_drawing_leaves_numpys_global_generator_alone():
-    before = np.random.get_state()[1].copy()
+    before = np.random.get_state()[1].copy()  # noqa: NPY002  what scripts of the study notes use
     weights(nnx.Affine(4))
-    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
 @pytest.mark.parametrize("value", ["HE", "He", np.float32(0.5), np.float64(0.5), np.int64(1), 0])

@@ -128,7 +128,7 @@ def test_dropout_scales(inverted):
 
 def test_dropout_masks_change_with_the_step_and_follow_numpys_seed():
     def masks():
-        np.random.seed(3)
+        np.random.seed(3)  # noqa: NPY002  what scripts of the study notes do
         layer = nnx.Dropout(0.5)
         return layer.forward(np.ones((9, 9))), layer.forward(np.ones((9, 9)))
 
