@@ -66,7 +66,9 @@ class Relu:
     def backward(self, dout: Array) -> Array:
         """dout where x was positive, else 0, as a new array."""
         ops = active_ops()
-        return like(ops, ops.relu_backward(*floats(ops, dout, self._y)), dout)
+        dy, y = floats(ops, dout, self._y)
+        # Not ops.relu_backward, which multiplies: in a network that diverges, infinity times 0 is NaN.
+        return like(ops, ops.xp.where(y <= 0, ops.xp.zeros((), dtype=dy.dtype), dy), dout)
 
 
 class Sigmoid:

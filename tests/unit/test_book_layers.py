@@ -171,8 +171,9 @@ def test_relu_and_dropout_attributes():
     relu.forward(np.array([[-1.0, 0.0, 2.0, np.nan]]))
     assert relu.mask.tolist() == [[True, True, False, False]]
     dout = np.ones((1, 4))
-    assert relu.backward(dout).tolist() == [[0, 0, 1, 0]]
+    assert relu.backward(dout).tolist() == [[0, 0, 1, 1]]
     assert dout.tolist() == [[1, 1, 1, 1]]  # the book's changes it
+    assert relu.backward(np.full((1, 4), np.inf)).tolist() == [[0, 0, np.inf, np.inf]]
 
     np.random.seed(5)
     wanted = np.random.rand(3, 4) > 0.3
