@@ -28,7 +28,14 @@ from .torch_interop import from_torch
 from .trainer import ResumeWarning, Trainer
 
 if _TYPE_CHECKING:
-    from . import lab, report, tune
+    import numpy as np  # noqa: F401
+
+    from . import accel as accel
+    from . import book as book
+    from . import lab as lab
+    from . import report as report
+    from . import sklearn as sklearn
+    from . import tune as tune
 
 __version__ = _version("nnx-array")
 
@@ -77,20 +84,19 @@ __all__ = [
     "from_torch",
     "functions",
     "get_backend",
-    "lab",
     "list_backends",
-    "report",
     "schedules",
     "set_backend",
-    "tune",
     "use_backend",
 ]
 
-_ON_REQUEST = ("lab", "report", "tune")
+_ON_REQUEST = ("accel", "book", "lab", "report", "sklearn", "tune")
 """Modules that are imported when first used: they need more than NumPy, and not everybody needs them."""
 
 
 def __getattr__(name: str) -> _Any:
     if name in _ON_REQUEST:
         return _import_module(f".{name}", __name__)
+    if name == "np":  # `from nnx import np`: the array namespace of the backend in force at that moment
+        return get_backend().xp
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

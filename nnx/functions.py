@@ -5,7 +5,6 @@ become float32. Results are the backend's arrays.
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from .model import Sequential
 from .ops import Ops
 from .optimizers import SGD
 from .plan import Plan
-from .registry import get_backend
+from .registry import active_ops
 
 __all__ = [
     "cross_entropy_error",
@@ -35,16 +34,6 @@ __all__ = [
 ]
 
 
-@cache
-def _bound(backend: Any) -> Ops:
-    return Ops(backend)
-
-
-def _ops() -> Ops:
-    backend: Any = get_backend()  # hashable, as every object is that does not say otherwise
-    return _bound(backend)
-
-
 def _floating(ops: Ops, name: str, x: Any) -> Array:
     if isinstance(x, ops.array_type) and not isinstance(x, np.ndarray):
         return x
@@ -54,25 +43,25 @@ def _floating(ops: Ops, name: str, x: Any) -> Array:
 
 def step(x: Any) -> Array:
     """1 where x is positive, else 0: int64, of x's shape."""
-    ops = _ops()
+    ops = active_ops()
     return ops.xp.astype(_floating(ops, "x", x) > 0, ops.xp.int64)
 
 
 def sigmoid(x: Any) -> Array:
     """1 / (1 + exp(-x)), elementwise."""
-    ops = _ops()
+    ops = active_ops()
     return ops.sigmoid(_floating(ops, "x", x))
 
 
 def relu(x: Any) -> Array:
     """max(x, 0), elementwise."""
-    ops = _ops()
+    ops = active_ops()
     return ops.relu(_floating(ops, "x", x))
 
 
 def softmax(x: Any) -> Array:
     """exp(x) / sum(exp(x)) of a vector (c,) or of each row of (n, c)."""
-    ops = _ops()
+    ops = active_ops()
     x = _floating(ops, "x", x)
     if x.ndim not in (1, 2) or 0 in x.shape:
         raise InputError(f"x: got shape {tuple(x.shape)}, expected (c,) or (n, c), not empty.")
@@ -89,7 +78,7 @@ def _rows(ops: Ops, y: Any) -> Array:
 
 def mean_squared_error(y: Any, t: Any) -> Array:
     """sum((y - t)**2) / 2 of a vector, or its mean over the rows of (n, c); 0-d. t: y's shape."""
-    ops = _ops()
+    ops = active_ops()
     y, t = _floating(ops, "y", y), _floating(ops, "t", t)
     if y.shape != t.shape:
         raise InputError(f"t: got shape {tuple(t.shape)}, expected y's {tuple(y.shape)}.")
@@ -98,7 +87,7 @@ def mean_squared_error(y: Any, t: Any) -> Array:
 
 def cross_entropy_error(y: Any, t: Any) -> Array:
     """-sum(t * log(y + 1e-7)), averaged over the rows; 0-d. y: probabilities, (c,) or (n, c); t: one-hot, or labels."""
-    ops = _ops()
+    ops = active_ops()
     xp = ops.xp
     y = _rows(ops, y)
     t = as_host("t", t if not isinstance(t, ops.array_type) else ops.to_host(t))

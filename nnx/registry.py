@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from .backend import Backend
 from .errors import BackendError, InputError, InputTypeError, unknown
+from .ops import Ops
 
 ENTRY_POINTS = "nnx.backends"
 PREFERENCE = ("cupy", "numba", "numpy")
@@ -188,13 +189,29 @@ def choose(backend: BackendLike = None) -> Choice:
         return Choice(backend, "an instance was given")
     if backend is not None:
         return _resolve(backend, "asked for by backend=")
+    return _resolve(*_request())
+
+
+def _request() -> tuple[str, str]:
+    """What is asked for here, and by what."""
     if (chosen := _context.get()) is not None:
-        return _resolve(chosen, "asked for by use_backend")
+        return chosen, "asked for by use_backend"
     if _default is not None:
-        return _resolve(_default, "asked for by set_backend")
+        return _default, "asked for by set_backend"
     if chosen := os.environ.get("NNX_BACKEND", ""):
-        return _resolve(chosen, "asked for by NNX_BACKEND")
-    return _resolve("auto", "nothing was asked for")
+        return chosen, "asked for by NNX_BACKEND"
+    return "auto", "nothing was asked for"
+
+
+@cache
+def _bound(request: str) -> Ops:
+    return Ops(get_backend(request))
+
+
+def active_ops() -> Ops:
+    """The operations of the backend in force here. A request is resolved once: looking for usable backends takes most
+    of a millisecond, and this is for functions that are called in loops."""
+    return _bound(_request()[0])
 
 
 def get_backend(backend: BackendLike = None) -> Backend:

@@ -17,6 +17,7 @@ def main() -> None:
         _lab_training,
         _predict,
         _report,
+        _run,
         _train,
         _tune,
         _warmup,

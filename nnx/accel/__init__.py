@@ -1,0 +1,43 @@
+"""Scripts as they are, on nnx: scikit-learn's MLP and the book's modules are replaced before a script imports them.
+
+`nnx run SCRIPT` or `python -m nnx.accel SCRIPT` for scripts, `%load_ext nnx.accel` for notebooks, `nnx.accel.install()`
+in Python: all in this process only. What is replaced:
+
+- `MLPClassifier` and `MLPRegressor` of `sklearn.neural_network`, by `nnx.sklearn`'s;
+- the modules of *Deep Learning from Scratch*, `common.layers` and so on and `dataset.mnist`, by `nnx.book`'s, where the
+  script would import the book's own, or none. A module of these names that defines anything else is left alone.
+"""
+
+from typing import Any
+
+from ._finder import Accelerator
+from ._report import Report
+
+__all__ = ["install", "load_ipython_extension", "uninstall", "unload_ipython_extension"]
+
+_installed: list[Accelerator] = []
+
+
+def install(*, sklearn: bool = True, book: bool = True, verbose: bool = False) -> None:
+    """Replace from now on, in this process. verbose: say what on standard error. Installed anew, it is as if it had
+    been uninstalled before."""
+    uninstall()
+    accelerator = Accelerator(sklearn=sklearn, book=book, report=Report(verbose))
+    accelerator.install()
+    _installed.append(accelerator)
+
+
+def uninstall() -> None:
+    """Undo `install`: what is imported from now on is the original. Names that a script holds already stay."""
+    while _installed:
+        _installed.pop().uninstall()
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext nnx.accel`"""
+    install()
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """`%unload_ext nnx.accel`"""
+    uninstall()

@@ -1,0 +1,56 @@
+"""What `--verbose` says."""
+
+import functools
+import sys
+from collections import Counter
+from typing import Any
+
+from ..registry import active_ops, choose
+
+
+class Report:
+    """Lines on standard error, if wanted: what was replaced or not and why; at the end, what was called."""
+
+    def __init__(self, verbose: bool) -> None:
+        self.verbose = verbose
+        self.calls: Counter[str] = Counter()
+        self.replaced: list[str] = []
+        self._counting: list[Any] = []
+
+    def say(self, line: str) -> None:
+        if self.verbose:
+            print(f"nnx: {line}", file=sys.stderr)
+
+    def replace(self, what: str, by: str) -> None:
+        self.replaced.append(what)
+        self.say(f"{what} is replaced by {by}")
+
+    def count(self, cls: type, *methods: str) -> None:
+        """Count the calls of these methods, in a verbose run alone."""
+        for name in methods if self.verbose else ():
+            if (method := getattr(cls, name, None)) is not None and method not in self._counting:
+                self._counting.append(self._counted(method, name))
+                setattr(cls, name, self._counting[-1])
+
+    def _counted(self, method: Any, name: str) -> Any:
+        @functools.wraps(method)
+        def counted(own: Any, *args: Any, **kwargs: Any) -> Any:
+            self.calls[f"{type(own).__name__}.{name}"] += 1
+            return method(own, *args, **kwargs)
+
+        return counted
+
+    def finish(self) -> None:
+        """The summary after a script."""
+        if not self.verbose:
+            return
+        if not self.replaced:
+            self.say("nothing was replaced: the script imported nothing that nnx has")
+            return
+        choice = choose()
+        self.say(f"backend {choice.backend.name} ({choice.why})")
+        for name, times in self.calls.items():
+            self.say(f"{name}: {times} calls in this process")
+        declined = active_ops().explain().declined
+        for name, times in declined.items():
+            self.say(f"{name}: {times} calls were composed, the backend having declined their arrays")

@@ -1,0 +1,66 @@
+"""From the arrays of a script to the backend's, and back."""
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, HostArray
+from ..errors import InputError
+from ..ops import Ops
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def network_dtype() -> str:
+    """The dtype of the networks' parameters: float64 as in the book, unless `NNX_BOOK_DTYPE` is float32."""
+    dtype = os.environ.get("NNX_BOOK_DTYPE") or "float64"
+    if dtype not in map(str, _FLOATS):
+        raise InputError(f"NNX_BOOK_DTYPE: got {dtype!r}, expected float32 or float64.")
+    return dtype
+
+
+@cache
+def _promoted(*dtypes: str) -> str:
+    """The floating dtype in which NumPy would compute with these; whole numbers are float64."""
+    dtype = np.result_type(*dtypes)
+    return str(dtype if dtype.kind == "f" else np.dtype(np.float64))
+
+
+def native(ops: Ops, x: Any) -> Array:
+    """x as an array of the backend."""
+    return x if isinstance(x, ops.array_type) else ops.to_device(np.asarray(x))
+
+
+def floats(ops: Ops, *values: Any) -> list[Array]:
+    """The values as native arrays of one floating dtype, as NumPy would promote them; not copied where they are."""
+    arrays = [native(ops, value) for value in values]
+    dtype = arrays[0].dtype
+    if dtype in _FLOATS and all(a.dtype == dtype for a in arrays):
+        return arrays
+    wanted = _promoted(*(str(a.dtype) for a in arrays))
+    return [a if str(a.dtype) == wanted else ops.xp.astype(a, getattr(ops.xp, wanted)) for a in arrays]
+
+
+def like(ops: Ops, y: Array, x: Any) -> Any:
+    """y in the kind that x is of: the backend's, or else NumPy's."""
+    return y if ops.on_host or isinstance(x, ops.array_type) else ops.to_host(y)
+
+
+def on_host(ops: Ops, x: Any) -> HostArray:
+    """x as a NumPy array."""
+    return ops.to_host(x) if isinstance(x, ops.array_type) else np.asarray(x)
+
+
+def number(ops: Ops, value: Array) -> Any:
+    """A 0-d array as a NumPy scalar."""
+    return ops.to_host(value)[()]
+
+
+def by_rows(ops: Ops, operation: Callable[[Array], Array], x: Array) -> Array:
+    """An operation on matrices for x of any shape, (..., c)."""
+    if x.ndim == 2:
+        return operation(x)
+    return ops.xp.reshape(operation(ops.xp.reshape(x, (-1, x.shape[-1]))), x.shape)

@@ -1,0 +1,99 @@
+"""The book's `common.functions`: activations and losses."""
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array
+from ..registry import active_ops
+from ._arrays import by_rows, floats, like, native, number
+
+__all__ = [
+    "cross_entropy_error",
+    "identity_function",
+    "np",
+    "relu",
+    "relu_grad",
+    "sigmoid",
+    "sigmoid_grad",
+    "softmax",
+    "softmax_loss",
+    "step_function",
+    "sum_squared_error",
+]
+
+
+def identity_function(x: Array) -> Array:
+    """x itself."""
+    return x
+
+
+def step_function(x: Array) -> Array:
+    """1 where x is positive, else 0: int64, of x's shape."""
+    ops = active_ops()
+    return like(ops, ops.xp.astype(native(ops, x) > 0, ops.xp.int64), x)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), elementwise."""
+    ops = active_ops()
+    (a,) = floats(ops, x)
+    y = ops.sigmoid(a)
+    return like(ops, y, x) if a.ndim else number(ops, y)
+
+
+def sigmoid_grad(x: Array) -> Array:
+    """The sigmoid's derivative, (1 - sigmoid(x)) * sigmoid(x)."""
+    y = sigmoid(x)
+    return (1.0 - y) * y
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0), elementwise, in x's dtype."""
+    ops = active_ops()
+    a = native(ops, x)
+    y = ops.relu(a)
+    return like(ops, y, x) if a.ndim else number(ops, y)
+
+
+def relu_grad(x: Array) -> Array:
+    """1 where x is at least 0, else 0, in x's dtype."""
+    ops = active_ops()
+    a = native(ops, x)
+    return like(ops, ops.xp.astype(a >= 0, a.dtype), x)
+
+
+def softmax(x: Array) -> Array:
+    """exp(x) / sum(exp(x)) over the last axis."""
+    ops = active_ops()
+    (a,) = floats(ops, x)
+    return like(ops, by_rows(ops, ops.softmax, a), x)
+
+
+def sum_squared_error(y: Array, t: Array) -> Any:
+    """sum((y - t)**2) / 2, over all elements: a number."""
+    ops = active_ops()
+    a, b = floats(ops, y, t)
+    return number(ops, 0.5 * ops.sum_squares(a - b))
+
+
+def cross_entropy_error(y: Array, t: Array) -> Any:
+    """-sum(log(y + 1e-7)) at the labels, averaged over the rows: a number.
+
+    y: probabilities, (c,) or (n, c). t: labels (n,), or one-hot rows of y's shape, whose maximum is the label.
+    """
+    ops = active_ops()
+    (y,) = floats(ops, y)
+    t = native(ops, t)
+    if y.ndim == 1:
+        y, t = ops.xp.reshape(y, (1, -1)), ops.xp.reshape(t, (1, -1))
+    if t.size == y.size:
+        t = ops.xp.argmax(t, axis=1)
+    n = y.shape[0]
+    with np.errstate(invalid="ignore", divide="ignore"):  # of what are no probabilities: NaN
+        return number(ops, -ops.xp.sum(ops.xp.log(y[ops.xp.arange(n), t] + 1e-7)) / n)
+
+
+def softmax_loss(X: Array, t: Array) -> Any:
+    """The cross-entropy error of the softmax of X: (n, c)."""
+    return cross_entropy_error(softmax(X), t)

@@ -1,0 +1,44 @@
+"""The book's `common.gradient`: derivatives by central differences."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array
+from ..registry import active_ops
+
+__all__ = ["np", "numerical_gradient", "numerical_gradient_2d"]
+
+_H = 1e-4
+
+
+def numerical_gradient(f: Callable[[Array], Any], x: Array) -> Array:
+    """The gradient of f at x: (f(x + h) - f(x - h)) / 2h for each element, h = 1e-4.
+
+    f: takes x and gives a number. x: a floating array of any shape, NumPy's or the backend's; it is changed element by
+    element meanwhile, so that f may look at it by another name, and restored. Use float64: in float32 the differences
+    are mostly rounding.
+    """
+    gradient = np.zeros_like(x) if isinstance(x, np.ndarray) else active_ops().xp.zeros_like(x)
+    for index in np.ndindex(*x.shape):
+        value = float(x[index])
+        try:
+            x[index] = value + _H
+            above = f(x)
+            x[index] = value - _H
+            below = f(x)
+        finally:
+            x[index] = value
+        gradient[index] = (above - below) / (2 * _H)
+    return gradient
+
+
+def numerical_gradient_2d(f: Callable[[Array], Any], X: Array) -> Array:
+    """The gradients of f at each row of X: (n, c), or at X itself: (c,)."""
+    if X.ndim == 1:
+        return numerical_gradient(f, X)
+    gradient = np.zeros_like(X) if isinstance(X, np.ndarray) else active_ops().xp.zeros_like(X)
+    for i in range(X.shape[0]):
+        gradient[i] = numerical_gradient(f, X[i])
+    return gradient

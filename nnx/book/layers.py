@@ -1,0 +1,349 @@
+"""The book's `common.layers`: each keeps its arrays as attributes, `forward` what `backward` needs."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array
+from ..ops import Ops
+from ..registry import active_ops
+from ._arrays import floats, like, native
+from .functions import (
+    cross_entropy_error,
+    identity_function,
+    relu,
+    relu_grad,
+    sigmoid,
+    sigmoid_grad,
+    softmax,
+    softmax_loss,
+    step_function,
+    sum_squared_error,
+)
+from .util import col2im, from_columns, im2col, to_columns
+
+__all__ = [
+    "Affine",
+    "BatchNormalization",
+    "Convolution",
+    "Dropout",
+    "Pooling",
+    "Relu",
+    "Sigmoid",
+    "SoftmaxWithLoss",
+    "col2im",
+    "cross_entropy_error",
+    "identity_function",
+    "im2col",
+    "np",
+    "relu",
+    "relu_grad",
+    "sigmoid",
+    "sigmoid_grad",
+    "softmax",
+    "softmax_loss",
+    "step_function",
+    "sum_squared_error",
+]
+
+
+class Relu:
+    """max(x, 0). mask: where the last x was not positive."""
+
+    def __init__(self) -> None:
+        self._y: Array = None
+
+    @property
+    def mask(self) -> Array:
+        return None if self._y is None else self._y <= 0
+
+    def forward(self, x: Array) -> Array:
+        ops = active_ops()
+        self._y = y = ops.relu(native(ops, x))
+        return like(ops, y, x)
+
+    def backward(self, dout: Array) -> Array:
+        """dout where x was positive, else 0, as a new array."""
+        ops = active_ops()
+        dy, y = floats(ops, dout, self._y)
+        # Not ops.relu_backward, which multiplies: in a network that diverges, infinity times 0 is NaN.
+        return like(ops, ops.xp.where(y <= 0, ops.xp.zeros((), dtype=dy.dtype), dy), dout)
+
+
+class Sigmoid:
+    """1 / (1 + exp(-x)). out: the last output."""
+
+    def __init__(self) -> None:
+        self.out: Array = None
+
+    def forward(self, x: Array) -> Array:
+        self.out = sigmoid(x)
+        return self.out
+
+    def backward(self, dout: Array) -> Array:
+        ops = active_ops()
+        return like(ops, ops.sigmoid_backward(*floats(ops, dout, self.out)), dout)
+
+
+class Affine:
+    """x @ W + b, with x: (n, ...) as rows. dW, db: the gradients that `backward` finds."""
+
+    def __init__(self, W: Array, b: Array) -> None:
+        self.W = W
+        self.b = b
+        self.x: Array = None
+        self.original_x_shape: Any = None
+        self.dW: Array = None
+        self.db: Array = None
+
+    def forward(self, x: Array) -> Array:
+        ops = active_ops()
+        self.original_x_shape = x.shape
+        self.x = x if x.ndim == 2 else x.reshape(x.shape[0], -1)
+        return like(ops, ops.affine(*floats(ops, self.x, self.W, self.b)), x)
+
+    def backward(self, dout: Array) -> Array:
+        ops = active_ops()
+        dy, x, w = self._gradients(ops, dout)
+        dx = ops.xp.empty(x.shape, dtype=x.dtype)
+        ops.affine_backward(dy, x, w, dx=dx)
+        return like(ops, dx.reshape(self.original_x_shape), dout)
+
+    def backward_to_parameters(self, dout: Array) -> None:
+        """`backward` without the gradient of x, which nobody needs below the first layer."""
+        self._gradients(active_ops(), dout)
+
+    def _gradients(self, ops: Ops, dout: Array) -> tuple[Array, Array, Array]:
+        dy, x, w = floats(ops, dout, self.x, self.W)
+        dw = ops.xp.empty(w.shape, dtype=w.dtype)
+        db = ops.xp.empty(w.shape[1:], dtype=w.dtype)
+        ops.affine_backward(dy, x, w, dw=dw, db=db)
+        self.dW, self.db = like(ops, dw, self.W), like(ops, db, self.W)
+        return dy, x, w
+
+
+class SoftmaxWithLoss:
+    """Softmax and its cross-entropy error. loss, y, t: those of the last `forward`, y the softmax's output."""
+
+    def __init__(self) -> None:
+        self.loss: Any = None
+        self.y: Array = None
+        self.t: Array = None
+
+    def forward(self, x: Array, t: Array) -> Any:
+        """The loss, a number. x: (n, c). t: labels (n,), or one-hot rows (n, c)."""
+        self.t = t
+        self.y = softmax(x)
+        self.loss = cross_entropy_error(self.y, t)
+        return self.loss
+
+    def backward(self, dout: Any = 1) -> Array:
+        """(y - t) / n; `dout` is not looked at."""
+        ops = active_ops()
+        n = self.t.shape[0]
+        y, t = native(ops, self.y), native(ops, self.t)
+        if t.size == y.size:
+            dx = (y - ops.xp.astype(t, y.dtype)) / n
+        else:
+            dx = ops.xp.asarray(y, copy=True)
+            dx[ops.xp.arange(n), t] -= 1
+            dx /= n
+        return like(ops, dx, self.y)
+
+
+class Dropout:
+    """Each element kept with probability 1 - dropout_ratio; in prediction all, times that (Srivastava et al. 2014).
+
+    mask: which were kept; drawn from NumPy's global generator.
+    """
+
+    def __init__(self, dropout_ratio: float = 0.5) -> None:
+        self.dropout_ratio = dropout_ratio
+        self.mask: Array = None
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        if not train_flg:
+            return x * (1.0 - self.dropout_ratio)
+        mask = np.random.random_sample(x.shape) > self.dropout_ratio
+        self.mask = mask if isinstance(x, np.ndarray) else active_ops().to_device(mask)
+        return _masked(x, self.mask)
+
+    def backward(self, dout: Array) -> Array:
+        return _masked(dout, self.mask)
+
+
+def _masked(x: Array, mask: Array) -> Array:
+    ops = active_ops()
+    (a,) = floats(ops, x)
+    one = ops.xp.ones((), dtype=a.dtype)
+    return like(ops, ops.dropout_backward(a, native(ops, mask), one), x)
+
+
+class BatchNormalization:
+    """gamma * (x - mean) / sqrt(var + 1e-6) + beta, by feature (Ioffe & Szegedy 2015).
+
+    x: (n, c), or (n, c, h, w), of which every pixel of every channel is a feature. In training mean and variance are
+    the batch's, and `running_mean` and `running_var`, zeros at first unless given, follow them with `momentum`; in
+    prediction these serve. dgamma, dbeta: the gradients that `backward` finds; xc, xn, std: x less its mean, x
+    normalised, and the standard deviation of the last training batch.
+    """
+
+    def __init__(
+        self,
+        gamma: Array,
+        beta: Array,
+        momentum: float = 0.9,
+        running_mean: Array = None,
+        running_var: Array = None,
+    ) -> None:
+        self.gamma, self.beta, self.momentum = gamma, beta, momentum
+        self.running_mean, self.running_var = running_mean, running_var
+        self.input_shape: Any = None
+        self.batch_size: Any = None
+        self.dgamma: Array = None
+        self.dbeta: Array = None
+        self._last: Any = None
+
+    @property
+    def xc(self) -> Array:
+        return None if self._last is None else self._last[0] - self._last[1]
+
+    @property
+    def std(self) -> Array:
+        return None if self._last is None else (self._last[2] + _EPS) ** 0.5
+
+    @property
+    def xn(self) -> Array:
+        return None if self._last is None else self.xc / self.std
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        ops = active_ops()
+        self.input_shape = x.shape
+        rows, gamma, beta = self._native(ops, x)
+        if self.running_mean is None:
+            self.running_mean, self.running_var = (ops.xp.zeros(gamma.shape, dtype=gamma.dtype) for _ in range(2))
+        hyper = self._hyper(ops, rows)
+        if train_flg:
+            mean, var = (ops.xp.empty(gamma.shape, dtype=gamma.dtype) for _ in range(2))
+            y = ops.batch_norm(rows, gamma, beta, hyper, mean=mean, var=var)
+            self.batch_size, self._last = rows.shape[0], (rows, mean, var)
+            keep = self.momentum
+            self.running_mean = keep * native(ops, self.running_mean) + (1 - keep) * mean
+            self.running_var = keep * native(ops, self.running_var) + (1 - keep) * var
+        else:
+            mean, var = floats(ops, self.running_mean, self.running_var, rows)[:2]
+            y = ops.batch_norm_inference(rows, gamma, beta, mean, var, hyper)
+        return like(ops, y.reshape(self.input_shape), x)
+
+    def backward(self, dout: Array) -> Array:
+        ops = active_ops()
+        x, mean, var = self._last
+        dy, gamma, _ = self._native(ops, dout)
+        dgamma, dbeta = (ops.xp.empty(gamma.shape, dtype=gamma.dtype) for _ in range(2))
+        hyper = self._hyper(ops, x)
+        dx = ops.batch_norm_backward(dy, x, gamma, mean, var, hyper, dgamma=dgamma, dbeta=dbeta)
+        self.dgamma, self.dbeta = like(ops, dgamma, self.gamma), like(ops, dbeta, self.gamma)
+        return like(ops, dx.reshape(self.input_shape), dout)
+
+    def _native(self, ops: Ops, x: Array) -> list[Array]:
+        """x as rows, and gamma and beta (which may be numbers) by feature."""
+        rows = x if x.ndim == 2 else x.reshape(x.shape[0], -1)
+        rows, gamma, beta = floats(ops, rows, self.gamma, self.beta)
+        if gamma.ndim != 1 or beta.ndim != 1:
+            zeros = ops.xp.zeros(rows.shape[1:], dtype=rows.dtype)
+            gamma, beta = zeros + gamma, zeros + beta
+        return [rows, gamma, beta]
+
+    def _hyper(self, ops: Ops, like: Array) -> Array:
+        return ops.to_device(np.array([_EPS, self.momentum, 1 - self.momentum], str(like.dtype)))
+
+
+_EPS = 1e-6
+
+
+class Convolution:
+    """Each filter of W: (filters, c, h, w) over images x: (n, c, H, W), plus b: (filters,); through im2col.
+
+    col, col_W: the images and the filters as matrices. dW, db: the gradients that `backward` finds.
+    """
+
+    def __init__(self, W: Array, b: Array, stride: int = 1, pad: int = 0) -> None:
+        self.W, self.b = W, b
+        self.stride, self.pad = stride, pad
+        self.x: Array = None
+        self.col: Array = None
+        self.col_W: Array = None
+        self.dW: Array = None
+        self.db: Array = None
+
+    def forward(self, x: Array) -> Array:
+        """(n, filters, out_h, out_w)."""
+        ops = active_ops()
+        filters, _, h, w = self.W.shape
+        images, weights, bias = floats(ops, x, self.W, self.b)
+        out_h, out_w = (
+            (size + 2 * self.pad - f) // self.stride + 1 for size, f in zip(x.shape[2:], (h, w), strict=True)
+        )
+        self.x = x
+        self.col = to_columns(ops, images, h, w, self.stride, self.pad)
+        self.col_W = ops.xp.reshape(weights, (filters, -1)).T
+        y = ops.affine(self.col, self.col_W, ops.xp.zeros((filters,), dtype=bias.dtype) + bias)
+        y = ops.xp.permute_dims(ops.xp.reshape(y, (x.shape[0], out_h, out_w, filters)), (0, 3, 1, 2))
+        return like(ops, _contiguous(ops, y), x)
+
+    def backward(self, dout: Array) -> Array:
+        ops = active_ops()
+        filters, _, h, w = self.W.shape
+        dy, col, col_w = floats(ops, dout, self.col, self.col_W)
+        dy = ops.xp.reshape(ops.xp.permute_dims(dy, (0, 2, 3, 1)), (-1, filters))
+        dcol, dw = (ops.xp.empty(shape, dtype=dy.dtype) for shape in (col.shape, col_w.shape))
+        db = ops.xp.empty((filters,), dtype=dy.dtype)
+        ops.affine_backward(dy, col, col_w, dx=dcol, dw=dw, db=db)
+        self.dW = like(ops, ops.xp.reshape(_contiguous(ops, dw.T), self.W.shape), self.W)
+        self.db = like(ops, db, self.W)
+        return like(ops, from_columns(ops, dcol, self.x.shape, h, w, self.stride, self.pad), dout)
+
+
+def _contiguous(ops: Ops, x: Array) -> Array:
+    return ops.xp.asarray(x, copy=True, order="C") if ops.on_host else ops.xp.ascontiguousarray(x)
+
+
+class Pooling:
+    """The maximum of each window of pool_h x pool_w. arg_max: its place in each window."""
+
+    def __init__(self, pool_h: int, pool_w: int, stride: int = 2, pad: int = 0) -> None:
+        self.pool_h, self.pool_w = pool_h, pool_w
+        self.stride, self.pad = stride, pad
+        self.x: Array = None
+        self.arg_max: Array = None
+
+    def forward(self, x: Array) -> Array:
+        """(n, c, out_h, out_w); beyond the border are zeros."""
+        ops = active_ops()
+        (images,) = floats(ops, x)
+        n, c = x.shape[:2]
+        windows = to_columns(ops, images, self.pool_h, self.pool_w, self.stride, self.pad)
+        places = ops.xp.reshape(windows, (-1, self.pool_h * self.pool_w)).T
+        # Place after place: NumPy is slow in reducing rows of so few elements.
+        best, arg_max = ops.xp.asarray(places[0], copy=True), ops.xp.zeros(places.shape[1:], dtype=ops.xp.int64)
+        for k in range(1, places.shape[0]):
+            arg_max = ops.xp.where(places[k] > best, k, arg_max)
+            best = ops.xp.maximum(best, places[k])
+        self.x, self.arg_max = x, arg_max
+        y = ops.xp.reshape(best, (n, *self._out_shape(), c))
+        return like(ops, _contiguous(ops, ops.xp.permute_dims(y, (0, 3, 1, 2))), x)
+
+    def _out_shape(self) -> tuple[int, ...]:
+        sizes = (self.x.shape[2], self.pool_h), (self.x.shape[3], self.pool_w)
+        return tuple((size + 2 * self.pad - pool) // self.stride + 1 for size, pool in sizes)
+
+    def backward(self, dout: Array) -> Array:
+        """dout at the places of the maxima, and 0 elsewhere."""
+        ops = active_ops()
+        (dy,) = floats(ops, dout)
+        flat = ops.xp.reshape(ops.xp.permute_dims(dy, (0, 2, 3, 1)), (-1,))
+        windows = ops.xp.zeros((math.prod(dy.shape), self.pool_h * self.pool_w), dtype=dy.dtype)
+        windows[ops.xp.arange(flat.shape[0]), self.arg_max] = flat
+        dx = from_columns(ops, windows, self.x.shape, self.pool_h, self.pool_w, self.stride, self.pad)
+        return like(ops, dx, dout)

@@ -1,0 +1,158 @@
+"""The book's `common.multi_layer_net`."""
+
+import os
+import sys
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array
+from ..ops import Ops
+from ..registry import active_ops
+from . import layers as _layers
+from ._arrays import like, native, network_dtype, number, on_host
+from .gradient import numerical_gradient
+from .layers import *  # noqa: F403  as the book's module gives them on
+from .layers import Affine, BatchNormalization, Relu, Sigmoid, SoftmaxWithLoss
+
+__all__ = ["MultiLayerNet", "OrderedDict", "numerical_gradient", "os", "sys"]
+__all__ += _layers.__all__
+
+_ROWS = 256
+"""Rows predicted at once for `accuracy` on a CPU: what they become fits the second-level cache."""
+
+
+class MultiLayerNet:
+    """Fully connected layers with ReLU or sigmoid between them, and a softmax: a classifier.
+
+    activation: "relu" or "sigmoid". weight_init_std: the standard deviation of the first weights, or "relu" / "he" for
+    sqrt(2 / inputs), "sigmoid" / "xavier" for sqrt(1 / inputs). weight_decay_lambda: the L2 penalty's factor.
+
+    params: W1, b1, W2, ... as arrays of the backend, the weights drawn from NumPy's global generator; float64, or what
+    `NNX_BOOK_DTYPE` says.
+    layers: Affine1, Activation_function1, Affine2, ...; the loss is in `last_layer`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size_list: list[int],
+        output_size: int,
+        activation: str = "relu",
+        weight_init_std: "float | str" = "relu",
+        weight_decay_lambda: float = 0,
+    ) -> None:
+        self.input_size, self.output_size = input_size, output_size
+        self.hidden_size_list, self.hidden_layer_num = hidden_size_list, len(hidden_size_list)
+        self.weight_decay_lambda = weight_decay_lambda
+        self.params: dict[str, Array] = {}
+        self._init_weight(weight_init_std)
+        self.layers: OrderedDict[str, Any] = OrderedDict()
+        make_activation = {"sigmoid": Sigmoid, "relu": Relu}[activation]
+        for i in range(1, self.hidden_layer_num + 1):
+            self.layers[f"Affine{i}"] = Affine(self.params[f"W{i}"], self.params[f"b{i}"])
+            self._add_normalization(i)
+            self.layers[f"Activation_function{i}"] = make_activation()
+            self._add_dropout(i)
+        i = self.hidden_layer_num + 1
+        self.layers[f"Affine{i}"] = Affine(self.params[f"W{i}"], self.params[f"b{i}"])
+        self.last_layer = SoftmaxWithLoss()
+
+    def _add_normalization(self, i: int) -> None:
+        """For the extended network."""
+
+    def _add_dropout(self, i: int) -> None:
+        """For the extended network."""
+
+    def _init_weight(self, weight_init_std: "float | str") -> None:
+        to_device, dtype = active_ops().to_device, network_dtype()
+        sizes = [self.input_size, *self.hidden_size_list, self.output_size]
+        for i in range(1, len(sizes)):
+            scale: Any = weight_init_std
+            if str(scale).lower() in ("relu", "he"):
+                scale = np.sqrt(2.0 / sizes[i - 1])
+            elif str(scale).lower() in ("sigmoid", "xavier"):
+                scale = np.sqrt(1.0 / sizes[i - 1])
+            weights = scale * np.random.standard_normal((sizes[i - 1], sizes[i]))
+            self.params[f"W{i}"] = to_device(weights.astype(dtype))
+            self.params[f"b{i}"] = to_device(np.zeros(sizes[i], dtype))
+
+    def predict(self, x: Array) -> Array:
+        """The scores before the softmax: (n, output_size)."""
+        return self._forward(x, False)
+
+    def _forward(self, x: Array, train_flg: bool) -> Array:
+        ops = active_ops()
+        y = native(ops, x)
+        for key, layer in self.layers.items():
+            y = layer.forward(y, train_flg) if "Dropout" in key or "BatchNorm" in key else layer.forward(y)
+        return like(ops, y, x)
+
+    def loss(self, x: Array, t: Array) -> Any:
+        """The cross-entropy error with the penalty, a number. t: labels (n,), or one-hot rows."""
+        return self.last_layer.forward(self.predict(native(active_ops(), x)), t) + self._penalty()
+
+    def _penalty(self) -> Any:
+        if self.weight_decay_lambda == 0:
+            return 0
+        ops = active_ops()
+        squares = sum(number(ops, ops.sum_squares(self.params[f"W{i}"])) for i in self._numbers())
+        return 0.5 * self.weight_decay_lambda * squares
+
+    def _numbers(self) -> range:
+        return range(1, self.hidden_layer_num + 2)
+
+    def accuracy(self, x: Array, t: Array) -> Any:
+        """The share of rows whose greatest score is at the label."""
+        ops = active_ops()
+        n = x.shape[0]
+        rows = _ROWS if ops.on_host else n
+        label = on_host(ops, t)
+        if label.ndim != 1:
+            label = np.argmax(label, axis=1)
+        correct = sum(self._correct(ops, x[i : i + rows], label[i : i + rows]) for i in range(0, n, rows))
+        return correct / float(n)
+
+    def _correct(self, ops: Ops, x: Array, label: Array) -> Any:
+        return np.sum(np.argmax(on_host(ops, self.predict(x)), axis=1) == label)
+
+    def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
+        """The gradients by central differences, by name: very slow, for checking `gradient`."""
+        return self._numerical_gradient(lambda _: self.loss(x, t))
+
+    def _numerical_gradient(self, loss: Any) -> dict[str, Array]:
+        grads = {}
+        for i in self._numbers():
+            grads[f"W{i}"] = numerical_gradient(loss, self.params[f"W{i}"])
+            grads[f"b{i}"] = numerical_gradient(loss, self.params[f"b{i}"])
+            for name in ("gamma", "beta"):
+                if f"{name}{i}" in self.params:
+                    grads[f"{name}{i}"] = numerical_gradient(loss, self.params[f"{name}{i}"])
+        return grads
+
+    def gradient(self, x: Array, t: Array) -> dict[str, Array]:
+        """The gradients by backpropagation, by name, as arrays of the backend."""
+        self.loss(x, t)
+        return self._backward()
+
+    def _backward(self) -> dict[str, Array]:
+        ops = active_ops()
+        dout = native(ops, self.last_layer.backward(1))
+        lowest, *others = self.layers.values()
+        for layer in reversed(others):
+            dout = layer.backward(dout)
+        if isinstance(lowest, Affine):
+            lowest.backward_to_parameters(dout)
+        else:
+            lowest.backward(dout)
+        grads = {}
+        for i in self._numbers():
+            affine = self.layers[f"Affine{i}"]
+            decay = self.weight_decay_lambda
+            grads[f"W{i}"] = affine.dW + decay * affine.W if decay else affine.dW
+            grads[f"b{i}"] = affine.db
+            norm = self.layers.get(f"BatchNorm{i}")
+            if isinstance(norm, BatchNormalization):
+                grads[f"gamma{i}"], grads[f"beta{i}"] = norm.dgamma, norm.dbeta
+        return grads

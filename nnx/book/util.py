@@ -1,0 +1,83 @@
+"""The book's `common.util`: smoothing, shuffling, and images as columns."""
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, HostArray
+from ..ops import Ops
+from ..registry import active_ops
+from ._arrays import floats, like
+
+__all__ = ["col2im", "conv_output_size", "im2col", "np", "shuffle_dataset", "smooth_curve"]
+
+
+def smooth_curve(x: Any) -> HostArray:
+    """A curve smoothed by a Kaiser window of 11 points (beta 2), of x's length; its ends are mirrored."""
+    values = np.asarray(x)
+    window = np.kaiser(11, 2)
+    mirrored = np.concatenate([values[10:0:-1], values, values[-1:-11:-1]])
+    smooth: HostArray = np.convolve(window / window.sum(), mirrored, mode="valid")
+    return smooth[5 : len(smooth) - 5]
+
+
+def shuffle_dataset(x: Array, t: Array) -> tuple[Array, Array]:
+    """Copies of both in the same new order of rows, drawn from NumPy's global generator."""
+    order = np.random.permutation(x.shape[0])
+    return x[order], t[order]
+
+
+def conv_output_size(input_size: float, filter_size: float, stride: float = 1, pad: float = 0) -> float:
+    """The length of a convolution's output, as a float."""
+    return (input_size + 2 * pad - filter_size) / stride + 1
+
+
+def im2col(input_data: Array, filter_h: int, filter_w: int, stride: int = 1, pad: int = 0) -> Array:
+    """The part of the images under each place of the filter as a row: (n * out_h * out_w, c * filter_h * filter_w).
+
+    input_data: (n, c, h, w); whole numbers become float64.
+    """
+    ops = active_ops()
+    (images,) = floats(ops, input_data)
+    return like(ops, to_columns(ops, images, filter_h, filter_w, stride, pad), input_data)
+
+
+def col2im(
+    col: Array, input_shape: tuple[int, ...], filter_h: int, filter_w: int, stride: int = 1, pad: int = 0
+) -> Array:
+    """Images (n, c, h, w) of `input_shape` from the rows of `im2col`: what lies over one pixel is added."""
+    ops = active_ops()
+    (columns,) = floats(ops, col)
+    return like(ops, from_columns(ops, columns, input_shape, filter_h, filter_w, stride, pad), col)
+
+
+def to_columns(ops: Ops, images: Array, filter_h: int, filter_w: int, stride: int, pad: int) -> Array:
+    """`im2col` of native arrays."""
+    xp = ops.xp
+    n, c, h, w = images.shape
+    out_h, out_w = (h + 2 * pad - filter_h) // stride + 1, (w + 2 * pad - filter_w) // stride + 1
+    if pad:
+        padded = xp.zeros((n, c, h + 2 * pad, w + 2 * pad), dtype=images.dtype)
+        padded[:, :, pad : pad + h, pad : pad + w] = images
+        images = padded
+    columns = xp.empty((n, out_h, out_w, c, filter_h, filter_w), dtype=images.dtype)
+    for y in range(filter_h):
+        for x in range(filter_w):
+            part = images[:, :, y : y + stride * out_h : stride, x : x + stride * out_w : stride]
+            columns[:, :, :, :, y, x] = xp.permute_dims(part, (0, 2, 3, 1))
+    return xp.reshape(columns, (n * out_h * out_w, -1))
+
+
+def from_columns(
+    ops: Ops, columns: Array, shape: tuple[int, ...], filter_h: int, filter_w: int, stride: int, pad: int
+) -> Array:
+    """`col2im` of native arrays."""
+    xp = ops.xp
+    n, c, h, w = shape
+    out_h, out_w = (h + 2 * pad - filter_h) // stride + 1, (w + 2 * pad - filter_w) // stride + 1
+    columns = xp.permute_dims(xp.reshape(columns, (n, out_h, out_w, c, filter_h, filter_w)), (0, 3, 4, 5, 1, 2))
+    images = xp.zeros((n, c, h + 2 * pad + stride - 1, w + 2 * pad + stride - 1), dtype=columns.dtype)
+    for y in range(filter_h):
+        for x in range(filter_w):
+            images[:, :, y : y + stride * out_h : stride, x : x + stride * out_w : stride] += columns[:, :, y, x]
+    return images[:, :, pad : pad + h, pad : pad + w]
