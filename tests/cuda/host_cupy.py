@@ -6,6 +6,7 @@ written too early, or not ordered by an event, comes out wrong.
 """
 
 import ctypes
+import operator
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,11 +36,11 @@ class Event:
 
     def __init__(self, *, disable_timing: bool = False) -> None:
         self.stream: Stream | None = None
-        self.position = 0
+        self.position, self.captured = 0, False
 
     def record(self, stream: "Stream | None" = None) -> None:
         self.stream = stream or Stream.current()
-        self.position = self.stream.pushed
+        self.position, self.captured = self.stream.pushed, self.stream.captured is not None
 
     def reach(self) -> None:
         """What a stream does that waits for it."""
@@ -61,6 +62,8 @@ class Stream:
         self.queue: list[Work] = []
         self.pushed = self.done = 0
         self.captured: list[Work] | None = None
+        self.joined: list[Stream] = []
+        """Others that take part in its capture."""
 
     @classmethod
     def current(cls) -> "Stream":
@@ -95,15 +98,22 @@ class Stream:
         return event
 
     def wait_event(self, event: Event) -> None:
+        if event.captured and event.stream is not self:
+            assert event.stream is not None
+            event.stream.joined.append(self)
+            self.captured = event.stream.captured
+            return
         at = Event()
         at.stream, at.position = event.stream, event.position
         self.push(at.reach)
 
     def begin_capture(self) -> None:
-        self.captured = []
+        self.captured, self.joined = [], []
 
     def end_capture(self) -> "Graph":
         work, self.captured = self.captured or [], None
+        for stream in self.joined:
+            stream.captured = None
         return Graph(work)
 
     def __enter__(self) -> Self:
@@ -147,11 +157,13 @@ class DeviceArray(np.ndarray[Any, Any]):
         Stream.current().push(partial(np.asarray(self).fill, value))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        target, source = np.asarray(self)[key], np.asarray(value)
-        Stream.current().push(lambda: np.copyto(target, source))
+        Stream.current().push(partial(operator.setitem, np.asarray(self), key, np.asarray(value)))
 
     def __getitem__(self, key: Any) -> Any:
-        return np.asarray(self)[key, ...].view(DeviceArray) if isinstance(key, int) else super().__getitem__(key)
+        """A view, also of one element."""
+        keys = key if isinstance(key, tuple) else (key,)
+        keys = (*keys, ...) if all(isinstance(k, int) for k in keys) else key
+        return np.asarray(self)[keys].view(DeviceArray)
 
     def __bool__(self) -> bool:
         return bool(self.get())
@@ -189,7 +201,7 @@ def later(function: Any, args: tuple[Any, ...], out: Any) -> Any:
 
 
 def on_device(result: Any) -> Any:
-    return result.view(DeviceArray) if isinstance(result, np.ndarray) else result
+    return result.view(DeviceArray) if type(result) is np.ndarray else result
 
 
 class Pool:
@@ -234,6 +246,14 @@ class RawModule:
         return launched(self._module.get_function(name))
 
 
+class RawKernel:
+    def __init__(self, code: str, name: str) -> None:
+        self._launch = launched(Module(code).get_function(name))
+
+    def __call__(self, *launch: Any) -> None:
+        self._launch(*launch)
+
+
 def launched(kernel: Kernel) -> Any:
     def launch(grid: Any, block: Any, args: Any, **options: Any) -> None:
         # A null pointer comes as a number.
@@ -250,13 +270,12 @@ class HostCupy:
     waits: list[str]
     kept: list[Any]
     __version__ = "14.2.0"
-    uint8, float32 = np.uint8, np.float32
 
     def __init__(self, early: bool = False) -> None:
         HostCupy.early, HostCupy.waits, HostCupy.kept = early, [], []
         self.pool = Pool()
         self.random = SimpleNamespace(default_rng=Random)
-        self.RawModule = RawModule
+        self.RawModule, self.RawKernel = RawModule, RawKernel
         properties = {"name": b"a GPU on the host", "major": 9, "minor": 0}
         runtime = SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
@@ -284,8 +303,10 @@ class HostCupy:
         )
 
     def __getattr__(self, name: str) -> Any:
-        function = getattr(np, name)
-        return lambda *args, **kwargs: on_device(function(*args, **kwargs))
+        member = getattr(np, name)
+        if isinstance(member, type) or not callable(member):
+            return member
+        return lambda *args, **kwargs: on_device(member(*args, **kwargs))
 
     def empty(self, shape: Any, dtype: Any = "float32") -> Any:
         array = np.empty(shape, dtype)
