@@ -74,7 +74,8 @@ class LossOps(BiasOps, ReduceOps):
         """A block for each row: one or two packs for a thread, if that suffices."""
         z = arrays[0]
         n, c = z.shape
-        packs = -(-c * z.itemsize // 16)
+        width = 16 // z.itemsize
+        packs = -(-(c + width - 1) // width)  # wherever the row starts
         threads = min(max(1 << (packs // 2).bit_length(), 128), _WIDEST // z.itemsize)
         staged = 16 * packs <= self.device.shared_memory - _STATIC
         self.kernel("softmax.cu", "softmax_many", z)(

@@ -6,6 +6,7 @@ written too early, or not ordered by an event, comes out wrong.
 """
 
 import ctypes
+import math
 import operator
 import threading
 from collections.abc import Callable, Iterator
@@ -309,8 +310,8 @@ class HostCupy:
         return lambda *args, **kwargs: on_device(member(*args, **kwargs))
 
     def empty(self, shape: Any, dtype: Any = "float32") -> Any:
+        self.pool.malloc(math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize)
         array = np.empty(shape, dtype)
-        self.pool.malloc(array.nbytes)
         if array.dtype.kind == "f":
             array.fill(np.nan)
         return array.view(DeviceArray)
