@@ -141,6 +141,8 @@ class Graph:
 class DeviceArray(np.ndarray[Any, Any]):
     """What is done with it goes to the current stream; the host waits when it looks at a number."""
 
+    __module__ = "cupy"  # in messages
+
     @property
     def data(self) -> Any:
         HostCupy.kept.append(self)  # copies know an address only
@@ -274,6 +276,7 @@ class HostCupy:
 
     def __init__(self, early: bool = False) -> None:
         HostCupy.early, HostCupy.waits, HostCupy.kept = early, [], []
+        Stream._local.stack = [Stream()]  # without what an earlier test has left undone
         self.pool = Pool()
         self.random = SimpleNamespace(default_rng=Random)
         self.RawModule, self.RawKernel = RawModule, RawKernel

@@ -3,6 +3,7 @@
 import inspect
 import sys
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from nnx_cupy._graph import WARM_UP, CapturedStep, CaptureWarning
 from test_graph import Eager
 
 import nnx
+from nnx.bench.networks import NETWORKS, batches, nnx_trainer
 from nnx.progress import Progress
 
 
@@ -155,6 +157,24 @@ def test_results_of_a_backend_stay(backend):
     assert [float(result) for result in results] == [2.0 * i for i in range(1100)]
 
 
+@pytest.mark.parametrize(("network", "nodes"), [("S", 9), ("L", 34), ("M", 14), ("M16", 21)])
+def test_nodes_of_a_step(backend, network, nodes):
+    """As docs/gpu-status.md has them; they do not depend on the hidden layers' widths."""
+    net = NETWORKS[network]
+    net = replace(net, sizes=(784, *(16 for _ in net.sizes[1:-1]), 10))
+    trainer = nnx_trainer(net, backend)
+    x, t = map(backend.to_device, batches(net, 1)[0])
+    run = trainer.plan.program(net.batch).run  # `step` looks whether arrays are NumPy's, as these are, too
+    for _ in range(WARM_UP + 1):
+        trainer._update(run, x, t)
+    queue, before = Stream.current(), HostCupy.waits.copy()
+    pushed = queue.pushed
+    trainer._update(run, x, t)
+    copies = 4  # batch, labels, hyper-parameters, loss
+    assert queue.pushed - pushed == nodes + copies
+    assert HostCupy.waits == before
+
+
 BUGS = [
     (_device, "CudaRecorder", "launched before what it needs", "own.wait_event(current.record())", "pass"),
     (_device, "CudaRecorder", "not waited for", "current.wait_event(done)", "pass"),
@@ -247,7 +267,7 @@ def test_every_operation_that_allocates_says_so(backend, cupy):
 def test_numpy_arrays_are_refused_by_name(backend):
     trainer = nnx.Trainer(nnx.Sequential(nnx.Affine(3)), backend=backend)
     trainer.build((4,))
-    with pytest.raises(nnx.InputTypeError, match=r"x: got numpy\.ndarray, but the backend 'cupy' computes with .*"):
+    with pytest.raises(nnx.InputTypeError, match=r"x: got numpy\.ndarray, but the backend 'cupy' computes with cupy\."):
         trainer.model.layers[0].forward(np.ones((2, 4), np.float32))
     assert type(trainer.model.predict(np.ones((2, 4), np.float32))) is np.ndarray
     assert trainer.model.ops.array_type is DeviceArray
