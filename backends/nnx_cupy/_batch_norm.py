@@ -22,7 +22,7 @@ class BatchNormOps(Launcher):
     ) -> Any:
         if not x.size or not takes(x, gamma, beta, hyper, out, mean, var):
             return NotImplemented
-        y = self.xp.empty_like(x) if out is None else out
+        y = self.empty(x.shape, x.dtype) if out is None else out
         self._by_tiles("batch_norm", (x,), (x, gamma, beta, hyper, y, mean, var), 4)
         return y
 
@@ -42,7 +42,7 @@ class BatchNormOps(Launcher):
     ) -> Any:
         if not x.size or not takes(x, dy, gamma, mean, var, hyper, out, dgamma, dbeta, db):
             return NotImplemented
-        dx = self.xp.empty_like(x) if out is None else out
+        dx = self.empty(x.shape, x.dtype) if out is None else out
         self._by_tiles("batch_norm_backward", (dy, x, mean), (dy, x, gamma, mean, var, hyper, dx, dgamma, dbeta, db), 2)
         return dx
 
@@ -53,7 +53,7 @@ class BatchNormOps(Launcher):
         shape = size(n), size(c), np.int32(width)
         parts = None
         if grid[1] > 1:
-            parts = self.xp.empty((grid[1], c, words), dtype)
+            parts = self.empty((grid[1], c, words), dtype)
             self.kernel("batch_norm.cu", f"{name}_parts", parts)(grid, (BLOCK,), (*measured, parts, *shape))
         self.kernel("batch_norm.cu", name, measured[0])(grid, (BLOCK,), (*arrays, parts, *shape))
 
@@ -70,7 +70,7 @@ class BatchNormOps(Launcher):
     ) -> Any:
         if not x.size or not takes(x, gamma, beta, mean, var, hyper, out):
             return NotImplemented
-        y = self.xp.empty_like(x) if out is None else out
+        y = self.empty(x.shape, x.dtype) if out is None else out
         n, c = x.shape
         width = min(c, 32)
         rows = 8 * (BLOCK // width)  # eight for each thread, which reads its column's numbers once

@@ -23,7 +23,7 @@ class BiasOps(Launcher):
     ) -> Array:
         """What the kernel `name` makes of the inputs, in the first one's shape; or `name`_sums, if db is given."""
         x = inputs[0]
-        y = self.xp.empty_like(x) if out is None else out
+        y = self.empty(x.shape, x.dtype) if out is None else out
         if db is None:
             self.kernel(file, name, x)(self.packs(x), (BLOCK,), (*inputs, y, size(x.size)))
         else:
@@ -36,7 +36,7 @@ class BiasOps(Launcher):
         The rows of a tall matrix are split into chunks, and the chunks' sums are summed by a second launch.
         """
         width, chunks = _columns(n, c), _chunks(n, c)
-        sums = db if chunks == 1 else self.xp.empty((chunks, c), db.dtype)
+        sums = db if chunks == 1 else self.empty((chunks, c), db.dtype)
         grid = -(-c // width) or 1, chunks
         self.kernel(file, name, db)(grid, (BLOCK,), (*args, sums, size(n), size(c), np.int32(width)))
         if chunks > 1:

@@ -57,7 +57,7 @@ class Device(Protocol):
         """The kernel `name` of `file` for a dtype of `REAL`: compiled when first asked for, then from memory."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """A new array; raises MemoryError with advice."""
+        """A new array, of unknown values; raises MemoryError with advice."""
 
     def upload(self, host: HostArray, out: Array) -> None:
         """Copy to the device without waiting for it; `host` may be changed at once afterwards."""
@@ -119,9 +119,14 @@ class CudaDevice:
         return self._modules[file, dtype]
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        out_of_memory = self.xp.cuda.memory.OutOfMemoryError
+        with suppress(out_of_memory):
+            return self.xp.empty(shape, dtype)
+        # The pool that was asked has freed what nobody uses; while a graph is made, that was the graph's pool.
+        self.xp.get_default_memory_pool().free_all_blocks()
         try:
             return self.xp.empty(shape, dtype)
-        except self.xp.cuda.memory.OutOfMemoryError as error:  # its pool has freed what nobody uses, and tried again
+        except out_of_memory as error:
             raise MemoryError(self._advice(math.prod(shape) * np.dtype(dtype).itemsize)) from error
 
     def _advice(self, wanted: int) -> str:

@@ -12,7 +12,7 @@ _LARGEST_GRID = 65_535  # along y
 class GatherOps(Launcher):
     def take(self, data: Array, index: Array, scale: Array | None = None, *, out: Array | None = None) -> Any:
         like = data if scale is None else scale
-        rows = self.xp.empty((len(index), *data.shape[1:]), like.dtype) if out is None else out
+        rows = self.empty((len(index), *data.shape[1:]), like.dtype) if out is None else out
         if index.dtype != np.int64 or rows.dtype != like.dtype or not contiguous(data, index, rows):
             return NotImplemented
         n, length = matrix(rows)

@@ -22,7 +22,7 @@ class CapturedStep:
 
     def __init__(self, device: Device, step: Callable[..., Array], example_inputs: tuple[Array, ...]) -> None:
         self._device, self._step = device, step
-        self._inputs = [device.xp.empty(given.shape, given.dtype) for given in example_inputs]
+        self._inputs = [device.empty(given.shape, given.dtype) for given in example_inputs]
         self._recorder = device.recorder()
         self._runs = 0
         self._result: Array = None
@@ -76,7 +76,7 @@ class CapturedStep:
     def _fresh(self) -> Array:
         """A copy of the result that no later step overwrites: a place in a table that nobody else is given."""
         if self._results is None or self._place == len(self._results):
-            self._results = self._device.xp.empty((1024, *self._result.shape), self._result.dtype)
+            self._results = self._device.empty((1024, *self._result.shape), self._result.dtype)
             self._place = 0
         copy = self._results[self._place, ...]
         self._place += 1

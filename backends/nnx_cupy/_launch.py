@@ -42,7 +42,7 @@ class Launcher:
     """What the groups of operations below build on."""
 
     def __init__(self, device: Device) -> None:
-        self.device, self.xp = device, device.xp
+        self.device, self.xp, self.empty = device, device.xp, device.empty
 
     def blocks(self, work: int, per_block: int = BLOCK) -> tuple[int]:
         """The grid of a grid-stride loop over `work` items: at least one block, at most WAVES per multiprocessor."""

@@ -22,7 +22,7 @@ class LossOps(BiasOps, ReduceOps):
     def softmax(self, x: Array, *, out: Array | None = None) -> Any:
         if not x.size or not takes(x, out):
             return NotImplemented
-        y = self.xp.empty_like(x) if out is None else out
+        y = self.empty(x.shape, x.dtype) if out is None else out
         if x.shape[1] * x.itemsize <= _HELD:
             self._few((x, None, None, None, None, y, None, None), BLOCK)
         else:
@@ -44,17 +44,17 @@ class LossOps(BiasOps, ReduceOps):
             return NotImplemented
         n, c = z.shape
         if db is not None and dz is None:
-            dz = self.xp.empty_like(z)
+            dz = self.empty(z.shape, z.dtype)
         widest = _WIDEST // z.itemsize
         if c * z.itemsize > _HELD:
-            loss = self.xp.empty(n, z.dtype)
+            loss = self.empty((n,), z.dtype)
             self._many((z, bias, labels, targets, weight, dz, loss))
         elif z.size <= _SMALL * widest:
-            loss = self.xp.empty((), z.dtype)
+            loss = self.empty((), z.dtype)
             self._few((z, bias, labels, targets, weight, dz, db, loss), widest, n)
             return loss
         else:
-            loss = self.xp.empty(-(-n // (BLOCK // lanes(c))), z.dtype)
+            loss = self.empty((-(-n // (BLOCK // lanes(c))),), z.dtype)
             self._few((z, bias, labels, targets, weight, dz, None, loss), BLOCK)
         if db is not None:
             self._column_sums(dz, db)
@@ -74,7 +74,8 @@ class LossOps(BiasOps, ReduceOps):
         """A block for each row: one or two packs for a thread, if that suffices."""
         z = arrays[0]
         n, c = z.shape
-        packs = -(-c * z.itemsize // 16)
+        width = 16 // z.itemsize
+        packs = -(-(c + width - 1) // width)  # wherever the row starts
         threads = min(max(1 << (packs // 2).bit_length(), 128), _WIDEST // z.itemsize)
         staged = 16 * packs <= self.device.shared_memory - _STATIC
         self.kernel("softmax.cu", "softmax_many", z)(
@@ -106,8 +107,8 @@ class LossOps(BiasOps, ReduceOps):
         n, c = z.shape
         small = c <= BLOCK and z.size <= _SMALL * BLOCK
         grid, width = ((1, 1), c) if small else tiles(n, c)
-        loss = self.xp.empty(grid[0] * grid[1], z.dtype)
-        sums = self.xp.empty((grid[1], c), z.dtype) if db is None or grid[1] > 1 else db
+        loss = self.empty((grid[0] * grid[1],), z.dtype)
+        sums = self.empty((grid[1], c), z.dtype) if db is None or grid[1] > 1 else db
         self.kernel("loss.cu", name, z)(
             grid, (BLOCK,), (z, t, weight, bias, dz, loss, sums, size(n), size(c), np.int32(width))
         )

@@ -13,7 +13,7 @@ class PrecisionOps(Launcher):
     def narrow(self, x: Array, precision: str, *, out: Array | None = None) -> Any:
         if x.dtype != np.float32 or not takes(x) or not (out is None or out.flags.c_contiguous):
             return NotImplemented
-        y = self.xp.empty(x.shape, _dtype(precision)) if out is None else out
+        y = self.empty(x.shape, _dtype(precision)) if out is None else out
         if x.size:
             self.kernel("narrow.cu", f"narrow_{precision}", x)(
                 self.packs(x), (BLOCK,), (x, y.view(np.uint16), size(x.size))

@@ -32,7 +32,7 @@ class ProductOps(BiasOps, PrecisionOps):
     def matmul(self, a: Array, b: Array, /, *, out: Array | None = None) -> Array:
         if a.ndim != 2 or b.ndim != 2 or not _floats(a, b, out) or (out is not None and not out.flags.c_contiguous):
             return self.xp.matmul(a, b, out=out)  # cuBLAS by CuPy, which no graph can record
-        return self._product(a, b, self.xp.empty((a.shape[0], b.shape[1]), a.dtype) if out is None else out)
+        return self._product(a, b, self.empty((a.shape[0], b.shape[1]), a.dtype) if out is None else out)
 
     def _product(self, a: Array, b: Array, out: Array) -> Array:
         """out = a @ b, where a or b may be a transposed view."""
@@ -66,7 +66,7 @@ class ProductOps(BiasOps, PrecisionOps):
     def _affine(self, x: Array, w: Array, b: Array | None, out: Array | None, *, relu: bool) -> Any:
         if not _multiply((x, w), (b, out)):
             return NotImplemented
-        y = self.xp.empty((len(x), w.shape[1]), _of_products(x)) if out is None else out
+        y = self.empty((len(x), w.shape[1]), _of_products(x)) if out is None else out
         fused = relu and self._relu_epilogue and x.dtype == y.dtype  # narrow ones have not been asked about NaN
         bias = b if fused or not relu else None  # our ReLU adds the bias in the same pass
         if self._gemm.affine(x, w, bias, y, relu=fused) is not NotImplemented:

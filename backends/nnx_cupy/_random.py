@@ -13,12 +13,12 @@ _FILE = "dropout.cu"
 
 class RandomOps(BiasOps):
     def philox(self, rng: Array, size: int) -> Any:
-        return self._random("philox", rng, self.xp.empty(size, np.uint32), "float32")
+        return self._random("philox", rng, self.empty((size,), np.uint32), "float32")
 
     def philox_uniform(self, rng: Array, size: int, dtype: str) -> Any:
         if dtype not in REAL:
             return NotImplemented
-        return self._random("philox_uniform", rng, self.xp.empty(size, dtype), dtype)
+        return self._random("philox_uniform", rng, self.empty((size,), dtype), dtype)
 
     def _random(self, name: str, rng: Array, out: Array, dtype: str) -> Any:
         if not _is_stream(rng):
@@ -31,7 +31,7 @@ class RandomOps(BiasOps):
     ) -> Any:
         if not (takes(x, factor, out) and _is_stream(rng) and contiguous(mask)):
             return NotImplemented
-        y = self.xp.empty_like(x) if out is None else out
+        y = self.empty(x.shape, x.dtype) if out is None else out
         self.kernel(_FILE, "dropout", x)(self._fours(x.size), (BLOCK,), (x, rng, factor, y, mask, size(x.size)))
         return y
 

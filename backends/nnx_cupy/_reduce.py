@@ -46,7 +46,7 @@ class ReduceOps(Launcher):
 
     def _squares(self, x: Array) -> Array:
         """Parts of the sum of squares, one for each block."""
-        parts = self.xp.empty(min(-(-x.size // _PER_BLOCK), _PARTS), x.dtype)
+        parts = self.empty((min(-(-x.size // _PER_BLOCK), _PARTS),), x.dtype)
         self.kernel("reduce.cu", "sum_squares", x)((parts.size,), (BLOCK,), (x, parts, size(x.size)))
         return parts
 
@@ -59,7 +59,7 @@ class ReduceOps(Launcher):
         return parts.reshape(()) if parts.size == 1 else self._by_one_block("total", parts)
 
     def _by_one_block(self, name: str, parts: Array) -> Array:
-        out = self.xp.empty((), parts.dtype)
+        out = self.empty((), parts.dtype)
         self.kernel("reduce.cu", name, parts)((1,), (1024,), (parts, out, size(parts.size)))
         return out
 

@@ -221,9 +221,10 @@ FLOAT32_ONLY = ("hand-written NumPy", "scikit-learn", "Thinc")
 """Those without mixed precision."""
 
 
-def installed_peers(*, gpu: bool) -> list[str]:
-    """The peers whose modules are there; with those on a GPU if there is one."""
-    peers = PEERS | GPU_PEERS if gpu else PEERS
+def installed_peers(backends: Sequence[str]) -> list[str]:
+    """The peers whose modules are there, on the processors that the backends are on."""
+    gpu = "cupy" in backends
+    peers = (PEERS if set(backends) != {"cupy"} else {}) | (GPU_PEERS if gpu else {})
     return [name for name, (modules, _) in peers.items() if all(map(importlib.util.find_spec, modules.split()))]
 
 

@@ -7,7 +7,7 @@ from ._app import app
 
 
 def main() -> None:
-    """Run the command line; an error raised on purpose is one message, not a traceback."""
+    """Run the command line; an error raised on purpose is one message, not a traceback, as is want of memory."""
     from . import (  # noqa: F401  each adds its command to the app
         _backends,
         _bench,
@@ -25,6 +25,6 @@ def main() -> None:
 
     try:
         app()
-    except NnxError as error:
+    except (NnxError, MemoryError) as error:
         print(f"nnx: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -19,7 +19,18 @@ from ..registry import get_backend, list_backends
 from ._app import app
 
 _SETTINGS = ("OPENBLAS", "OMP_", "MKL_", "NNX_", "NUMBA_", "KMP_")
-_PACKAGES = ("numpy", "numba", "cupy", "torch", "jax", "jaxlib", "optax", "scikit-learn", "thinc")
+_PACKAGES = (
+    "numpy",
+    "numba",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "torch",
+    "jax",
+    "jaxlib",
+    "optax",
+    "scikit-learn",
+    "thinc",
+)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
@@ -38,6 +49,7 @@ def bench(
     png: Annotated[Path | None, typer.Option(help="Draw the training steps into this file.")] = None,
 ) -> None:
     """Measure this machine's rates, single operations against them, training steps, and where backends cross over."""
+    from ..bench.clocks import gpu_clocks
     from ..bench.networks import NETWORKS
 
     usable = [status.name for status in list_backends() if status.usable]
@@ -72,6 +84,8 @@ def bench(
             report["overhead"] = _overhead(console, names)
             if png is not None:
                 _draw(png, report["steps"])
+    if clocks := gpu_clocks():  # while the GPU is still as it was when measured
+        report["clocks"] = clocks
     if json_file is not None:
         json_file.write_text(json.dumps(report, indent=2) + "\n")
         console.print(f"written to {json_file}", highlight=False)
@@ -151,7 +165,7 @@ def _steps(console: Console, names: list[str], nets: list[str], rounds: int, wit
     from ..bench.peers import installed_peers
     from ..bench.steps import in_turns, summary
 
-    candidates = [*names, *(installed_peers(gpu="cupy" in names) if with_peers else ["hand-written NumPy"])]
+    candidates = [*names, *(installed_peers(names) if with_peers else ["hand-written NumPy"])]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in candidates}
     turns = in_turns("nnx.bench.steps", candidates, [",".join(nets)], rounds)
     for name, result in track(turns, "training steps", total=len(candidates) * rounds, transient=True, console=console):

@@ -18,6 +18,13 @@ class Bug(NamedTuple):
 BUGS = [
     # What kernels share
     Bug("sum_squares", "warps not waited for", "block.cuh", "= value;\n  __syncthreads();", "= value;"),
+    Bug(
+        "count_correct",
+        "an earlier call's values overwritten",
+        "block.cuh",
+        "  __syncthreads();  // an earlier call's values have been read\n  if (threadIdx.x % 32 == 0)",
+        "  if (threadIdx.x % 32 == 0)",
+    ),
     Bug("softmax", "neighbouring lanes not merged", "block.cuh", "int offset = 1; offset", "int offset = 2; offset"),
     Bug("mean_squared_error", "sums of the first warp only", "block.cuh", "of_warp[threadIdx.x % warps]", "of_warp[0]"),
     Bug(
@@ -131,9 +138,13 @@ BUGS = [
         "softmax",
         "the rest of a row left out",
         "softmax.cu",
-        "if (j + k < c) row[j + k] =",
+        "if (in_row(j + k, c)) row[j + k] =",
         "if (j + WIDTH <= c) row[j + k] =",
     ),
+    Bug("softmax", "the first of a row left out", "softmax.cu", "return j >= 0 && j < c", "return j > 0 && j < c"),
+    Bug("softmax", "the row before written", "softmax.cu", "packs && j >= 0 && j + WIDTH <= c) *", "j + WIDTH <= c) *"),
+    Bug("softmax", "kept in the wrong place", "softmax.cu", "held[(j + skew) / WIDTH] = v", "held[j / WIDTH] = v"),
+    Bug("softmax_cross_entropy", "the first row's weight", "softmax.cu", "weight[blockIdx.x]", "weight[0]"),
     Bug("softmax_cross_entropy", "weights of other rows", "softmax.cu", "? weight[row] *", "? weight[base] *"),
     Bug("mean_squared_error", "not halved", "loss.cu", "difference * difference / 2", "difference * difference"),
     Bug("mean_squared_error", "weights of the first rows", "loss.cu", "weight[row]", "weight[tile.row]"),
@@ -195,6 +206,8 @@ BUGS = [
         "= c // width or 1, chunks",
     ),
     Bug("take", "elements for bytes", "_gather", "size(row_bytes)", "size(length)"),
+    Bug("take", "the last rows left out", "_gather", "-(-n // (BLOCK // lanes)) or 1", "n // (BLOCK // lanes) or 1"),
+    Bug("take", "arguments swapped", "_gather", "(data, index, scale, rows,", "(data, index, rows, scale,"),
     Bug("rmsprop_", "one element short", "_optimizers", "size(p.size)", "size(p.size - 1)"),
     Bug("softmax", "grid rounded down", "_losses", "(-(-n // rows),), (threads,)", "(n // rows,), (threads,)"),
     Bug(

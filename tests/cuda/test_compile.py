@@ -85,6 +85,16 @@ def test_loads_and_stores_of_16_bytes(file: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", REAL)
+@pytest.mark.parametrize("file", files())
+def test_no_atomics_of_floats(file: str, dtype: str) -> None:
+    """Their order, and so the last bits of the sum, would be another in every run."""
+    ptx, _ = compiled(file, dtype, "compute_90")
+    atomics = re.findall(r"\b(?:atom|red)\.(?!sync)[\w.:]+", ptx)
+    assert all(re.search(r"\.[bsu](32|64)$", instruction) for instruction in atomics), atomics
+    assert bool(atomics) == (file == "reduce.cu")  # which counts
+
+
+@pytest.mark.parametrize("dtype", REAL)
 def test_the_launcher_compiles_the_same(dtype: str) -> None:
     modules = []
     device = object.__new__(CudaDevice)

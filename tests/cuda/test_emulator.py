@@ -295,6 +295,9 @@ def test_what_does_not_compile_says_why_and_leaves_nothing(cache: Path) -> None:
 
 # Sanitizers -----------------------------------------------------------------------------------------------------------
 
+SHAPES = ("shapes", "elementwise", "batch_norm", "losses", "optimizers", "reduce", "precision")
+NOT_AGAIN = "not conformance and not order and not many_columns and not float64"
+"""The kit, what asks for the same bits under another order, and the same kernels of another dtype."""
 FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 
 
@@ -349,3 +352,16 @@ sys.exit(not report.ok)
 """)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "fused" in done.stdout
+
+
+@pytest.mark.slow
+def test_all_shapes_under_the_sanitizers() -> None:
+    """The tests of single kernels once more: odd sizes, one row, one column, 100,000 columns, wherever arrays start."""
+    done = sanitized(f"""
+import os, pytest
+os.environ["NNX_EMULATOR_FLAGS"] = " ".join(FLAGS)
+files = [os.path.join({str(Path(__file__).parent)!r}, f"test_{{name}}.py") for name in {SHAPES!r}]
+sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-k", {NOT_AGAIN!r}, *files]))
+""")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout

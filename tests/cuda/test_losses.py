@@ -15,9 +15,9 @@ TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
 SMALL = [(1, 1), (9, 1), (1, 7), (100, 10), (64, 256)]
 """One block does all."""
 FEW = [(9000, 2), (600, 33), (140, 128)]
-MANY = [(5, 257), (2, 1000), (2, 11_000)]
+MANY = [(5, 257), (2, 1000), (3, 6015), (2, 11_000), (3, 12_029)]
 """A block for each row, in shared memory."""
-LONG = [(2, 13_001), (1, 100_000)]
+LONG = [(4, 13_001), (1, 100_000)]
 """Rows beyond shared memory."""
 SHAPES = [*SMALL, *FEW, *MANY, *LONG]
 

@@ -303,3 +303,27 @@ def test_divergence_is_one_message_and_keeps_what_there_is(here, capsys):
         r"nnx: the loss became (nan|inf) in epoch 1, step \d+ .*Try a lower learning rate \(it was 1e\+30\)", error
     )
     assert error.count("\n") == 1
+
+
+def test_a_gpu_that_was_asked_for_and_cannot_be_used_is_one_message(here, capsys, monkeypatch):
+    status = {status.name: status for status in nnx.list_backends()}["cupy"]
+    if status.usable:
+        pytest.skip("there is a GPU")
+    monkeypatch.setenv("NNX_BACKEND", "cupy")
+    assert run(*QUICK) == 1
+    captured = capsys.readouterr()
+    assert captured.err == (
+        f"nnx: the backend 'cupy' (asked for by NNX_BACKEND) cannot run here: {status.reason}. "
+        "Usable here: numba, numpy.\n"
+    )
+    assert captured.out == ""
+    assert not (here / "runs").exists()
+
+
+def test_want_of_memory_is_one_message(capsys, monkeypatch):
+    def fit(*_, **__):
+        raise MemoryError("the GPU has no room for another 1.00 GiB")
+
+    monkeypatch.setattr(nnx.Trainer, "fit", fit)
+    assert run(*QUICK) == 1
+    assert capsys.readouterr().err == "nnx: the GPU has no room for another 1.00 GiB\n"

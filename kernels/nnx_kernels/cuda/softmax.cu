@@ -74,20 +74,26 @@ extern "C" __global__ void __launch_bounds__(WIDEST)
 
 // Many classes --------------------------------------------------------------------------------------------------------
 
-// The elements from j on, as far as the row goes: one load where `packs` are aligned.
+// How many elements after a multiple of 16 bytes.
+__device__ __forceinline__ int skew_of(const REAL *p) {
+  return int(reinterpret_cast<unsigned long long>(p) / sizeof(REAL) % WIDTH);
+}
+__device__ __forceinline__ bool in_row(index_t j, index_t c) { return j >= 0 && j < c; }
+
+// The row's elements from j on, which may be before or beyond its ends: one load where `packs` are aligned.
 __device__ __forceinline__ Pack load(const REAL *__restrict__ row, index_t j, index_t c, bool packs) {
-  if (packs && j + WIDTH <= c) return vectors(row)[j / WIDTH];
+  if (packs && j >= 0 && j + WIDTH <= c) return *vectors(row + j);
   Pack out;
 #pragma unroll
-  for (int k = 0; k < WIDTH; k++) out.of[k] = j + k < c ? row[j + k] : 0;
+  for (int k = 0; k < WIDTH; k++) out.of[k] = in_row(j + k, c) ? row[j + k] : 0;
   return out;
 }
 __device__ __forceinline__ void store(REAL *__restrict__ row, index_t j, index_t c, bool packs, Pack value) {
-  if (packs && j + WIDTH <= c) vectors(row)[j / WIDTH] = value;
+  if (packs && j >= 0 && j + WIDTH <= c) *vectors(row + j) = value;
   else
 #pragma unroll
     for (int k = 0; k < WIDTH; k++)
-      if (j + k < c) row[j + k] = value.of[k];
+      if (in_row(j + k, c)) row[j + k] = value.of[k];
 }
 
 // sum(exp(z - top)) of what has been seen, top its maximum (Milakov & Gimelshein 2018).
@@ -102,21 +108,24 @@ struct SumExponentials {
   }
 };
 
-// A block for each row; loss: (n,). staged: the shared memory has room for the row, which then is read but once.
+// A block for each row; loss: (n,). staged: the shared memory has room for the row, which then is read but once. The
+// packs begin where memory is aligned, up to WIDTH - 1 elements before the row: a row of any length starts anywhere.
 extern "C" __global__ void __launch_bounds__(WIDEST)
     softmax_many(const REAL *__restrict__ z, const REAL *__restrict__ bias, const index_t *__restrict__ labels,
                  const REAL *__restrict__ targets, const REAL *__restrict__ weight, REAL *__restrict__ dz,
                  REAL *__restrict__ loss, index_t n, index_t c, int staged) {
   DYN_SHARED(Pack, held);
-  index_t start = blockIdx.x * c, first = threadIdx.x * (index_t)WIDTH, step = blockDim.x * (index_t)WIDTH;
+  index_t start = blockIdx.x * c;
   z += start;
   if (targets) targets += start;
   if (dz) dz += start;
-  bool packs = aligned(z) && aligned(bias) && aligned(targets) && aligned(dz);
+  int skew = skew_of(z);
+  index_t first = threadIdx.x * (index_t)WIDTH - skew, step = blockDim.x * (index_t)WIDTH;
+  bool bias_packs = skew_of(bias) == skew, target_packs = skew_of(targets) == skew, dz_packs = skew_of(dz) == skew;
   auto logits = [&](index_t j) {
-    Pack v = load(z, j, c, packs);
+    Pack v = load(z, j, c, true);
     if (bias) {
-      Pack b = load(bias, j, c, packs);
+      Pack b = load(bias, j, c, bias_packs);
 #pragma unroll
       for (int k = 0; k < WIDTH; k++) v.of[k] += b.of[k];
     }
@@ -126,16 +135,16 @@ extern "C" __global__ void __launch_bounds__(WIDEST)
   Exponentials all = {LOWEST, 0};
   for (index_t j = first; j < c; j += step) {
     Pack v = logits(j);
-    if (staged) held[j / WIDTH] = v;
+    if (staged) held[(j + skew) / WIDTH] = v;
     REAL top = all.top;
 #pragma unroll
     for (int k = 0; k < WIDTH; k++)
-      if (j + k < c) top = fmax(top, v.of[k]);
+      if (in_row(j + k, c)) top = fmax(top, v.of[k]);
     if (top > all.top) all.sum *= exp(all.top - top);
     all.top = top;
 #pragma unroll
     for (int k = 0; k < WIDTH; k++)
-      if (j + k < c) all.sum += exp(v.of[k] - top);
+      if (in_row(j + k, c)) all.sum += exp(v.of[k] - top);
   }
   all = over_block(all, SumExponentials());
 
@@ -144,8 +153,8 @@ extern "C" __global__ void __launch_bounds__(WIDEST)
   REAL scale = share / all.sum;
   index_t label = labels ? labels[blockIdx.x] : -1;
   for (index_t j = first; j < c; j += step) {
-    Pack v = staged ? held[j / WIDTH] : logits(j), target = {};
-    if (targets) target = load(targets, j, c, packs);
+    Pack v = staged ? held[(j + skew) / WIDTH] : logits(j), target = {};
+    if (targets) target = load(targets, j, c, target_packs);
     Pack gradient;
 #pragma unroll
     for (int k = 0; k < WIDTH; k++) {
@@ -153,7 +162,7 @@ extern "C" __global__ void __launch_bounds__(WIDEST)
       if (t != 0) part += t * (log_total - shifted);  // log(softmax) would be -inf where softmax underflows
       gradient.of[k] = exp(shifted) * scale - t * share;
     }
-    if (dz) store(dz, j, c, packs, gradient);
+    if (dz) store(dz, j, c, dz_packs, gradient);
   }
   if (!loss) return;
   part = over_block(part, Sum());

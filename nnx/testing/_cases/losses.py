@@ -80,6 +80,7 @@ CASES = [
             "one-hot": _one_hot,
             "weights": lambda r: _weighted(r, _labelled(r, 37, 13)),
             "weights-probabilities": lambda r: _weighted(r, _mixed(r, 37, 13)),
+            "weights-wide": lambda r: _weighted(r, _labelled(r, 3, 515)),
         },
         SUMS,
         nan="z",
@@ -135,6 +136,7 @@ CASES = [
         {
             **by_shape(_scores),
             "probabilities": lambda r: _scores(r, 37, 13) | {"t": r.integers(0, 3, (37, 13)) / 4},
+            "probabilities-wide": lambda r: _scores(r, 2, 1030) | {"t": r.integers(0, 3, (2, 1030)) / 4},
             "all-right": lambda r: {"y": np.eye(5), "t": np.arange(5)},
         },
         EXACT,

@@ -42,6 +42,7 @@ CASES = [
             "rows": lambda r: _floats(r, 7),
             "images": lambda r: _floats(r, 3, 5),
             "one-row": lambda r: _floats(r, 7) | {"index": _INDEX[:1]},
+            "many-rows": lambda r: _floats(r, 3) | {"index": r.integers(0, 50, 515)},
         },
         EXACT,
     ),

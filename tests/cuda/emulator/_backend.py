@@ -1,5 +1,6 @@
 """The CuPy backend itself, over NumPy arrays and emulated kernels: its launch code runs as it would on a GPU."""
 
+import os
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -13,6 +14,8 @@ from nnx_kernels.cuda import source
 from ._module import Kernel, Module
 
 Work = Callable[[], Any]
+FLAGS = tuple(os.environ.get("NNX_EMULATOR_FLAGS", "").split())
+"""Of the compiler, where a test gives none: sanitizers, for a whole run of tests."""
 
 
 @cache
@@ -27,7 +30,7 @@ class EmulatedDevice:
     processors = 2
     shared_memory = 48 << 10
 
-    def __init__(self, order: int = 0, flags: tuple[str, ...] = ()) -> None:
+    def __init__(self, order: int = 0, flags: tuple[str, ...] = FLAGS) -> None:
         self.order, self.flags = order, flags
         self.launches: list[str] = []
         self.recording: list[Work] | None = None
@@ -101,7 +104,7 @@ class EmulatedRecorder:
 class EmulatedBackend(CupyBackend):
     """What needs CUDA beside the kernels is NumPy's."""
 
-    def __init__(self, order: int = 0, flags: tuple[str, ...] = ()) -> None:
+    def __init__(self, order: int = 0, flags: tuple[str, ...] = FLAGS) -> None:
         super().__init__(EmulatedDevice(order, flags))
         self.device.launches.clear()  # of what it asked cuBLASLt when it was made
 

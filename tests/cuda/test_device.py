@@ -1,0 +1,288 @@
+"""The seam to CUDA, over a CuPy on the host whose streams are as late as can be."""
+
+import inspect
+import sys
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from host_cupy import DeviceArray, HostCudaDevice, HostCupy, OutOfMemoryError, Stream
+from nnx_cupy import CupyBackend, _backend, _device
+from nnx_cupy._device import _Staging
+from nnx_cupy._graph import WARM_UP, CapturedStep, CaptureWarning
+from test_graph import Eager
+
+import nnx
+from nnx.bench.networks import NETWORKS, batches, nnx_trainer
+from nnx.progress import Progress
+
+
+class HostBackend(CupyBackend):
+    @classmethod
+    def unavailable(cls):
+        return None
+
+
+@pytest.fixture(params=[False, True], ids=["late", "early"])
+def cupy(request, monkeypatch):
+    module = HostCupy(request.param)
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    return module
+
+
+@pytest.fixture
+def backend(cupy):
+    return HostBackend(HostCudaDevice())
+
+
+def trained(backend, **settings):
+    """A short training with everything that changes from step to step, and a smaller last batch."""
+    rng = np.random.default_rng(0)
+    x, t = rng.integers(0, 256, (53, 12), np.uint8), rng.integers(0, 4, 53)
+    model = nnx.Sequential(nnx.Affine(9), nnx.BatchNorm(), nnx.ReLU(), nnx.Dropout(0.3), nnx.Affine(6), nnx.Affine(4))
+    optimizer = nnx.Adam(lr=nnx.schedules.Cosine(0.02, steps=24))
+    trainer = nnx.Trainer(model, optimizer, backend=backend, seed=3, weight_decay=0.01, clip_norm=0.5, **settings)
+    trainer.fit(x, t, epochs=4, batch_size=10, verbose=False, validation_data=(x[:20], t[:20]))
+    return trainer
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_training_ahead_of_its_device_has_the_bits_of_one_in_step(backend, precision):
+    late, in_step = trained(backend, precision=precision), trained(Eager(), precision=precision)
+    assert late.history == in_step.history
+    for name, array in late.model.state_dict().items():
+        np.testing.assert_array_equal(array, in_step.model.state_dict()[name], err_msg=name)
+    assert late.model.ops.explain().declined == {}
+
+
+def waits_before_steps(backend, monkeypatch):
+    """By epoch, how often the host had waited for its device before each step."""
+    waits = {}
+    update = nnx.Trainer._update
+
+    def counting(trainer, *inputs):
+        waits.setdefault(trainer.epochs, []).append(len(HostCupy.waits))
+        return update(trainer, *inputs)
+
+    monkeypatch.setattr(nnx.Trainer, "_update", counting)
+    trained(backend)
+    return list(waits.values())
+
+
+def test_an_epoch_waits_for_nothing(backend, monkeypatch):
+    waits = waits_before_steps(backend, monkeypatch)
+    assert [len(epoch) for epoch in waits] == [6] * 4
+    assert all(len(set(epoch)) == 1 for epoch in waits)
+    assert waits[0] < waits[1] < waits[2]  # between epochs it reads
+
+
+def test_but_for_the_progress_bar(backend, monkeypatch):
+    monkeypatch.setattr(Progress, "due", property(lambda progress: progress._steps > 0))
+    waits = waits_before_steps(backend, monkeypatch)
+    assert all(np.diff(epoch).tolist() == [1] * 5 for epoch in waits)
+
+
+def uploads(backend, count=2000):
+    """Arrays that were uploaded one after the other from the same memory, and what was in it."""
+    host, arrays = np.empty(7, np.float32), []
+    for i in range(count):
+        host[:] = i
+        arrays.append(backend.to_device(host))
+    return [backend.to_host(array)[0] for array in arrays], [*range(count)]
+
+
+def test_uploads_run_ahead_of_the_device(backend):
+    got, given = uploads(backend)
+    assert got == given
+    backend.to_device(np.zeros(7, np.float32))
+    with Stream():
+        array = backend.to_device(np.ones(7, np.float32))
+        assert backend.to_host(array).tolist() == [1] * 7
+
+
+@pytest.mark.parametrize("size", [0, 1, _Staging.HALF // 16, _Staging.HALF // 16 + 1])
+def test_uploads_of_any_size(backend, size):
+    host = np.arange(size, dtype=np.uint8)
+    np.testing.assert_array_equal(backend.to_host(backend.to_device(host)), host)
+    np.testing.assert_array_equal(backend.to_host(backend.to_device(host[::-1])), host[::-1])
+
+
+# Graphs ---------------------------------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_captured_says_so_and_runs(backend):
+    """A step that looks at a number on its way."""
+
+    def step(x):
+        return x * 2 if float(x[0]) < 100 else x
+
+    captured = CapturedStep(backend.device, step, (np.ones(1),))
+    results = [captured(np.full(1, float(i))) for i in range(WARM_UP)]
+    with pytest.warns(CaptureWarning, match="cannot become a CUDA graph .*: CUDARuntimeError: operation not permitted"):
+        results.append(captured(np.full(1, float(WARM_UP))))
+    results.append(captured(np.full(1, WARM_UP + 1.0)))
+    assert [float(r[0]) for r in results] == [2 * i for i in range(WARM_UP + 2)]
+
+
+def test_a_recording_waits_for_what_was_launched_and_is_waited_for(backend):
+    device = backend.device
+    x, recorder = backend.to_device(np.zeros(3)), device.recorder()
+    x += 1
+    y = recorder.run(lambda: x * 2)
+    assert backend.to_host(y + 0).tolist() == [2] * 3
+    recorded = recorder.record(lambda: x * 3)
+    x += 1
+    recorder.launch()
+    x += 1
+    assert backend.to_host(recorded).tolist() == [6] * 3
+
+
+def test_the_arrays_of_a_graph_live_as_long_as_it(backend):
+    kept = []
+
+    def step(x):
+        hidden = x * 2
+        kept.append(weakref.ref(hidden))
+        return hidden + 1
+
+    captured = CapturedStep(backend.device, step, (np.ones(3),))
+    assert [captured(np.full(3, float(i)))[0] for i in range(5)] == [1, 3, 5, 7, 9]
+    assert len(kept) == WARM_UP + 1
+
+
+def test_results_of_a_backend_stay(backend):
+    captured = backend.capture(lambda x: x * 2, (np.ones(()),))
+    results = [captured(np.array(float(i))) for i in range(1100)]  # more than one table of them
+    assert [float(result) for result in results] == [2.0 * i for i in range(1100)]
+
+
+@pytest.mark.parametrize(("network", "nodes"), [("S", 9), ("L", 34), ("M", 14), ("M16", 21)])
+def test_nodes_of_a_step(backend, network, nodes):
+    """As docs/gpu-status.md has them; they do not depend on the hidden layers' widths."""
+    net = NETWORKS[network]
+    net = replace(net, sizes=(784, *(16 for _ in net.sizes[1:-1]), 10))
+    trainer = nnx_trainer(net, backend)
+    x, t = map(backend.to_device, batches(net, 1)[0])
+    run = trainer.plan.program(net.batch).run  # `step` looks whether arrays are NumPy's, as these are, too
+    for _ in range(WARM_UP + 1):
+        trainer._update(run, x, t)
+    queue, before = Stream.current(), HostCupy.waits.copy()
+    pushed = queue.pushed
+    trainer._update(run, x, t)
+    copies = 4  # batch, labels, hyper-parameters, loss
+    assert queue.pushed - pushed == nodes + copies
+    assert HostCupy.waits == before
+
+
+BUGS = [
+    (_device, "CudaRecorder", "launched before what it needs", "own.wait_event(current.record())", "pass"),
+    (_device, "CudaRecorder", "not waited for", "current.wait_event(done)", "pass"),
+    (_device, "_Staging", "written anew too early", "self._copied[self._half].synchronize()", "pass"),
+    (_device, "_Staging", "places overlap", "self._offset += -(-size // self.ALIGNMENT)", "self._offset += 0"),
+    (_backend, "CapturedStep", "inputs not copied", "self._put(static, given)", "pass"),
+    (_backend, "CapturedStep", "results overwritten", "self._place += 1", "pass"),
+]
+
+
+@pytest.mark.parametrize("bug", [pytest.param(b, id=f"{b[1]}-{b[2]}".replace(" ", "-")) for b in BUGS])
+def test_a_bug_in_the_order_of_things_is_found(backend, monkeypatch, bug):
+    module, name, _, right, wrong = bug
+    original = getattr(module, name)
+    source, known = inspect.getsource(original), dict(vars(sys.modules[original.__module__]))
+    assert source.count(right) == 1
+    exec(source.replace(right, wrong), known)
+    monkeypatch.setattr(module, name, known[name])
+    checks = (
+        test_uploads_run_ahead_of_the_device,
+        test_a_recording_waits_for_what_was_launched_and_is_waited_for,
+        test_results_of_a_backend_stay,
+    )
+
+    def finds(check, early):
+        HostCupy.early = early
+        try:
+            check(HostBackend(HostCudaDevice()))
+        except AssertionError:
+            return True
+        return False
+
+    assert any(finds(check, early) for check in checks for early in (False, True))
+
+
+# Memory ---------------------------------------------------------------------------------------------------------------
+
+
+def test_blocks_that_nobody_uses_are_freed_and_it_is_tried_again(backend, cupy):
+    cupy.pool.room, cupy.pool.blocks, cupy.pool.freed = 100, 1 << 20, 0
+    assert backend.allocate(1 << 17, "float32").shape == (1 << 17,)
+    assert cupy.pool.freed == 1
+    backend.allocate(1, "float32")
+    assert cupy.pool.freed == 1
+
+
+@pytest.mark.parametrize(("limit", "words"), [(0, ""), (3 << 29, ", with a limit of 1.50 GiB")])
+def test_out_of_memory_says_what_is_used_and_what_to_do(backend, cupy, limit, words):
+    cupy.pool.room, cupy.pool.used, cupy.pool.limit, cupy.pool.freed = 1 << 29, 5 << 28, limit, 0
+    with pytest.raises(MemoryError) as raised:
+        backend.allocate(1 << 28, "float32")
+    assert str(raised.value) == (
+        "the GPU has no room for another 1.00 GiB: 0.50 GiB of 16.00 GiB are free, and this process uses 1.25 GiB"
+        f"{words}. Train with a smaller batch_size, keep a data set of bytes as uint8, end other programs on this GPU, "
+        "or raise CUPY_GPU_MEMORY_LIMIT if it is set."
+    )
+    assert isinstance(raised.value.__cause__, OutOfMemoryError)
+    assert cupy.pool.freed == 1
+
+
+def test_every_operation_that_allocates_says_so(backend, cupy):
+    x, t = backend.to_device(np.ones((4, 4), np.float32)), backend.to_device(np.arange(4))
+    c, hyper = backend.to_device(np.ones(4, np.float32)), backend.to_device(np.ones(3, np.float32))
+    rng = backend.to_device(np.zeros(6, np.uint32))
+    one = backend.to_device(np.array(1, np.float32))
+    cupy.pool.room = 0
+    for call in (
+        lambda: backend.relu(x),
+        lambda: backend.affine(x, x),
+        lambda: backend.matmul(x, x),
+        lambda: backend.softmax(x),
+        lambda: backend.softmax_cross_entropy(x, t),
+        lambda: backend.mean_squared_error(x, x),
+        lambda: backend.batch_norm(x, c, c, hyper),
+        lambda: backend.batch_norm_inference(x, c, c, c, c, hyper),
+        lambda: backend.dropout(x, rng, one),
+        lambda: backend.philox(rng, 4),
+        lambda: backend.take(x, t),
+        lambda: backend.narrow(x, "float16"),
+        lambda: backend.sum_squares(x),
+        lambda: backend.capture(lambda x: x, (x,)),
+    ):
+        with pytest.raises(MemoryError, match=r"the GPU has no room for another .* smaller batch_size"):
+            call()
+
+
+# What it says ---------------------------------------------------------------------------------------------------------
+
+
+def test_numpy_arrays_are_refused_by_name(backend):
+    trainer = nnx.Trainer(nnx.Sequential(nnx.Affine(3)), backend=backend)
+    trainer.build((4,))
+    with pytest.raises(nnx.InputTypeError, match=r"x: got numpy\.ndarray, but the backend 'cupy' computes with cupy\."):
+        trainer.model.layers[0].forward(np.ones((2, 4), np.float32))
+    assert type(trainer.model.predict(np.ones((2, 4), np.float32))) is np.ndarray
+    assert trainer.model.ops.array_type is DeviceArray
+
+
+def test_what_a_person_wants_to_know(backend, monkeypatch):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    monkeypatch.setenv("NNX_TF32", "1")
+    assert backend.device_info() == {
+        "device": "a GPU on the host",
+        "compute capability": "9.0",
+        "memory": "16.00 GiB",
+        "driver": "13.2",
+        "CUDA": "13.2",
+        "cupy": "14.2.0",
+        "TF32": "on",
+        "NVIDIA_TF32_OVERRIDE": "0",
+    }

@@ -1,0 +1,229 @@
+"""What is to be run on a GPU, run without one as far as that goes: an hour there is too dear for a slip in a script."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from host_cublaslt import HostCublasLt, HostCuda, HostGemm
+from host_cupy import HostCudaDevice, HostCupy, Stream
+from nnx_cupy import CupyBackend, _cublaslt
+from threadpoolctl import threadpool_limits
+
+import nnx
+from nnx.bench import networks, peers
+from nnx.bench.networks import Network
+from nnx.cli import main
+from nnx.ops import Ops
+
+BENCH = Path(__file__).parents[2] / "bench"
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    module = HostCupy()
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    return module
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(f"gpu_{name}", BENCH / "gpu" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# The kernels' figures -------------------------------------------------------------------------------------------------
+
+
+def test_rates_are_bytes_by_seconds(cupy, monkeypatch):
+    kernels, ops = script("kernels"), Ops(CupyBackend(HostCudaDevice()))
+    monkeypatch.setattr(cupy.cuda, "get_elapsed_time", lambda begin, end: 2.0)  # milliseconds
+    assert kernels.copy_rate(1000) == pytest.approx(8 * 1000 / 2e-3)
+    assert kernels.adam_rate(ops, 1000) == pytest.approx(28 * 1000 / 2e-3)
+    assert kernels.cross_entropy_rate(ops, 6, 300) == pytest.approx(8 * 6 * 300 / 2e-3)
+    assert ops.explain().declined == {}
+
+
+def test_the_report_of_the_kernels(cupy, monkeypatch, tmp_path, capsys):
+    kernels, backend = script("kernels"), CupyBackend(HostCudaDevice())
+    monkeypatch.setattr(nnx, "get_backend", lambda name: backend)
+    monkeypatch.setattr(kernels, "nnx_trainer", lambda net, name: networks.nnx_trainer(net, backend))
+    monkeypatch.setattr(kernels, "NETWORKS", {"S": Network("S", (784, 5, 10), 4, "sgd")})
+    for name, sizes in (("copy_rate", (1000,)), ("adam_rate", (1000,)), ("cross_entropy_rate", (3, 300))):
+        monkeypatch.setattr(getattr(kernels, name), "__defaults__", sizes)
+    kernels.main(tmp_path / "kernels.json")
+    report = json.loads((tmp_path / "kernels.json").read_text())
+    assert report == json.loads(capsys.readouterr().out)
+    assert report["device"]["device"] == "a GPU on the host"
+    assert report["kernels"]["shares of the copy"]["adam_"] == pytest.approx(28 / 8)
+    step = report["steps"]["S"]
+    # The host: a test asserts no times, but the device's are events', and the nodes are those of docs/gpu-status.md.
+    assert step["host, s"] > 0
+    assert step["device, s"] == pytest.approx(1e-3 / 200)
+    assert step["nodes"] == 9
+
+
+# cuBLASLt -------------------------------------------------------------------------------------------------------------
+
+
+class Gemm(HostGemm):
+    """On the stream that is current."""
+
+    def __init__(self, **settings):
+        lib = HostCublasLt(launch=lambda work: Stream.current().push(work))
+        super().__init__(lib, HostCuda(), **settings)
+
+
+@pytest.fixture
+def check(cupy, monkeypatch):
+    monkeypatch.setattr(_cublaslt, "library", HostCublasLt)
+    monkeypatch.setattr(_cublaslt, "LtGemm", Gemm)
+    module = script("cublaslt_check")
+    monkeypatch.setattr(module, "SHAPES", [(4, 5, 6), (2, 2, 2)])
+    monkeypatch.setattr(module, "OF_NETWORKS", 1)
+    monkeypatch.setattr(cupy, "matmul", lambda *_: None, raising=False)  # work for another stream, large
+    timed = module.microseconds
+    monkeypatch.setattr(module, "microseconds", lambda record, *_: timed(record, 1, 1))
+    with threadpool_limits(1):  # small products by many threads, on a busy machine, take minutes
+        yield module
+
+
+def test_the_check_of_cublaslt_finds_nothing_wrong(check, tmp_path, capsys):
+    assert check.main(tmp_path / "cublaslt.json") == 0, capsys.readouterr().out
+    report = json.loads((tmp_path / "cublaslt.json").read_text())
+    assert report["failures"] == []
+    assert {type(error) for errors in report["products"].values() for error in errors.values()} == {float}
+    nothing = {"zero": "0.0", "NaN": "0.0"}
+    assert report["special_values"] == {"RELU_BIAS": nothing, "RELU_AUX_BIAS": nothing, "gradient": nothing}
+    assert report["repeatability"]["deterministic"]["results"] == {"y": 1, "dw": 1, "db": 1}
+    assert report["steps"]["784-50-10, one stream"]["nodes"] == 7
+    assert report["steps"]["784-50-10, one stream"]["the graph has the bits of launches"] is True
+
+
+def test_the_check_of_cublaslt_tells_what_is_wrong(check, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(_cublaslt, "DRELU", _cublaslt.DEFAULT)  # the mask has no effect
+    compute = HostCublasLt._compute
+    monkeypatch.setattr(HostCublasLt, "_compute", lambda self, p, scalars, *rest: compute(self, p, (1.1, 0), *rest))
+    assert check.main(tmp_path / "cublaslt.json") == 1
+    failures = json.loads((tmp_path / "cublaslt.json").read_text())["failures"]
+    assert "float32 to float32, 4x5x6: BIAS" in failures
+    assert f"{len(failures)} failures: " in capsys.readouterr().out
+
+
+# The sanitizers' run --------------------------------------------------------------------------------------------------
+
+
+def test_our_kernels_alone_pass_the_kit(cupy, monkeypatch, capsys):
+    own_kernels = script("own_kernels")
+    assert own_kernels.OPERATIONS == nnx.compose.OPERATIONS
+    few = ("take", "affine", "affine_backward", "batch_norm", "softmax_cross_entropy", "narrow", "clip_", "capture")
+    monkeypatch.setattr(own_kernels, "OPERATIONS", few)
+    assert own_kernels.main() == 0, capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [f"{op}: passed" for op in few]
+
+
+# The recipe -----------------------------------------------------------------------------------------------------------
+
+FAKE_PYTHON = """#!/bin/sh
+echo "$@" >>"$LOG"
+echo ran
+case "$*" in *kernels.json*) exit 3 ;; esac
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Runs bench/gpu.sh with programs that only write down how they were called."""
+    for name in ("python", "nvidia-smi", "compute-sanitizer"):
+        (tmp_path / name).write_text(FAKE_PYTHON.replace("$@", f"{name} $@"))
+        (tmp_path / name).chmod(0o755)
+    log, out = tmp_path / "log", tmp_path / "out"
+    environment = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHON": str(tmp_path / "python"),
+        "LOG": str(log),
+    }
+    environment.pop("WHEELS", None)
+    done = subprocess.run(
+        ["bash", BENCH / "gpu.sh", out], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    return SimpleNamespace(done=done, calls=log.read_text().splitlines(), out=out)
+
+
+def test_the_recipe_does_every_part_and_says_which_failed(recipe):
+    assert recipe.done.returncode == 1
+    assert recipe.done.stdout.splitlines()[-1] == "failed: kernels (3)"
+    assert recipe.done.stderr == ""
+    parts = re.findall(r"^== (\w+)$", recipe.done.stdout, re.MULTILINE)
+    assert {f"{part}.txt" for part in parts} | {"machine.txt", "clocks.csv"} == {f.name for f in recipe.out.iterdir()}
+    assert parts == ["cublaslt", "tests", "kernels", "steps", "mixed", "crossover", "memcheck", "racecheck", "ops"]
+
+
+def test_the_recipe_keeps_to_ten_minutes():
+    text = (BENCH / "gpu.sh").read_text()
+    limits = [int(limit) for limit in re.findall(r"^ *part \S+ (\d+) ", text, re.MULTILINE)]
+    looped = int(re.search(r'part "\$tool" (\d+)', text)[1])  # for two tools
+    assert sum(limits) + looped <= 600
+    assert "left=$((585 - SECONDS))" in text
+
+
+def test_what_the_recipe_runs_is_there(recipe):
+    """Files exist, and nnx knows the flags: each command line is parsed for real."""
+    from typer.main import get_command
+
+    from nnx.cli import _bench  # noqa: F401
+    from nnx.cli._app import app
+
+    command = get_command(app)
+    ours = [call.split() for call in recipe.calls if call.startswith("python ") and "pip freeze" not in call]
+    ours += [call.split()[4:] for call in recipe.calls if call.startswith("compute-sanitizer ")]
+    assert len(ours) == 9
+    for words in ours:
+        arguments = [word for word in words if word != "python" and not word.endswith("/python")]
+        if arguments[:2] == ["-m", "nnx"]:
+            name, *rest = arguments[2:]
+            sub = command.commands[name]
+            parsed = sub.make_context(name, rest).params
+            assert set((parsed["networks"] or "S").split(",")) <= set(networks.NETWORKS)
+        elif arguments[:2] == ["-m", "pytest"]:
+            assert Path(BENCH.parent, arguments[-1]).is_dir()
+        else:
+            assert Path(BENCH.parent, next(a for a in arguments if a.endswith(".py"))).is_file()
+
+
+def test_clocks_are_in_the_json(tmp_path, monkeypatch, capsys):
+    from nnx.bench.clocks import gpu_clocks
+
+    row = "NVIDIA H200, 1980 MHz, 1980 MHz, 3201 MHz, 3201 MHz, 118.37 W, 34"
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho '{row}'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    script = tmp_path / "nothing.py"
+    script.write_text("")
+    command = ["nnx", "bench", str(script), "--backends", "numpy", "--rounds", "1", "--json", str(tmp_path / "b.json")]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code, capsys.readouterr().err
+    (clocks,) = json.loads((tmp_path / "b.json").read_text())["clocks"]
+    assert clocks["name"] == "NVIDIA H200"
+    assert clocks["clocks.sm"] == "1980 MHz"
+    assert clocks["temperature.gpu"] == "34"
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    assert gpu_clocks() == []
+
+
+@pytest.mark.parametrize(
+    ("backends", "expected"),
+    [(["cupy"], {"GPU"}), (["cupy", "numba"], {"GPU", "CPU"}), (["numba"], {"CPU"})],
+)
+def test_peers_run_where_the_backends_do(backends, expected, monkeypatch):
+    monkeypatch.setattr(peers.importlib.util, "find_spec", lambda name: True)
+    found = peers.installed_peers(backends)
+    assert {"GPU" if name in peers.GPU_PEERS else "CPU" for name in found} == expected
