@@ -27,6 +27,7 @@ from .trainer import ResumeWarning, Trainer
 
 if _TYPE_CHECKING:
     from . import lab
+    from . import sklearn as sklearn
 
 __version__ = _version("nnx-array")
 
@@ -79,7 +80,7 @@ __all__ = [
     "use_backend",
 ]
 
-_ON_REQUEST = ("lab",)
+_ON_REQUEST = ("lab", "sklearn")
 """Modules that are imported when first used: they need more than NumPy, and not everybody needs them."""
 
 
