@@ -1,6 +1,5 @@
 """What both estimators share: parameters, fitting, the forward pass, pickling."""
 
-from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from numbers import Integral, Real
@@ -14,7 +13,7 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_random_state, validate_data
 
-from ..backend import Backend, HostArray
+from ..backend import HostArray
 from ..losses import Loss, MeanSquaredError, PoissonDeviance, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from ..ops import Ops
 from ..optimizers import SGD
@@ -35,7 +34,10 @@ _LOSSES: dict[str, type[Loss]] = {
 }
 """By the activation of the output, whose derivative it cancels."""
 
-_bind: Callable[[Backend], Ops] = lru_cache(maxsize=8)(Ops)
+
+@lru_cache(maxsize=8)
+def _bind(backend: Any) -> Ops:
+    return Ops(backend)
 
 
 class BaseMLP(BaseEstimator):
@@ -163,7 +165,7 @@ class BaseMLP(BaseEstimator):
     def _train_on(self, incremental: bool, *, sparse: bool) -> Network:
         """A network with the present weights: for `partial_fit` with the optimizer's state, the last one if it will
         do."""
-        backend: Backend = get_backend(self.backend)
+        backend = get_backend(self.backend)
         settings = {"activation": self.activation, "dropout": self.dropout, "sparse": sparse}
         last: Network | None = self.__dict__.get("_network")
         slots = self.__dict__.pop("_slots", {})
@@ -185,7 +187,8 @@ class BaseMLP(BaseEstimator):
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         X = X.tocsr() if issparse(X) else X
         dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
-        ops = _bind(get_backend(self.backend))
+        backend: Any = get_backend(self.backend)
+        ops = _bind(backend)
         weights = self._weights().map(lambda array: ops.to_device(np.ascontiguousarray(array, dtype)))
         return predict(ops, weights, self.activation, self.out_activation_, X)
 

@@ -128,7 +128,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         p = self._forward(X)
         if self.out_activation_ == "softmax":
             return np.asarray(self.classes_[p.argmax(axis=1)])
-        return np.asarray(self._label_binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p))
+        classes: HostArray = self._label_binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p)
+        return classes
 
     def predict_proba(self, X: Any) -> HostArray:
         """The probability of each class, in the order of `classes_`: (n_samples, n_classes)."""
