@@ -158,8 +158,11 @@ class Network:
         self.load(weights)
         # scikit-learn averages squares over the outputs, too, in the loss but not in its gradient.
         outputs = self.weights.coefs[-1].shape[1]
-        self._share = self.plan.constant(1 / outputs if loss.op == "mean_squared_error" else 1)
+        self._share = self.plan.constant(1 / outputs) if loss.op == "mean_squared_error" and outputs > 1 else None
         self._half = self.plan.constant(0.5)
+        arena = self.model.arena
+        self._penalised = arena.params.buffer[: arena.layout.decay]
+        self._state = [views.buffer for views in self.plan.state.values()]
 
     def host(self) -> Weights:
         """The weights as NumPy arrays: on the host the model's own, else copies."""
@@ -199,20 +202,19 @@ class Network:
 
     def differentiate(self, x: Any, t: Array, hyper: Array, rest: Sequence[Array], *, weighted: bool) -> Array:
         """The loss, with the penalty hyper[-2] / 2 * sum(W**2); the gradients, without it, are in the arena."""
-        program, arena = self.plan.program(x.shape[0]), self.plan.arena
+        program = self.plan.program(x.shape[0])
         weight = rest[0] if weighted else None
         rng = rest[-1] if self.plan.dropouts else None
         loss = program.differentiate(x, t, rng, weight)
-        penalty = hyper[-2] * self.ops.sum_squares(arena.params.buffer[: arena.layout.decay])
-        return loss * self._share + self._half * penalty
+        loss = loss if self._share is None else loss * self._share
+        return loss + self._half * hyper[-2] * self.ops.sum_squares(self._penalised)
 
     def step(self, x: Any, t: Array, hyper: Array, rest: Sequence[Array], *, weighted: bool) -> Array:
         """One update on one batch; returns its loss, 0-d. hyper: the optimizer's. rest: the rows' weights, and the
         step's random keys."""
         plan, arena = self.plan, self.plan.arena
         loss = self.differentiate(x, t, hyper, rest, weighted=weighted)
-        state = [views.buffer for views in plan.state.values()]
-        plan.optimizer_op(arena.params.buffer, arena.grads.buffer, *state, hyper, decay=arena.layout.decay)
+        plan.optimizer_op(arena.params.buffer, arena.grads.buffer, *self._state, hyper, decay=arena.layout.decay)
         for span, constants in plan.program(x.shape[0]).running:
             self.ops.running_average_(arena.running.buffer[span], arena.batch.buffer[span], constants)
         return loss

@@ -30,7 +30,11 @@ class Solver:
         """The `hyper` of each of the next updates, in float64; decays: their weight decay, (steps,)."""
         steps = np.arange(self.t + 1, self.t + 1 + len(decays))
         self.t += len(decays)
-        return np.stack(np.broadcast_arrays(*self.coefficients(steps), decays, 1.0), axis=1)
+        columns = (*self.coefficients(steps), decays, 1.0)
+        hypers = np.empty((len(steps), len(columns)))
+        for i, column in enumerate(columns):
+            hypers[:, i] = column
+        return hypers
 
     def epoch_ends(self, samples: int) -> None:
         """After an epoch, `samples` rows having been seen in all."""
