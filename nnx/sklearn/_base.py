@@ -165,7 +165,8 @@ class BaseMLP(BaseEstimator):
     def _train_on(self, incremental: bool, *, sparse: bool) -> Network:
         """A network with the present weights: for `partial_fit` with the optimizer's state, the last one if it will
         do."""
-        backend = get_backend(self.backend)
+        backend: Any = get_backend(self.backend)
+        sparse = sparse and _bind(backend).on_host  # a device gets dense batches
         settings = {"activation": self.activation, "dropout": self.dropout, "sparse": sparse}
         last: Network | None = self.__dict__.get("_network")
         slots = self.__dict__.pop("_slots", {})
@@ -186,11 +187,11 @@ class BaseMLP(BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         X = X.tocsr() if issparse(X) else X
-        dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
+        dtype = str(np.result_type(X.dtype, self.coefs_[0].dtype))
         backend: Any = get_backend(self.backend)
         ops = _bind(backend)
         weights = self._weights().map(lambda array: ops.to_device(np.ascontiguousarray(array, dtype)))
-        return predict(ops, weights, self.activation, self.out_activation_, X)
+        return predict(ops, weights, self.activation, self.out_activation_, dtype, X)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copies: the optimizer's state as NumPy arrays, and nothing of the backend."""

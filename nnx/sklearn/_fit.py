@@ -110,7 +110,8 @@ class Validation:
         network, t = self.network, self.t
         ops = network.ops
         with np.errstate(over="ignore", invalid="ignore"):
-            y = ops.to_host(forward(ops, network.weights, estimator.activation, estimator.out_activation_, self.x))
+            names = estimator.activation, estimator.out_activation_, network.model.dtype
+            y = ops.to_host(forward(ops, network.weights, *names, self.x))
         if isinstance(network.loss, SoftmaxCrossEntropy):
             return float(np.average(y.argmax(axis=1) == t, weights=self.weight))
         if isinstance(network.loss, SigmoidCrossEntropy):

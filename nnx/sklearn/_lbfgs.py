@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import HostArray
-from ._network import Network
+from ._network import Network, SparseData
 
 
 def fit_lbfgs(estimator: Any, network: Network, x: Any, t: HostArray, weight: HostArray | None) -> None:
@@ -23,7 +23,8 @@ def fit_lbfgs(estimator: Any, network: Network, x: Any, t: HostArray, weight: Ho
     decay = estimator.alpha / total
     hyper = ops.to_device(np.array([decay, 1.0], dtype))
     rest = [] if weight is None else [ops.to_device((weight * (n / total)).astype(dtype))]
-    inputs = network.data(x, t).gather(np.arange(n) if network.sparse else ops.to_device(np.arange(n)))
+    data, index = network.data(x, t), np.arange(n)
+    inputs = data.gather(index if isinstance(data, SparseData) else ops.to_device(index))
 
     def loss_and_gradient(flat: HostArray) -> tuple[float, HostArray]:
         arena.params.buffer[...] = ops.to_device(flat.astype(dtype))

@@ -44,8 +44,8 @@ class Weights:
         return Weights([convert(w) for w in self.coefs], [convert(b) for b in self.intercepts], norms)
 
 
-def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, x: Any) -> Array:
-    """The fused inference: (n, outputs). x: (n, features), native or, on the host, sparse."""
+def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, dtype: str, x: Any) -> Array:
+    """The fused inference: (n, outputs). weights: native, of that dtype, as x: (n, features), or sparse on the host."""
     kind, last = ACTIVATIONS[activation], len(weights.coefs) - 1
     for i, (w, b) in enumerate(zip(weights.coefs, weights.intercepts, strict=True)):
         hidden = i < last
@@ -59,7 +59,7 @@ def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, x:
             x = ops.affine(x, w, b)
         if hidden and weights.norms is not None:
             norm = weights.norms[i]
-            hyper = ops.to_device(np.array([_NORM.eps, _NORM.momentum, 1 - _NORM.momentum], str(w.dtype)))
+            hyper = ops.to_device(np.array([_NORM.eps, _NORM.momentum, 1 - _NORM.momentum], dtype))
             names = ("gamma", "beta", "running_mean", "running_var")
             x = ops.batch_norm_inference(x, *(norm[name] for name in names), hyper)
         if hidden and kind is not None:
@@ -74,14 +74,13 @@ def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, x:
     return x
 
 
-def predict(ops: Ops, weights: Weights, activation: str, out_activation: str, x: Any) -> HostArray:
-    """The outputs for rows on the host, dense or CSR, in the weights' dtype: (n, outputs). weights: native."""
-    dtype = str(weights.coefs[0].dtype)
+def predict(ops: Ops, weights: Weights, activation: str, out_activation: str, dtype: str, x: Any) -> HostArray:
+    """`forward` for rows on the host, dense or CSR, block by block."""
     parts = []
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, x.shape[0], _CHUNK):
             rows = native_rows(ops, x[start : start + _CHUNK], dtype)
-            parts.append(ops.to_host(forward(ops, weights, activation, out_activation, rows)))
+            parts.append(ops.to_host(forward(ops, weights, activation, out_activation, dtype, rows)))
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
@@ -149,7 +148,7 @@ class Network:
                 layers.append(Dropout(dropout, inverted=True))
         first = weights.coefs[0]
         self.model = Sequential(*layers).build(first.shape[0], backend=backend, dtype=str(first.dtype))
-        self.ops, self.loss, self.sparse = self.model.ops, loss, sparse
+        self.ops, self.loss = self.model.ops, loss
         self.plan = Plan(self.model.arena, self.model.stages, loss, optimizer)
         affines = [layer.params for layer in layers if isinstance(layer, Affine)]
         norms = [{**layer.params, **layer.running} for layer in layers if isinstance(layer, BatchNorm)]
@@ -181,7 +180,7 @@ class Network:
             if host.shape != tuple(own.shape):
                 raise ValueError(f"coefs_, intercepts_: got an array of shape {host.shape}, expected {own.shape}.")
             if not (self.ops.on_host and np.shares_memory(host, own)):
-                own[...] = self.ops.to_device(np.array(host, str(own.dtype)))
+                own[...] = self.ops.to_device(np.array(host, self.model.dtype))
 
     def slots(self) -> dict[str, HostArray]:
         """The optimizer's state, by slot a copy of its buffer."""
