@@ -229,6 +229,8 @@ class Network:
         def given(x: Any, t: Array, hyper: Array, *rest: Array) -> Array:
             return self.step(x, t, hyper, rest, weighted=weighted)
 
+        if isinstance(data, SparseData) and self.ops.on_host:
+            return lambda index, *numbers: given(*gather(index), *numbers)
         inside = isinstance(data, DeviceData)  # whether gathering is a part of what is captured
 
         def step(index: Array, *numbers: Array) -> Array:
