@@ -168,14 +168,14 @@ class BaseMLP(BaseEstimator):
         backend: Any = get_backend(self.backend)
         sparse = sparse and _bind(backend).on_host  # a device gets dense batches
         settings = {"activation": self.activation, "dropout": self.dropout, "sparse": sparse}
-        last: Network | None = self.__dict__.get("_network")
+        last: Network | None = self.__dict__.pop("_network", None)
         slots = self.__dict__.pop("_slots", {})
+        loss = _LOSSES[self.out_activation_]()
         if incremental and last is not None:
-            if last.settings == settings and last.model.backend is backend:
+            if last.settings == settings and last.model.backend is backend and last.loss.op == loss.op:
                 last.load(self._weights())
                 return last
             slots = last.slots()
-        loss = _LOSSES[self.out_activation_]()
         optimizer = SGD() if self.solver == "lbfgs" else self._optimizer.optimizer
         network = Network(self._weights(), loss=loss, optimizer=optimizer, backend=backend, **settings)
         if incremental:

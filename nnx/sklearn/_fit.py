@@ -92,7 +92,7 @@ def _count_no_improvement(estimator: Any, network: Network, validation: "Validat
             estimator._best = network.copies()
     else:
         worse = estimator.loss_ > estimator.best_loss_ - estimator.tol
-        estimator.best_loss_ = min(estimator.loss_, estimator.best_loss_)
+        estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)
     estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
 
 

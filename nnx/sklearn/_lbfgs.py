@@ -41,8 +41,9 @@ def fit_lbfgs(estimator: Any, network: Network, x: Any, t: HostArray, weight: Ho
             jac=True,
             options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
         )
-        # Batch normalization: what it would otherwise average over many steps are the moments of all rows.
-        loss_and_gradient(result.x)
-    arena.running.buffer[...] = arena.batch.buffer
+        arena.params.buffer[...] = ops.to_device(result.x.astype(dtype))
+        if estimator.batch_norms_ is not None:  # its running statistics are the moments of all rows
+            loss_and_gradient(result.x)
+            arena.running.buffer[...] = arena.batch.buffer
     estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
     estimator.loss_ = float(result.fun)

@@ -179,8 +179,7 @@ class Network:
             host = np.asarray(new)
             if host.shape != tuple(own.shape):
                 raise ValueError(f"coefs_, intercepts_: got an array of shape {host.shape}, expected {own.shape}.")
-            if not (self.ops.on_host and np.shares_memory(host, own)):
-                own[...] = self.ops.to_device(np.array(host, self.model.dtype))
+            own[...] = self.ops.to_device(np.array(host, self.model.dtype))
 
     def slots(self) -> dict[str, HostArray]:
         """The optimizer's state, by slot a copy of its buffer."""

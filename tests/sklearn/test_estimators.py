@@ -1,7 +1,10 @@
 """What users do with the estimators, and what they add to scikit-learn's."""
 
 import copy
+import doctest
+import importlib
 import pickle
+import sys
 import warnings
 
 import joblib
@@ -311,3 +314,33 @@ def test_data_are_not_changed(backend):
     x.flags.writeable = y.flags.writeable = weight.flags.writeable = False
     classifier(backend=backend).fit(x, y, weight).predict(x)
     np.testing.assert_array_equal(x, X)
+
+
+def test_without_scikit_learn_the_import_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(sys.modules, "nnx.sklearn")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"nnx.sklearn needs scikit-learn; pip install 'nnx-array\[sklearn\]'."):
+        importlib.import_module("nnx.sklearn")
+
+
+def test_partial_fit_after_fits_of_other_shapes_and_solvers():
+    model = classifier().fit(X, Y)
+    model.set_params(solver="lbfgs", hidden_layer_sizes=(4, 4)).fit(X[:, :10], Y > 4)
+    model.set_params(solver="adam")
+    before = model.coefs_[0].copy()
+    model.partial_fit(X[:, :10], Y > 4)
+    assert [w.shape for w in model.coefs_] == [(10, 4), (4, 4), (4, 1)]
+    assert not np.array_equal(model.coefs_[0], before)
+
+
+def test_a_view_put_in_place_of_weights_is_taken_over():
+    model = classifier(backend="numpy", learning_rate_init=1e-12).fit(X, Y)
+    flipped = model.coefs_[0][:, ::-1].copy()
+    model.coefs_[0] = model.coefs_[0][:, ::-1]
+    model.partial_fit(X, Y)
+    np.testing.assert_allclose(model.coefs_[0], flipped, atol=1e-9)
+
+
+def test_docstrings():
+    for name in ("_classifier", "_regressor"):
+        assert doctest.testmod(importlib.import_module(f"nnx.sklearn.{name}")).failed == 0
