@@ -343,9 +343,9 @@ class Program:
         """The row of the step's `rng` that belongs to a layer."""
         return self.plan.dropouts.index(layer)
 
-    def differentiate(self, x: Array, t: Array, rng: Array | None) -> Array:
+    def differentiate(self, x: Array, t: Array, rng: Array | None, weight: Array | None = None) -> Array:
         """Forward, loss (0-d, without penalty) and backward: the gradients are in the arena afterwards, times the loss
-        scale."""
+        scale. weight: (n,), factors of the rows' losses."""
         if self.plan.narrow is not None:
             self.plan.narrow.refresh()
         self.rng = rng
@@ -353,7 +353,8 @@ class Program:
         values[0] = x
         for i, forward in enumerate(self.forwards):
             values[i + 1] = x = forward(x)
-        loss = self.loss(x, t, bias=self.bias, dz=self.dz, db=self.db)
+        weights = {} if weight is None else {"weight": weight}
+        loss = self.loss(x, t, bias=self.bias, dz=self.dz, db=self.db, **weights)
         dy = self.dz
         if self.plan.scaling is not None:
             self.plan.scaling.scale(self.dz, self.db)

@@ -55,7 +55,7 @@ class Kernel:
     def __init__(self, function: Callable[..., Any], signature: str, fast: bool) -> None:
         self.name, self.signature = function.__name__, signature
         self._function, self._fast = function, fast
-        self.interpreted = self._dispatcher() is function  # NUMBA_DISABLE_JIT
+        self.interpreted = bool(numba.config.DISABLE_JIT)
         self.call = self._interpret if self.interpreted else _no_version_yet
         self.compiled: set[Any] = set()
         kernels.append(self)

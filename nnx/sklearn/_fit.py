@@ -1,0 +1,177 @@
+"""The stochastic loop: scikit-learn's batches, stopping and learning rates around nnx's fused steps."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+from ..backend import Array, HostArray
+from ..device_data import DeviceData
+from ..losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
+from ._network import Network, SparseData, forward, native_rows
+from ._solvers import Solver
+
+_CALLER = 4
+"""The frame that a warning names: a wrapper in `sklearn.base`, so that filters for scikit-learn's modules hold."""
+
+
+def fit_stochastic(
+    estimator: Any, network: Network, solver: Solver, x: Any, t: HostArray, weight: HostArray | None, *, one_epoch: bool
+) -> None:
+    """Train the network, and keep the estimator's public record of it: losses, scores, epochs.
+
+    x: (n, features), dense or CSR. t: as the loss takes it. weight: (n,) or None. one_epoch: `partial_fit`.
+    """
+    rows, validation = np.arange(x.shape[0]), None
+    if estimator.early_stopping:
+        binary = isinstance(network.loss, SigmoidCrossEntropy) and t.shape[1] == 1
+        rows, held_out = train_test_split(
+            rows,
+            random_state=estimator._random_state,
+            test_size=estimator.validation_fraction,
+            stratify=t.astype(bool) if binary else None,
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        validation = Validation(network, x[held_out], t[held_out], None if weight is None else weight[held_out])
+
+    batches = Batches(estimator, network, solver, network.data(x, t), rows, weight)
+    try:
+        estimator.n_iter_ = 0
+        for _ in range(estimator.max_iter):
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # reported once, at the end
+                estimator.loss_ = batches.epoch()
+            estimator.n_iter_ += 1
+            estimator.t_ += len(rows)
+            estimator.loss_curve_.append(estimator.loss_)
+            if estimator.verbose:
+                print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+            _count_no_improvement(estimator, network, validation)
+            solver.epoch_ends(estimator.t_)
+            if estimator._no_improvement_count > estimator.n_iter_no_change:
+                if solver.stops(_no_improvement(estimator), bool(estimator.verbose)):
+                    break
+                estimator._no_improvement_count = 0
+            if one_epoch:
+                break
+            if estimator.n_iter_ == estimator.max_iter:
+                warnings.warn(
+                    f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization "
+                    "hasn't converged yet.",
+                    ConvergenceWarning,
+                    stacklevel=_CALLER,
+                )
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=_CALLER)
+    if validation is not None:
+        network.load(estimator._best)
+
+
+def _no_improvement(estimator: Any) -> str:
+    what = "Validation score" if estimator.early_stopping else "Training loss"
+    return (
+        f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change:d} consecutive epochs."
+    )
+
+
+def _count_no_improvement(estimator: Any, network: Network, validation: "Validation | None") -> None:
+    """How many epochs in succession have brought less than `tol`; the best so far is kept."""
+    if validation is not None:
+        score = validation.score(estimator)
+        estimator.validation_scores_.append(score)
+        if estimator.verbose:
+            print(f"Validation score: {score:f}")
+        worse = score < estimator.best_validation_score_ + estimator.tol
+        if score > estimator.best_validation_score_:
+            estimator.best_validation_score_ = score
+            estimator._best = network.copies()
+    else:
+        worse = estimator.loss_ > estimator.best_loss_ - estimator.tol
+        estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)
+    estimator._no_improvement_count = estimator._no_improvement_count + 1 if worse else 0
+
+
+class Validation:
+    """The held-out rows, and the score on them."""
+
+    def __init__(self, network: Network, x: Any, t: HostArray, weight: HostArray | None) -> None:
+        self.network, self.t, self.weight = network, t, weight
+        self.x = native_rows(network.ops, x, network.model.dtype)
+
+    def score(self, estimator: Any) -> float:
+        """Accuracy for classes (of whole rows of labels), else R2; NaN where predictions are not finite."""
+        from sklearn.metrics import r2_score
+
+        network, t = self.network, self.t
+        ops = network.ops
+        with np.errstate(over="ignore", invalid="ignore"):
+            names = estimator.activation, estimator.out_activation_, network.model.dtype
+            y = ops.to_host(forward(ops, network.weights, *names, self.x))
+        if isinstance(network.loss, SoftmaxCrossEntropy):
+            return float(np.average(y.argmax(axis=1) == t, weights=self.weight))
+        if isinstance(network.loss, SigmoidCrossEntropy):
+            return float(np.average(((y > 0.5) == t).all(axis=1), weights=self.weight))
+        return float(r2_score(t, y, sample_weight=self.weight)) if np.isfinite(y).all() else float("nan")
+
+
+class Batches:
+    """The training rows, batch by batch."""
+
+    def __init__(
+        self,
+        estimator: Any,
+        network: Network,
+        solver: Solver,
+        data: "DeviceData | SparseData",
+        rows: HostArray,
+        weight: HostArray | None,
+    ) -> None:
+        self.estimator, self.network, self.solver, self.weight = estimator, network, solver, weight
+        self.rows, n = rows, len(rows)
+        size = min(200, n) if estimator.batch_size == "auto" else estimator.batch_size
+        if size > n:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+                stacklevel=_CALLER + 1,
+            )
+        self.starts = np.arange(0, n, min(size, n))
+        self.sizes = np.diff(self.starts, append=n)
+        self.step: Callable[..., Array] = network.stepper(data, weighted=weight is not None)
+        self.on_host_index = network.ops.on_host or isinstance(data, SparseData)
+        self.dropouts = network.plan.dropouts
+        self.seed = int(estimator._random_state.randint(2**31)) if self.dropouts else 0
+
+    def epoch(self) -> float:
+        """One update on each batch; the mean loss over the rows, each batch's taken before its update."""
+        network, dtype = self.network, self.network.model.dtype
+        ops = network.ops
+        if self.estimator.shuffle:
+            order = np.arange(len(self.rows))
+            self.estimator._random_state.shuffle(order)
+            self.rows = self.rows[order]
+        totals, numbers = self.sizes, list[list[Any]]()
+        if self.weight is not None:
+            weight = self.weight[self.rows]
+            totals = np.add.reduceat(weight, self.starts)
+            if not totals.all():
+                raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+            # Operations divide by the number of rows, scikit-learn by the sum of the weights.
+            weight = ops.to_device((weight * np.repeat(self.sizes / totals, self.sizes)).astype(dtype))
+            numbers.append([weight[i : i + n] for i, n in zip(self.starts, self.sizes, strict=True)])
+        if self.dropouts:
+            first = self.solver.t
+            keys = [[layer.random_key(self.seed, first + i) for layer in self.dropouts] for i in range(len(self.sizes))]
+            numbers.append([np.stack(key) for key in keys])
+        hypers = self.solver.hypers(self.estimator.alpha / totals).astype(dtype)
+        index = self.rows if self.on_host_index else ops.to_device(self.rows)
+        losses = [
+            self.step(index[start : start + n], *rest)
+            for start, n, *rest in zip(self.starts.tolist(), self.sizes.tolist(), hypers, *numbers, strict=True)
+        ]
+        values = np.array(losses, np.float64) if ops.on_host else ops.to_host(ops.xp.stack(losses)).astype(np.float64)
+        return float(values @ self.sizes / len(self.rows))

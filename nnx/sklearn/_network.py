@@ -1,0 +1,241 @@
+"""An estimator's parameters: as an nnx model with its fused training step, and for predictions as they are."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, HostArray
+from ..device_data import DeviceData
+from ..layers import Activation, Affine, BatchNorm, Dropout, Layer, ReLU, Sigmoid, Tanh
+from ..losses import Loss
+from ..model import Sequential
+from ..ops import Ops
+from ..optimizers import Optimizer
+from ..plan import Captured, Plan
+from ..registry import BackendLike
+
+ACTIVATIONS: dict[str, type[Activation] | None] = {"identity": None, "logistic": Sigmoid, "tanh": Tanh, "relu": ReLU}
+_NORM = BatchNorm()
+_CHUNK = 1024  # rows predicted at once
+
+
+@dataclass
+class Weights:
+    """The parameters in their order, on the host or native: coefs (i, o), intercepts (o,), and the four arrays (o,) of
+    each hidden layer's batch normalization, if there is one."""
+
+    coefs: list[Any]
+    intercepts: list[Any]
+    norms: "list[dict[str, Any]] | None" = None
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self.coefs
+        yield from self.intercepts
+        for norm in self.norms or ():
+            yield from norm.values()
+
+    def map(self, convert: Callable[[Any], Any]) -> "Weights":
+        """The same with each array converted."""
+        norms = None
+        if self.norms is not None:
+            norms = [{name: convert(array) for name, array in norm.items()} for norm in self.norms]
+        return Weights([convert(w) for w in self.coefs], [convert(b) for b in self.intercepts], norms)
+
+
+def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, dtype: str, x: Any) -> Array:
+    """The fused inference: (n, outputs). weights: native, of that dtype, as x: (n, features), or sparse on the host."""
+    kind, last = ACTIVATIONS[activation], len(weights.coefs) - 1
+    for i, (w, b) in enumerate(zip(weights.coefs, weights.intercepts, strict=True)):
+        hidden = i < last
+        if not isinstance(x, ops.array_type):
+            x = np.asarray(x @ w)
+            x += b
+        elif hidden and kind is ReLU and weights.norms is None:
+            x = ops.affine_relu(x, w, b)
+            continue
+        else:
+            x = ops.affine(x, w, b)
+        if hidden and weights.norms is not None:
+            norm = weights.norms[i]
+            hyper = ops.to_device(np.array([_NORM.eps, _NORM.momentum, 1 - _NORM.momentum], dtype))
+            names = ("gamma", "beta", "running_mean", "running_var")
+            x = ops.batch_norm_inference(x, *(norm[name] for name in names), hyper)
+        if hidden and kind is not None:
+            x = getattr(ops, kind.op)(x)
+    match out_activation:
+        case "softmax":
+            return ops.softmax(x)
+        case "logistic":
+            return ops.sigmoid(x)
+        case "exp":
+            return ops.xp.exp(x)
+    return x
+
+
+def predict(ops: Ops, weights: Weights, activation: str, out_activation: str, dtype: str, x: Any) -> HostArray:
+    """`forward` for rows on the host, dense or CSR, block by block."""
+    parts = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, x.shape[0], _CHUNK):
+            rows = native_rows(ops, x[start : start + _CHUNK], dtype)
+            parts.append(ops.to_host(forward(ops, weights, activation, out_activation, dtype, rows)))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def native_rows(ops: Ops, rows: Any, dtype: str) -> Any:
+    """Rows of the host as `forward` takes them: sparse ones stay so where the host computes."""
+    if isinstance(rows, np.ndarray):
+        return ops.to_device(np.ascontiguousarray(rows, dtype))
+    return rows.astype(dtype, copy=False) if ops.on_host else ops.to_device(rows.astype(dtype, copy=False).toarray())
+
+
+class SparseAffine(Affine):
+    """`Affine` whose x may be a SciPy matrix (n, i) in CSR: on the host, at the bottom of a model."""
+
+    def forward(self, x: Any, train_flg: bool = True) -> Array:
+        if train_flg:
+            self._saved = x
+        y = np.asarray(x @ self.params["W"])
+        y += self.params["b"]
+        return y
+
+    def backward(self, dout: Array) -> Any:
+        self.grads["W"][...] = self._last().T @ dout
+        np.add.reduce(dout, axis=0, out=self.grads["b"])
+        return None  # nothing lies below
+
+
+class SparseData:
+    """What `DeviceData` is, for inputs in CSR: they stay on the host, and each batch's rows are gathered there."""
+
+    def __init__(self, ops: Ops, x: Any, t: HostArray, dtype: str) -> None:
+        self._ops, self._dtype = ops, dtype
+        self._x, self._t = x.astype(dtype, copy=False), t
+
+    def gather(self, index: HostArray) -> tuple[Any, Array]:
+        """The rows of an index (n,) on the host."""
+        return native_rows(self._ops, self._x[index], self._dtype), self._ops.to_device(self._t[index])
+
+
+class Network:
+    """A built model with the weights of an estimator, and its training step."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        activation: str,
+        loss: Loss,
+        optimizer: Optimizer,
+        dropout: float,
+        sparse: bool,
+        backend: BackendLike,
+    ) -> None:
+        """weights: on the host, their values are copied. sparse: whether x may be in CSR."""
+        self.settings = {"activation": activation, "dropout": dropout, "sparse": sparse}
+        kind, layers = ACTIVATIONS[activation], list[Layer]()
+        for i, (w, b) in enumerate(zip(weights.coefs, weights.intercepts, strict=True)):
+            layers.append((SparseAffine if sparse and i == 0 else Affine)(w, b))
+            if i == len(weights.coefs) - 1:
+                break
+            if weights.norms is not None:
+                layers.append(BatchNorm(weights.norms[i]["gamma"], weights.norms[i]["beta"]))
+            if kind is not None:
+                layers.append(kind())
+            if dropout > 0:
+                layers.append(Dropout(dropout, inverted=True))
+        first = weights.coefs[0]
+        self.model = Sequential(*layers).build(first.shape[0], backend=backend, dtype=str(first.dtype))
+        self.ops, self.loss = self.model.ops, loss
+        self.plan = Plan(self.model.arena, self.model.stages, loss, optimizer)
+        affines = [layer.params for layer in layers if isinstance(layer, Affine)]
+        norms = [{**layer.params, **layer.running} for layer in layers if isinstance(layer, BatchNorm)]
+        self.weights = Weights([p["W"] for p in affines], [p["b"] for p in affines], norms or None)
+        """The model's own arrays."""
+        self.load(weights)
+        # scikit-learn averages squares over the outputs, too, in the loss but not in its gradient.
+        outputs = self.weights.coefs[-1].shape[1]
+        self._share = self.plan.constant(1 / outputs) if loss.op == "mean_squared_error" and outputs > 1 else None
+        self._half = self.plan.constant(0.5)
+        arena = self.model.arena
+        self._penalised = arena.params.buffer[: arena.layout.decay]
+        self._state = [views.buffer for views in self.plan.state.values()]
+
+    def host(self) -> Weights:
+        """The weights as NumPy arrays: on the host the model's own, else copies."""
+        return self.weights.map(self.ops.to_host)
+
+    def copies(self) -> Weights:
+        """Copies of the weights as NumPy arrays."""
+        return self.weights.map(lambda array: np.array(self.ops.to_host(array)))
+
+    def load(self, weights: Weights) -> None:
+        """Take over the values of arrays on the host; those that are the model's own already cost nothing."""
+        for own, new in zip(self.weights, weights, strict=True):
+            if new is own:
+                continue
+            host = np.asarray(new)
+            if host.shape != tuple(own.shape):
+                raise ValueError(f"coefs_, intercepts_: got an array of shape {host.shape}, expected {own.shape}.")
+            own[...] = self.ops.to_device(np.array(host, self.model.dtype))
+
+    def slots(self) -> dict[str, HostArray]:
+        """The optimizer's state, by slot a copy of its buffer."""
+        return {slot: np.array(self.ops.to_host(views.buffer)) for slot, views in self.plan.state.items()}
+
+    def load_slots(self, slots: dict[str, HostArray]) -> None:
+        """Take over what `slots` gave."""
+        for slot, views in self.plan.state.items():
+            if slot in slots:
+                views.buffer[...] = self.ops.to_device(slots[slot])
+
+    def data(self, x: Any, t: HostArray) -> "DeviceData | SparseData":
+        """The training rows, checked, and on the device unless they are sparse."""
+        t = self.loss.check_targets("y", t, self.model.output_shape, self.model.dtype)
+        if isinstance(x, np.ndarray):
+            return DeviceData(self.model, self.loss, x, t, name="X", target="y", finite=False)
+        return SparseData(self.ops, x, t, self.model.dtype)
+
+    def differentiate(self, x: Any, t: Array, hyper: Array, rest: Sequence[Array], *, weighted: bool) -> Array:
+        """The loss, with the penalty hyper[-2] / 2 * sum(W**2); the gradients, without it, are in the arena."""
+        program = self.plan.program(x.shape[0])
+        weight = rest[0] if weighted else None
+        rng = rest[-1] if self.plan.dropouts else None
+        loss = program.differentiate(x, t, rng, weight)
+        loss = loss if self._share is None else loss * self._share
+        return loss + self._half * hyper[-2] * self.ops.sum_squares(self._penalised)
+
+    def step(self, x: Any, t: Array, hyper: Array, rest: Sequence[Array], *, weighted: bool) -> Array:
+        """One update on one batch; returns its loss, 0-d. hyper: the optimizer's. rest: the rows' weights, and the
+        step's random keys."""
+        plan, arena = self.plan, self.plan.arena
+        loss = self.differentiate(x, t, hyper, rest, weighted=weighted)
+        plan.optimizer_op(arena.params.buffer, arena.grads.buffer, *self._state, hyper, decay=arena.layout.decay)
+        for span, constants in plan.program(x.shape[0]).running:
+            self.ops.running_average_(arena.running.buffer[span], arena.batch.buffer[span], constants)
+        return loss
+
+    def stepper(self, data: "DeviceData | SparseData", *, weighted: bool) -> Callable[..., Array]:
+        """step(index, hyper, *rest): one update on the rows of an index, as `step`; captured where the backend does
+        that."""
+        gather, runs = data.gather, dict[int, Captured]()
+
+        def dense(index: Array, hyper: Array, *rest: Array) -> Array:
+            return self.step(*gather(index), hyper, rest, weighted=weighted)
+
+        def given(x: Any, t: Array, hyper: Array, *rest: Array) -> Array:
+            return self.step(x, t, hyper, rest, weighted=weighted)
+
+        if isinstance(data, SparseData) and self.ops.on_host:
+            return lambda index, *numbers: given(*gather(index), *numbers)
+        inside = isinstance(data, DeviceData)  # whether gathering is a part of what is captured
+
+        def step(index: Array, *numbers: Array) -> Array:
+            n = index.shape[0]
+            if n not in runs:
+                runs[n] = Captured(self.ops, dense if inside else given)
+            return runs[n](index, *numbers) if inside else runs[n](*gather(index), *numbers)
+
+        return step

@@ -1,0 +1,88 @@
+"""The regressor."""
+
+from typing import Any, ClassVar
+
+from sklearn.base import RegressorMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+
+from ..backend import HostArray
+from ._base import BaseMLP, check_rows, fitting
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):
+    """`sklearn.neural_network.MLPRegressor` on nnx: the same parameters, attributes and numbers.
+
+    loss: "squared_error", half the mean of squares, or "poisson", half the deviance of counts, y of at least 0, whose
+    expectation is the exponential of the network's output.
+
+    Beyond scikit-learn's parameters, neutral by default: backend, dropout and batch_norm, as for `MLPClassifier`.
+
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = MLPRegressor(hidden_layer_sizes=(20,), solver="lbfgs", max_iter=1000, random_state=0)
+    >>> round(model.fit(X, y / 100).score(X, y / 100), 1)
+    0.6
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "poisson"})],
+    }
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: Any = 10,
+        max_fun: int = 15000,
+        backend: Any = None,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+    ) -> None:
+        self._keep(locals())
+
+    @available_if(lambda self: self._check_solver())
+    @fitting
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
+        """One epoch over the given rows. Returns self."""
+        self._fit(X, y, sample_weight, incremental=True)
+        return self
+
+    def _validate(
+        self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, reset: bool
+    ) -> tuple[Any, HostArray, HostArray | None]:
+        X, y, weight = check_rows(self, X, y, sample_weight, reset=reset, y_numeric=True)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        t = y.reshape(len(y), -1)
+        self.n_outputs_ = t.shape[1]
+        self.out_activation_ = "exp" if self.loss == "poisson" else "identity"
+        return X, t, weight
+
+    def predict(self, X: Any) -> HostArray:
+        """The predictions: (n_samples,), or (n_samples, n_outputs_) for several outputs."""
+        y = self._forward(X)
+        return y.ravel() if y.shape[1] == 1 else y
