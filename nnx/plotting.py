@@ -3,9 +3,9 @@
 Everything is drawn in a handful of named inks, so that a page can put others in their place (`nnx.report` does).
 """
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ _SETTINGS: Any = {
 
 def available() -> bool:
     """Whether matplotlib is installed."""
-    return find_spec("matplotlib") is not None
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 @contextmanager

@@ -30,10 +30,6 @@ def _usable(out: Path | None) -> Path | None:
 Out = Annotated[
     Path | None, typer.Option(callback=_usable, help="Folder for CSV and figure; default: a new one under lab/.")
 ]
-DatasetName = Annotated[str, typer.Option("--dataset", help="digits, mnist, fashion_mnist, or a folder of idx files.")]
-BackendName = Annotated[
-    str | None, typer.Option("--backend", help="Backend by name; default: NNX_BACKEND, or the best usable.")
-]
 
 
 def show(result: Result, out: Path | None) -> None:

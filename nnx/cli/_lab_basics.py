@@ -7,14 +7,23 @@ import typer
 from .. import lab as laboratory
 from .. import optimizers as rules
 from ..checks import check_count
-from ..lab._data import as_splits
+from ..datasets import as_splits
 from ..model import MLP, Sequential
 from . import _values as values
-from ._lab import BackendName, DatasetName, Out, lab, show
-
-Seed = Annotated[int, typer.Option(help="Of the split, the weights and the batches.")]
-Epochs = Annotated[int, typer.Option(help="Passes over the training data.")]
-BatchSize = Annotated[int, typer.Option(help="Rows per update.")]
+from ._lab import Out, lab, show
+from ._options import (
+    Activation,
+    BackendName,
+    BatchNormalized,
+    BatchSize,
+    DatasetName,
+    DropoutRatio,
+    Epochs,
+    Hidden,
+    Init,
+    OptimizerName,
+    Seed,
+)
 
 
 @lab.command()
@@ -64,15 +73,11 @@ def gradient(
 def gradient_check(
     dataset: DatasetName = "digits",
     backend: BackendName = None,
-    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, separated by commas.")] = "200,100",
-    activation: Annotated[str, typer.Option(help="relu, sigmoid, tanh or identity.")] = "relu",
-    init: Annotated[
-        str | None, typer.Option(help="he, xavier or a standard deviation; default: what suits the activation.")
-    ] = None,
-    batchnorm: Annotated[
-        bool, typer.Option("--batchnorm", help="Batch normalization before every activation.")
-    ] = False,
-    dropout: Annotated[float, typer.Option(help="Share of the hidden units dropped.")] = 0.0,
+    hidden: Hidden = "200,100",
+    activation: Activation = "relu",
+    init: Init = None,
+    batchnorm: BatchNormalized = False,
+    dropout: DropoutRatio = 0.0,
     rows: Annotated[int, typer.Option(help="Rows of the training data to check on.")] = 20,
     samples: Annotated[int, typer.Option(help="Elements of each parameter to check.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the split, the weights and the elements.")] = 0,
@@ -113,7 +118,7 @@ def optimizers(
     ] = None,
     bowl_lr: Annotated[str | None, typer.Option(help="Those on the bowl, in the same form.")] = None,
     distance: Annotated[float, typer.Option(help="From the bowl's minimum, at which a path ends.")] = 1.0,
-    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, separated by commas.")] = "100,100",
+    hidden: Hidden = "100,100",
     epochs: Epochs = 20,
     batch_size: BatchSize = 32,
     seed: Seed = 0,
@@ -147,7 +152,7 @@ def init(
     layers: Annotated[int, typer.Option(help="Hidden layers.")] = 5,
     units: Annotated[int, typer.Option(help="Units of each.")] = 100,
     rows: Annotated[int, typer.Option(help="Rows of normal inputs for the histograms.")] = 1000,
-    optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(rules.OPTIMIZERS)}.")] = "sgd",
+    optimizer: OptimizerName = "sgd",
     lr: Annotated[float | None, typer.Option(help="Learning rate; default: 0.1 for SGD, else its own.")] = None,
     epochs: Epochs = 20,
     batch_size: BatchSize = 32,

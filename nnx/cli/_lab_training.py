@@ -6,19 +6,24 @@ from typing import Annotated
 import typer
 
 from .. import lab as laboratory
-from .. import optimizers as rules
-from ..datasets import Splits
-from ..lab._data import as_splits
+from ..datasets import Splits, as_splits
 from ..model import MLP, Sequential
 from . import _values as values
-from ._lab import BackendName, DatasetName, Out, lab, show
-
-Hidden = Annotated[str, typer.Option(help="Sizes of the hidden layers, separated by commas.")]
-Activation = Annotated[str, typer.Option(help="relu, sigmoid, tanh or identity.")]
-Optimizer = Annotated[str, typer.Option(help=f"One of {', '.join(rules.OPTIMIZERS)}.")]
-Epochs = Annotated[int, typer.Option(help="Passes over the training data.")]
-BatchSize = Annotated[int, typer.Option(help="Rows per update.")]
-Seed = Annotated[int, typer.Option(help="Of the split, the weights, the batches and the dropout masks.")]
+from ._lab import Out, lab, show
+from ._options import (
+    Activation,
+    BackendName,
+    BatchNormalized,
+    BatchSize,
+    DatasetName,
+    DropoutRatio,
+    Epochs,
+    Hidden,
+    Init,
+    OptimizerName,
+    Seed,
+    WeightDecay,
+)
 
 
 @lab.command()
@@ -31,7 +36,7 @@ def batchnorm(
     lrs: Annotated[str, typer.Option(help="Learning rates, separated by commas.")] = "0.01,0.03,0.1,0.3,1,3",
     hidden: Hidden = "100,100,100,100,100",
     activation: Activation = "relu",
-    optimizer: Optimizer = "sgd",
+    optimizer: OptimizerName = "sgd",
     learned: Annotated[float, typer.Option(help="Training accuracy from which a network has learned.")] = 0.75,
     epochs: Epochs = 30,
     batch_size: BatchSize = 100,
@@ -65,7 +70,7 @@ def overfit(
     init: Annotated[str, typer.Option(help="he, xavier or a standard deviation of the initial weights.")] = "0.3",
     weight_decay: Annotated[float, typer.Option(help="L2 penalty of the trainings that have one.")] = 0.02,
     dropout: Annotated[float, typer.Option(help="Share of hidden units dropped in those that drop some.")] = 0.2,
-    optimizer: Optimizer = "sgd",
+    optimizer: OptimizerName = "sgd",
     lr: Annotated[float | None, typer.Option(help="Learning rate; default: 0.1 for SGD, else its own.")] = None,
     epochs: Epochs = 100,
     batch_size: BatchSize = 100,
@@ -97,15 +102,11 @@ def lr_find(
     backend: BackendName = None,
     hidden: Hidden = "200,100",
     activation: Activation = "relu",
-    init: Annotated[
-        str | None, typer.Option(help="he, xavier or a standard deviation; default: what suits the activation.")
-    ] = None,
-    batchnorm: Annotated[
-        bool, typer.Option("--batchnorm", help="Batch normalization before every activation.")
-    ] = False,
-    dropout: Annotated[float, typer.Option(help="Share of the hidden units dropped.")] = 0.0,
-    weight_decay: Annotated[float, typer.Option(help="L2 penalty on the weights.")] = 0.0,
-    optimizer: Optimizer = "adam",
+    init: Init = None,
+    batchnorm: BatchNormalized = False,
+    dropout: DropoutRatio = 0.0,
+    weight_decay: WeightDecay = 0.0,
+    optimizer: OptimizerName = "adam",
     lowest: Annotated[float, typer.Option(help="Learning rate to begin with.")] = 1e-6,
     highest: Annotated[float, typer.Option(help="Learning rate to end with, if the loss does not diverge.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Updates from the one to the other.")] = 200,

@@ -19,13 +19,14 @@ from ..registry import use_backend
 from ..run_folder import RunData, RunFolder
 from ..trainer import Trainer
 from ._app import app
+from ._options import BackendName
 
 
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder that `nnx train` wrote.")],
     images: Annotated[list[Path], typer.Argument(help="Pictures (PNG and the like) or idx files of images.")],
-    backend: Annotated[str | None, typer.Option(help="Backend by name.")] = None,
+    backend: BackendName = None,
 ) -> None:
     """Show the class and the probabilities that a trained network gives to images."""
     model, data = load(run, backend)

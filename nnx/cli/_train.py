@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from .. import datasets, figures, optimizers
+from .. import datasets, figures, plotting
 from ..callbacks import EarlyStopping
 from ..checks import check_count
 from ..datasets import Dataset
@@ -19,6 +19,20 @@ from ..run_folder import RunConfig, RunData, RunFolder, read_settings
 from ..trainer import Trainer
 from . import _values as values
 from ._app import app, is_given
+from ._options import (
+    Activation,
+    BackendName,
+    BatchNormalized,
+    BatchSize,
+    DatasetName,
+    DropoutRatio,
+    Epochs,
+    Hidden,
+    Init,
+    OptimizerName,
+    Seed,
+    WeightDecay,
+)
 
 _DEFAULT = RunConfig()
 _HIDDEN = ",".join(map(str, _DEFAULT.hidden))
@@ -27,32 +41,20 @@ _HIDDEN = ",".join(map(str, _DEFAULT.hidden))
 @app.command()
 def train(
     ctx: typer.Context,
-    dataset: Annotated[
-        str, typer.Option(help="digits, mnist, fashion_mnist, or a folder of idx files.")
-    ] = _DEFAULT.dataset,
-    backend: Annotated[
-        str | None, typer.Option(help="Backend by name; default: NNX_BACKEND, or the best usable.")
-    ] = None,
-    hidden: Annotated[str, typer.Option(help="Sizes of the hidden layers, separated by commas.")] = _HIDDEN,
-    activation: Annotated[str, typer.Option(help="relu, sigmoid, tanh or identity.")] = _DEFAULT.activation,
-    init: Annotated[
-        str | None, typer.Option(help="he, xavier or a standard deviation; default: what suits the activation.")
-    ] = None,
-    batchnorm: Annotated[
-        bool, typer.Option("--batchnorm", help="Batch normalization before every activation.")
-    ] = _DEFAULT.batchnorm,
-    dropout: Annotated[
-        float, typer.Option(help="Share of the hidden units dropped while training.")
-    ] = _DEFAULT.dropout,
-    weight_decay: Annotated[float, typer.Option(help="L2 penalty on the weights.")] = _DEFAULT.weight_decay,
+    dataset: DatasetName = _DEFAULT.dataset,
+    backend: BackendName = None,
+    hidden: Hidden = _HIDDEN,
+    activation: Activation = _DEFAULT.activation,
+    init: Init = None,
+    batchnorm: BatchNormalized = _DEFAULT.batchnorm,
+    dropout: DropoutRatio = _DEFAULT.dropout,
+    weight_decay: WeightDecay = _DEFAULT.weight_decay,
     clip_norm: Annotated[float | None, typer.Option(help="Greatest norm of the gradient.")] = _DEFAULT.clip_norm,
-    optimizer: Annotated[str, typer.Option(help=f"One of {', '.join(optimizers.OPTIMIZERS)}.")] = _DEFAULT.optimizer,
+    optimizer: OptimizerName = _DEFAULT.optimizer,
     lr: Annotated[float | None, typer.Option(help="Learning rate; default: the optimizer's own.")] = _DEFAULT.lr,
-    epochs: Annotated[int, typer.Option(help="Passes over the training data.")] = _DEFAULT.epochs,
-    batch_size: Annotated[int, typer.Option(help="Rows per update.")] = _DEFAULT.batch_size,
-    seed: Annotated[
-        int, typer.Option(help="Of the split, the weights, the batches and the dropout masks.")
-    ] = _DEFAULT.seed,
+    epochs: Epochs = _DEFAULT.epochs,
+    batch_size: BatchSize = _DEFAULT.batch_size,
+    seed: Seed = _DEFAULT.seed,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = _DEFAULT.dtype,
     precision: Annotated[
         str, typer.Option(help="Of the matrix products while training: float32, bfloat16 or float16.")
@@ -134,6 +136,7 @@ def train(
     print(f"test accuracy {trainer.model.accuracy(splits.test):.4f}")
     written = [folder.checkpoint, folder.history, *_pictures(folder, config, trainer, splits.test)]
     print(f"written to {folder.path}: {', '.join(file.name for file in written)}")
+    print(f"on one page: nnx report {shlex.quote(str(folder.path))}")
 
 
 def _resumed(wanted: RunConfig, given: set[str], folder: RunFolder) -> RunConfig:
@@ -171,7 +174,7 @@ def _trainer(config: RunConfig, backend: str | None, folder: RunFolder | None, c
 def _pictures(folder: RunFolder, config: RunConfig, trainer: Trainer, test: Dataset) -> list[Path]:
     """The pictures that could be made; says which could not, and why."""
     made = []
-    if importlib.util.find_spec("matplotlib") is None:
+    if not plotting.available():
         print("left out: curves.png (matplotlib is not installed; pip install 'nnx-array[plot]')")
     else:
         layers = "-".join(map(str, (int(np.prod(test.x.shape[1:])), *config.hidden, len(test.classes))))

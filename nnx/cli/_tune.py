@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..run_folder import RUNS
 from ..tune import Choice, Linear, Log, Study
 from ._app import app, is_given
+from ._options import BackendName, DatasetName
 
 _DEFAULT_SPACE = ["lr=log:1e-5..1e-1", "weight_decay=log:1e-8..1e-2"]
 _OF_THE_SEARCH = ("dataset", "trials", "rounds", "epochs", "seed", "metric", "sampler", "prune")
@@ -28,8 +29,8 @@ def tune(
             show_default=False,
         ),
     ] = None,
-    dataset: Annotated[str, typer.Option(help="digits, mnist, fashion_mnist, or a folder of idx files.")] = "digits",
-    backend: Annotated[str | None, typer.Option(help="Backend by name.")] = None,
+    dataset: DatasetName = "digits",
+    backend: BackendName = None,
     trials: Annotated[int, typer.Option(help="Trainings of each round.")] = 20,
     rounds: Annotated[int, typer.Option(help="After each, the ranges are narrowed around the best.")] = 4,
     epochs: Annotated[int, typer.Option(help="Passes over the training data, of each trial.")] = 10,

@@ -6,12 +6,15 @@ from ._digits import digits
 from ._download import fashion_mnist, mnist
 from ._folder import folder
 from ._idx import read_idx, write_idx
-from ._load import Splits, load
+from ._load import Data, Splits, as_splits, check_enough, load
 from ._prepare import one_hot, shuffle, split
 
 __all__ = [
+    "Data",
     "Dataset",
     "Splits",
+    "as_splits",
+    "check_enough",
     "digits",
     "fashion_mnist",
     "folder",

@@ -2,9 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from ..errors import InputTypeError, unknown
+import numpy as np
+
+from ..checks import as_host, check_seed
+from ..errors import DatasetError, InputTypeError, unknown
 from ._dataset import Dataset
 from ._digits import digits
 from ._download import fashion_mnist, mnist
@@ -21,27 +24,79 @@ class Splits(NamedTuple):
     test: Dataset
 
 
+Data: TypeAlias = "str | os.PathLike[str] | Dataset | Splits | tuple[Any, Any]"
+"""The name of a data set or a folder, as `load` takes it, a `Dataset`, `Splits`, or a pair (x, t)."""
+
+
 def load(name: "str | os.PathLike[str]", *, seed: int = 0) -> Splits:
     """A data set by its name, or from a folder of idx files.
 
     Where it has no test part, a random fifth is held out; a tenth of the rest is for validation. `seed` decides which
-    rows.
+    rows. Raises `DatasetError` for fewer than ten rows.
     """
     if not isinstance(name, str | os.PathLike):
         raise InputTypeError(f"name: got {name!r}, expected a data set's name or a folder.")
+    check_seed(seed)
     if name == "digits":
-        rest, test = digits().split(0.8, 0.2, seed=seed)
-    elif name == "mnist":
-        rest, test = mnist("train"), mnist("test")
-    elif name == "fashion_mnist":
-        rest, test = fashion_mnist("train"), fashion_mnist("test")
-    elif Path(name).is_dir():
+        return _split(digits(), seed)
+    if name == "mnist":
+        return _parts(mnist("train"), mnist("test"), seed)
+    if name == "fashion_mnist":
+        return _parts(fashion_mnist("train"), fashion_mnist("test"), seed)
+    if Path(name).is_dir():
         parts = folder(name)
         if len(parts) == 2:
-            rest, test = parts["train"], parts["test"]
-        else:
-            rest, test = next(iter(parts.values())).split(0.8, 0.2, seed=seed)
+            return _parts(parts["train"], parts["test"], seed)
+        return _split(next(iter(parts.values())), seed)
+    raise unknown("data set", name, [*NAMES, "a folder of idx files"])
+
+
+def as_splits(data: Data, seed: int = 0) -> Splits:
+    """The parts to train on, to validate and to test, however the data are given; `seed` decides the rows of each.
+
+    A `Dataset` or a pair, x: (n, ...) numbers taken as they are and t: (n,) integer labels, is split as `load` does it.
+    Raises `DatasetError` for one of fewer than ten rows or of a single class.
+    """
+    check_seed(seed)
+    if isinstance(data, Splits):
+        splits = data
+    elif isinstance(data, str | os.PathLike):
+        splits = load(data, seed=seed)
     else:
-        raise unknown("data set", name, [*NAMES, "a folder of idx files"])
+        splits = _split(data if isinstance(data, Dataset) else _from_pair(data), seed)
+    if len(splits.train.classes) < 2:
+        raise DatasetError(f"{splits.train.name}: has one class, expected at least two to tell apart.")
+    return splits
+
+
+def check_enough(name: str, rows: int, least: int = 10) -> None:
+    """Raises `DatasetError` for rows too few to be split: a fifth to test, of the rest a tenth to validate."""
+    if rows < least:
+        raise DatasetError(
+            f"{name}: holds {rows} rows, too few to be split into parts to train on, to validate and to test; expected "
+            f"at least {least}."
+        )
+
+
+def _split(whole: Dataset, seed: int) -> Splits:
+    check_enough(whole.name, len(whole))
+    rest, test = whole.split(0.8, 0.2, seed=seed)
+    return _parts(rest, test, seed)
+
+
+def _parts(rest: Dataset, test: Dataset, seed: int) -> Splits:
+    check_enough(rest.name, len(rest), 8)
     train, validation = rest.split(0.9, 0.1, seed=seed)
     return Splits(train, validation, test)
+
+
+def _from_pair(data: Any) -> Dataset:
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise InputTypeError(
+            f"data: got {type(data).__name__}, expected a data set's name, a folder, a Dataset, Splits or a pair of "
+            "arrays (x, t)."
+        )
+    x, t = as_host("x", data[0]), as_host("t", data[1])
+    x = x if x.dtype == np.uint8 or x.dtype.kind == "f" else x.astype(np.float32)
+    labels = range(int(t.max()) + 1) if t.size and t.dtype.kind in "iu" else range(1)
+    return Dataset("data", x, t, 1.0, tuple(map(str, labels)))

@@ -9,12 +9,12 @@ import numpy as np
 from .. import optimizers as rules
 from .. import plotting
 from ..checks import check_count, check_flag, check_list, check_number, check_seed
+from ..datasets import Data, as_splits
 from ..errors import InputError
 from ..model import MLP
 from ..plotting import COLOURS, FAINT
 from ..registry import BackendLike, choose
 from ..trainer import Trainer
-from ._data import Data, as_splits
 from ._learning import Learning, learn
 from ._result import Result, Table
 from ._training import ticking

@@ -10,12 +10,12 @@ from .. import initializers, plotting
 from .. import optimizers as rules
 from ..backend import HostArray
 from ..checks import check_count, check_list, check_number, check_seed
+from ..datasets import Data, as_splits
 from ..errors import look_up, unknown
 from ..layers import Affine, Flatten, Layer
 from ..model import ACTIVATIONS, Sequential
 from ..registry import BackendLike, choose
 from ..trainer import Trainer
-from ._data import Data, as_splits
 from ._result import Result, Table
 from ._training import Curve, ticking, train
 

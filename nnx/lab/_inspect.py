@@ -13,7 +13,7 @@ import numpy as np
 
 from ..backend import HostArray
 from ..checks import as_host, check_count, check_labels
-from ..datasets import Dataset, Splits
+from ..datasets import Dataset, Splits, as_splits
 from ..device_data import DeviceData
 from ..errors import CheckpointError, InputError, InputTypeError
 from ..layers import Activation
@@ -23,7 +23,6 @@ from ..registry import BackendLike
 from ..run_folder import RunFolder
 from ..trainer import Trainer
 from . import _inspect_figures as figures
-from ._data import as_splits
 from ._result import Result, Table
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from .. import model as models
 from .. import optimizers, plotting
 from ..backend import HostArray
 from ..checks import check_count, check_flag, check_number, check_seed
+from ..datasets import Data, as_splits
 from ..device_data import DeviceData
 from ..errors import InputError, InputTypeError
 from ..losses import Loss
@@ -21,7 +22,6 @@ from ..optimizers import Optimizer
 from ..plotting import COLOURS, FAINT, PAPER
 from ..registry import BackendLike
 from ..trainer import Trainer
-from ._data import Data, as_splits
 from ._result import Result, Table
 from ._training import ticking
 

@@ -10,12 +10,12 @@ from .. import optimizers as rules
 from .. import plotting
 from ..backend import HostArray
 from ..checks import check_count, check_list, check_number, check_seed
+from ..datasets import Data, as_splits
 from ..errors import InputError, InputTypeError, look_up
 from ..model import MLP
 from ..ops import Ops
 from ..registry import BackendLike, choose
 from ..trainer import Trainer
-from ._data import Data, as_splits
 from ._descent import check_point, descend
 from ._result import Result, Table
 from ._training import Curve, ticking, train

@@ -10,14 +10,13 @@ from .. import optimizers as rules
 from .. import plotting
 from ..backend import HostArray
 from ..checks import check_count, check_flag, check_number, check_seed
-from ..datasets import Dataset
+from ..datasets import Data, Dataset, as_splits
 from ..errors import InputError
 from ..initializers import Init
 from ..model import MLP
 from ..plotting import COLOURS
 from ..registry import BackendLike, choose
 from ..trainer import Trainer
-from ._data import Data, as_splits
 from ._learning import Learning, learn
 from ._result import Result, Table
 from ._training import ticking

@@ -9,12 +9,10 @@ import numpy as np
 
 from .. import datasets
 from ..checks import as_host
-from ..datasets import Dataset, Splits
-from ..errors import DatasetError, InputError, InputTypeError
+from ..datasets import Dataset, Splits, as_splits, check_enough
+from ..errors import InputError, InputTypeError
 from ..trainer import History, Trainer
 
-LEAST_ROWS = 10
-"""A fifth is put aside for the test, a tenth of the rest for validation."""
 _EXPECTED = "expected a data set's name, a folder of idx files, a Dataset, its Splits, or a pair of arrays (x, t)"
 
 
@@ -34,27 +32,16 @@ class SearchData:
     @classmethod
     def of(cls, data: Any, seed: int) -> "SearchData":
         """The data split as `nnx.datasets.load` does, by the seed, unless they are split already."""
-        if isinstance(data, str | os.PathLike):
-            try:
-                splits = datasets.load(data, seed=seed)
-            except InputError as error:
-                if "too few" not in str(error):
-                    raise
-                raise DatasetError(f"{os.fspath(data)}: is too small to split ({error})") from None
-            return cls(splits.train.name, os.fspath(data), len(splits.train.classes), *_parts(splits))
-        if isinstance(data, Splits) and all(isinstance(part, Dataset) for part in data):
-            return cls(data.train.name, None, len(data.train.classes), *_parts(data))
-        if isinstance(data, Dataset):
-            _check_rows(data.name, len(data))
-            rest, test = data.split(0.8, 0.2, seed=seed)
-            train, validation = rest.split(0.9, 0.1, seed=seed)
-            splits = Splits(train, validation, test)
-            return cls(data.name, None, len(data.classes), *_parts(splits))
+        if isinstance(data, str | os.PathLike | Dataset) or _are_data_sets(data):
+            splits = as_splits(data, seed)
+            source = os.fspath(data) if isinstance(data, str | os.PathLike) else None
+            classes = len(splits.train.classes)
+            return cls(splits.train.name, source, classes, *((part,) for part in splits))
         if isinstance(data, tuple | list) and len(data) == 2 and not isinstance(data[0], Dataset):
             x, t = as_host("x", data[0]), as_host("t", data[1])
             if x.ndim < 2 or t.ndim == 0 or len(x) != len(t):
                 raise InputError(f"data: got arrays of shapes {x.shape} and {t.shape}, expected as many rows of both.")
-            _check_rows("data", len(x))
+            check_enough("data", len(x))
             (x, t), test_pair = datasets.split(x, t, 0.8, 0.2, seed=seed)
             train_pair, validation_pair = datasets.split(x, t, 0.9, 0.1, seed=seed)
             return cls("arrays", None, None, train_pair, validation_pair, test_pair)
@@ -89,13 +76,5 @@ class SearchData:
         return f"{self.name}: {rows[0]} rows to train on, {rows[1]} to validate, {rows[2]} put aside for the test"
 
 
-def _parts(splits: Splits) -> tuple[tuple[Dataset], tuple[Dataset], tuple[Dataset]]:
-    return (splits.train,), (splits.validation,), (splits.test,)
-
-
-def _check_rows(name: str, rows: int) -> None:
-    if rows < LEAST_ROWS:
-        raise DatasetError(
-            f"{name}: has {rows} rows, too few to put a fifth aside for the test and a tenth of the rest for "
-            f"validation; expected at least {LEAST_ROWS}."
-        )
+def _are_data_sets(data: Any) -> bool:
+    return isinstance(data, Splits) and all(isinstance(part, Dataset) for part in data)

@@ -409,7 +409,7 @@ def test_two_processes_share_a_search(study, tmp_path):
         ({"space": {"hidden": Log(8.0, 64.0)}}, "space: hidden=8 makes no network: hidden: got 8.0"),
         ({"space": {"batch_size": Choice(0, 32)}}, "batch_size: got 0"),
         ({"given": "digit"}, "unknown data set 'digit'. Did you mean 'digits'?"),
-        ({"given": data(9)}, "blobs: has 9 rows, too few to put a fifth aside"),
+        ({"given": data(9)}, "blobs: holds 9 rows, too few to be split"),
         ({"given": (np.ones((20, 2)), np.ones((19, 1)))}, "data: got arrays of shapes (20, 2) and (19, 1)"),
         ({"given": (np.ones((20, 2)), np.ones((20, 1)))}, "data: a pair of arrays needs build="),
         ({"given": 3}, "data: got int, expected a data set's name, a folder of idx files"),

@@ -1,12 +1,11 @@
-"""The data of an experiment: by name, folder, `Dataset`, `Splits` or a pair of arrays."""
+"""The data of an experiment or a search: by name, folder, `Dataset`, `Splits` or a pair of arrays."""
 
 import numpy as np
 import pytest
 
 import nnx
 from nnx import DatasetError, InputError, InputTypeError
-from nnx.datasets import Splits, digits, write_idx
-from nnx.lab._data import as_splits
+from nnx.datasets import Splits, as_splits, digits, write_idx
 
 
 def test_a_name_and_a_data_set_are_split_as_load_does():

@@ -1,0 +1,22 @@
+"""Options that several commands have: one wording each."""
+
+from typing import Annotated
+
+import typer
+
+from .. import optimizers
+
+DatasetName = Annotated[str, typer.Option(help="digits, mnist, fashion_mnist, or a folder of idx files.")]
+BackendName = Annotated[str | None, typer.Option(help="Backend by name; default: NNX_BACKEND, or the best usable.")]
+Hidden = Annotated[str, typer.Option(help="Sizes of the hidden layers, separated by commas.")]
+Activation = Annotated[str, typer.Option(help="relu, sigmoid, tanh or identity.")]
+Init = Annotated[
+    str | None, typer.Option(help="he, xavier or a standard deviation; default: what suits the activation.")
+]
+BatchNormalized = Annotated[bool, typer.Option("--batchnorm", help="Batch normalization before every activation.")]
+DropoutRatio = Annotated[float, typer.Option(help="Share of the hidden units dropped while training.")]
+WeightDecay = Annotated[float, typer.Option(help="L2 penalty on the weights.")]
+OptimizerName = Annotated[str, typer.Option(help=f"One of {', '.join(optimizers.OPTIMIZERS)}.")]
+Epochs = Annotated[int, typer.Option(help="Passes over the training data.")]
+BatchSize = Annotated[int, typer.Option(help="Rows per update.")]
+Seed = Annotated[int, typer.Option(help="Of the split, the weights, the batches and the dropout masks.")]
