@@ -1,8 +1,11 @@
-"""What a run's bits depend on: the machine, the backend, its libraries and threads."""
+"""What a run's bits depend on: machine, backend, libraries, threads, and what the environment asks for."""
 
+import os
 import platform
 
 from .backend import Backend
+from .checks import DTYPES
+from .errors import InputError
 
 
 def processor() -> str:
@@ -29,3 +32,11 @@ def differences(saved: dict[str, str], now: dict[str, str]) -> list[str]:
         for name in {**saved, **now}
         if saved.get(name) != now.get(name)
     ]
+
+
+def script_dtype() -> str | None:
+    """In which dtype scripts that were written for other libraries are to compute, if `NNX_SCRIPT_DTYPE` says so."""
+    dtype = os.environ.get("NNX_SCRIPT_DTYPE") or None
+    if dtype not in (None, *DTYPES):
+        raise InputError(f"NNX_SCRIPT_DTYPE: got {dtype!r}, expected float32 or float64.")
+    return dtype

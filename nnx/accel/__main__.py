@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m nnx.accel") -
     parser.add_argument(
         "--float32",
         action="store_true",
-        help="the book's networks in float32: faster, and equal to about six digits (NNX_BOOK_DTYPE=float32)",
+        help="compute in float32: faster, and equal to about six digits (NNX_SCRIPT_DTYPE=float32)",
     )
     parser.add_argument("--verbose", action="store_true", help="say on standard error what was replaced, and what not")
     parser.add_argument("-m", dest="module", action="store_true", help="SCRIPT is a module's name, as for python -m")
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m nnx.accel") -
             registry.get_backend(options.backend)  # an unknown name is told before the script starts
             os.environ["NNX_BACKEND"] = options.backend  # for the processes that the script starts, too
         if options.float32:
-            os.environ["NNX_BOOK_DTYPE"] = "float32"
+            os.environ["NNX_SCRIPT_DTYPE"] = "float32"
         install(sklearn=not options.no_sklearn, book=not options.no_book, verbose=options.verbose)
     except NnxError as error:
         print(f"nnx: {error}", file=sys.stderr)

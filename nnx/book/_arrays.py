@@ -1,6 +1,5 @@
 """From the arrays of a script to the backend's, and back."""
 
-import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -8,18 +7,15 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, HostArray
-from ..errors import InputError
+from ..environment import script_dtype
 from ..ops import Ops
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def network_dtype() -> str:
-    """The dtype of the networks' parameters: float64 as in the book, unless `NNX_BOOK_DTYPE` is float32."""
-    dtype = os.environ.get("NNX_BOOK_DTYPE") or "float64"
-    if dtype not in map(str, _FLOATS):
-        raise InputError(f"NNX_BOOK_DTYPE: got {dtype!r}, expected float32 or float64.")
-    return dtype
+    """The dtype of the networks' parameters: float64 as in the book, unless `NNX_SCRIPT_DTYPE` is float32."""
+    return script_dtype() or "float64"
 
 
 @cache

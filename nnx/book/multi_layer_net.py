@@ -30,7 +30,7 @@ class MultiLayerNet:
     sqrt(2 / inputs), "sigmoid" / "xavier" for sqrt(1 / inputs). weight_decay_lambda: the L2 penalty's factor.
 
     params: W1, b1, W2, ... as arrays of the backend, the weights drawn from NumPy's global generator; float64, or what
-    `NNX_BOOK_DTYPE` says.
+    `NNX_SCRIPT_DTYPE` says.
     layers: Affine1, Activation_function1, Affine2, ...; the loss is in `last_layer`.
     """
 

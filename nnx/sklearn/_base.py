@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOp
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_random_state, validate_data
 
 from ..backend import HostArray
+from ..environment import script_dtype
 from ..losses import Loss, MeanSquaredError, PoissonDeviance, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from ..ops import Ops
 from ..optimizers import SGD
@@ -68,6 +69,7 @@ class BaseMLP(BaseEstimator):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "backend": [str, HasMethods(["to_device", "to_host", "matmul"]), None],
+        "dtype": [StrOptions({"float32", "float64"}), None],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "batch_norm": ["boolean"],
     }
@@ -159,6 +161,10 @@ class BaseMLP(BaseEstimator):
             self.learning_rate_init, self.learning_rate, self.momentum, self.nesterovs_momentum, self.power_t
         )
 
+    def _dtype(self) -> str | None:
+        """What to compute in, if not in the rows' own dtype."""
+        return self.dtype or script_dtype()
+
     def _weights(self) -> Weights:
         return Weights(self.coefs_, self.intercepts_, self.batch_norms_)
 
@@ -187,7 +193,7 @@ class BaseMLP(BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         X = X.tocsr() if issparse(X) else X
-        dtype = str(np.result_type(X.dtype, self.coefs_[0].dtype))
+        dtype = self._dtype() or str(np.result_type(X.dtype, self.coefs_[0].dtype))
         backend: Any = get_backend(self.backend)
         ops = _bind(backend)
         weights = self._weights().map(lambda array: ops.to_device(np.ascontiguousarray(array, dtype)))
@@ -222,4 +228,5 @@ def check_rows(
         reset=reset,
     )
     weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+    X = X.astype(estimator._dtype() or X.dtype, copy=False)
     return X.tocsr() if issparse(X) else X, y, weight

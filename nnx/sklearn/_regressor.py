@@ -17,7 +17,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     loss: "squared_error", half the mean of squares, or "poisson", half the deviance of counts, y of at least 0, whose
     expectation is the exponential of the network's output.
 
-    Beyond scikit-learn's parameters, neutral by default: backend, dropout and batch_norm, as for `MLPClassifier`.
+    Beyond scikit-learn's parameters, all neutral by default: backend, dtype, dropout, batch_norm (see `MLPClassifier`).
 
     >>> from sklearn.datasets import load_diabetes
     >>> X, y = load_diabetes(return_X_y=True)
@@ -59,6 +59,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         n_iter_no_change: Any = 10,
         max_fun: int = 15000,
         backend: Any = None,
+        dtype: str | None = None,
         dropout: float = 0.0,
         batch_norm: bool = False,
     ) -> None:

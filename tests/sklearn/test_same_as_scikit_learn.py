@@ -6,6 +6,7 @@ from scipy import sparse
 from sklearn import neural_network
 from sklearn.datasets import load_digits, make_multilabel_classification
 
+import nnx
 from nnx import sklearn as ours
 
 pytestmark = [
@@ -137,6 +138,17 @@ def test_random_state_object_is_drawn_from_alike(backend):
     mine.set_params(random_state=np.random.RandomState(7)).fit(X, Y)
     assert_same(theirs, mine, X)
     assert theirs.random_state.randint(10**6) == mine.random_state.randint(10**6)
+
+
+def test_float32_if_asked_for(backend, monkeypatch):
+    asked, by_environment = pair("MLPClassifier", backend)[1], pair("MLPClassifier", backend)[1]
+    asked.set_params(dtype="float32").fit(X, Y)
+    assert asked.coefs_[0].dtype == asked.predict_proba(X).dtype == np.float32
+    monkeypatch.setenv("NNX_SCRIPT_DTYPE", "float32")
+    np.testing.assert_array_equal(by_environment.fit(X, Y).predict_proba(X), asked.predict_proba(X))
+    monkeypatch.setenv("NNX_SCRIPT_DTYPE", "float16")
+    with pytest.raises(nnx.InputError, match="NNX_SCRIPT_DTYPE: got 'float16', expected float32 or float64"):
+        by_environment.fit(X, Y)
 
 
 def test_float32_stays_float32(backend):

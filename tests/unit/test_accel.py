@@ -363,5 +363,5 @@ def test_notebook_extension(clean):
 
 def test_what_was_imported_before_is_said(clean, capsys):
     sys.modules["common.layers"] = sys.modules[__name__]
-    accel.install(verbose=True)
+    accel.install(sklearn=False, verbose=True)
     assert capsys.readouterr().err == "nnx: common.layers is not replaced: it was imported before\n"

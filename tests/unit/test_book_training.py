@@ -197,18 +197,18 @@ def test_learning_curves_of_every_network(rule, ours, reference):
 
 
 def test_float32_if_asked_for(monkeypatch):
-    monkeypatch.setenv("NNX_BOOK_DTYPE", "float32")
+    monkeypatch.setenv("NNX_SCRIPT_DTYPE", "float32")
     data = tuple(a.astype(np.float32) if a.ndim == 2 else a for a in DATA)
     for settings in ({}, {"use_batchnorm": True, "use_dropout": True, "weight_decay_lambda": 0.01}):
         trainer, found = curves(MultiLayerNetExtend, "adam", data=data, **settings)
         assert {str(a.dtype) for a in trainer.network.params.values()} == {"float32"}
         assert {str(a.dtype) for a in trainer.network.gradient(data[0], np.eye(10)[data[1]]).values()} == {"float32"}
         assert all(isinstance(loss, np.float32) for loss in found[0])
-        monkeypatch.setenv("NNX_BOOK_DTYPE", "")
+        monkeypatch.setenv("NNX_SCRIPT_DTYPE", "")
         np.testing.assert_allclose(found[0], curves(MultiLayerNetExtend, "adam", **settings)[1][0], rtol=1e-3)
-        monkeypatch.setenv("NNX_BOOK_DTYPE", "float32")
-    monkeypatch.setenv("NNX_BOOK_DTYPE", "float16")
-    with pytest.raises(nnx.InputError, match="NNX_BOOK_DTYPE: got 'float16', expected float32 or float64"):
+        monkeypatch.setenv("NNX_SCRIPT_DTYPE", "float32")
+    monkeypatch.setenv("NNX_SCRIPT_DTYPE", "float16")
+    with pytest.raises(nnx.InputError, match="NNX_SCRIPT_DTYPE: got 'float16', expected float32 or float64"):
         MultiLayerNet(64, [10], 10)
 
 
