@@ -1,4 +1,4 @@
-"""Search for a learning rate, weight decay and dropout on validation data: `python examples/09_hyper_parameters.py`."""
+"""Search for a learning rate, weight decay and dropout on validation data: `python examples/08_hyper_parameters.py`."""
 
 import tempfile
 
