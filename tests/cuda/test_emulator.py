@@ -318,7 +318,7 @@ def sanitized(code: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.slow
+@pytest.mark.sanitizers
 @pytest.mark.parametrize(
     ("statement", "report"),
     [
@@ -344,7 +344,7 @@ Module(code, flags=FLAGS).get_function("k")((1,), (4,), (np.zeros(4, np.int32),)
         assert report in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.sanitizers
 def test_all_kernels_under_the_sanitizers() -> None:
     done = sanitized("""
 from emulator import EmulatedBackend
@@ -357,7 +357,7 @@ sys.exit(not report.ok)
     assert "fused" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.sanitizers
 def test_all_shapes_under_the_sanitizers() -> None:
     """The tests of single kernels once more: odd sizes, one row, one column, 100,000 columns, wherever arrays start."""
     done = sanitized(f"""

@@ -117,6 +117,14 @@ def batch_normalization(out):
     assert numbers(r"(?:without|with): learns in (\d) of 4", out) == [1, 4]
 
 
+def hyper_parameters(out):
+    ranges = numbers(r"^  \d: lr Log\((\S+), (\S+)\)", out)
+    widths = [high / low for low, high in ranges]
+    assert len(widths) > 2
+    assert widths == sorted(widths, reverse=True)  # the ranges close in
+    learns(out)
+
+
 SHOWN = {
     "01_activation_functions": activation_functions,
     "02_losses_and_gradients": losses_and_gradients,
@@ -125,6 +133,7 @@ SHOWN = {
     "05_optimizers": optimizers,
     "06_initial_values": initial_values,
     "07_batch_normalization": batch_normalization,
+    "08_hyper_parameters": hyper_parameters,
     "study_notes": learns,
     "train_digits": learns,
 }
