@@ -65,7 +65,8 @@ def softmax(x: Any) -> Array:
     x = _floating(ops, "x", x)
     if x.ndim not in (1, 2) or 0 in x.shape:
         raise InputError(f"x: got shape {tuple(x.shape)}, expected (c,) or (n, c), not empty.")
-    rows = ops.softmax(ops.xp.reshape(x, (-1, x.shape[-1])))
+    with np.errstate(invalid="ignore"):  # infinity less infinity: NaN
+        rows = ops.softmax(ops.xp.reshape(x, (-1, x.shape[-1])))
     return ops.xp.reshape(rows, x.shape)
 
 
@@ -82,7 +83,8 @@ def mean_squared_error(y: Any, t: Any) -> Array:
     y, t = _floating(ops, "y", y), _floating(ops, "t", t)
     if y.shape != t.shape:
         raise InputError(f"t: got shape {tuple(t.shape)}, expected y's {tuple(y.shape)}.")
-    return ops.mean_squared_error(_rows(ops, y), ops.xp.astype(_rows(ops, t), y.dtype))
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity is NaN, a great square infinity
+        return ops.mean_squared_error(_rows(ops, y), ops.xp.astype(_rows(ops, t), y.dtype))
 
 
 def cross_entropy_error(y: Any, t: Any) -> Array:
@@ -99,8 +101,9 @@ def cross_entropy_error(y: Any, t: Any) -> Array:
         target = t.reshape(y.shape)
     else:
         target = one_hot(SoftmaxCrossEntropy().check_targets("t", t.reshape(-1), (y.shape[1],), "float64"), y.shape[1])
-    target = ops.to_device(np.ascontiguousarray(target, str(y.dtype)))
-    with np.errstate(invalid="ignore", divide="ignore"):  # of what are no probabilities: NaN
+    # Of what are no probabilities: NaN or infinity.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        target = ops.to_device(np.ascontiguousarray(target, str(y.dtype)))
         return -xp.sum(target * xp.log(y + 1e-7)) / y.shape[0]
 
 

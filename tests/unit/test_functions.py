@@ -117,3 +117,10 @@ def test_gradient_check_finds_a_wrong_backward(monkeypatch):
     errors = F.gradient_check(model, data.inputs(), data.t)
     assert errors["3.W"] < 1e-5
     assert errors["1.W"] > 0.1
+
+
+def test_what_is_not_finite_stays_so_without_a_warning():
+    for values in ([np.inf], [[1.0, np.inf]]):
+        assert np.isnan(F.softmax(values)).any()
+    assert np.isnan(F.mean_squared_error([np.inf], [np.inf]))
+    assert F.mean_squared_error([1e200], [0.0]) == np.inf
