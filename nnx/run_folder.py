@@ -12,7 +12,7 @@ from typing import Any
 from . import optimizers
 from .checkpoint import write_atomically
 from .errors import CheckpointError, InputError, InputTypeError, unknown
-from .model import MLP
+from .model import MLP, Sequential
 from .registry import BackendLike
 from .trainer import Trainer
 
@@ -49,9 +49,9 @@ class RunConfig:
     precision: str = "float32"
     early_stopping: int | None = None
 
-    def trainer(self, classes: int, backend: BackendLike = None) -> Trainer:
-        """The network and how it is trained, not yet built. Raises for settings that do not make one."""
-        model = MLP(
+    def model(self, classes: int) -> Sequential:
+        """The network, not yet built. Raises for settings that do not make one."""
+        return MLP(
             self.hidden,
             classes,
             activation=self.activation,
@@ -59,9 +59,12 @@ class RunConfig:
             batch_norm=self.batchnorm,
             dropout=self.dropout,
         )
+
+    def trainer(self, classes: int, backend: BackendLike = None) -> Trainer:
+        """The network and how it is trained, not yet built. Raises for settings that do not make one."""
         rate = {} if self.lr is None else {"lr": self.lr}
         return Trainer(
-            model,
+            self.model(classes),
             optimizers.optimizer(self.optimizer, **rate),
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,

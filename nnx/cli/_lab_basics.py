@@ -8,7 +8,7 @@ from .. import lab as laboratory
 from .. import optimizers as rules
 from ..checks import check_count
 from ..datasets import as_splits
-from ..model import MLP, Sequential
+from ..run_folder import RunConfig
 from . import _values as values
 from ._lab import Out, lab, show
 from ._options import (
@@ -85,21 +85,17 @@ def gradient_check(
 ) -> None:
     """The gradients of a network against numerical ones, in float64: the relative error by parameter."""
     check_count("--rows", rows)
-
-    def network(classes: int) -> Sequential:
-        return MLP(
-            values.sizes("--hidden", hidden),
-            classes,
-            activation=activation,
-            init=values.initialiser(init),
-            batch_norm=batchnorm,
-            dropout=dropout,
-        )
-
-    network(2)
+    config = RunConfig(
+        hidden=values.sizes("--hidden", hidden),
+        activation=activation,
+        init=values.initialiser(init),
+        batchnorm=batchnorm,
+        dropout=dropout,
+    )
+    config.model(2)  # what it refuses is to be refused before the data are loaded
     train = as_splits(dataset, seed).train
     train = train.take(range(min(rows, len(train))))
-    model = network(len(train.classes))
+    model = config.model(len(train.classes))
     result = laboratory.gradient_check(
         model, train.inputs("float64"), train.t, samples=samples, seed=seed, backend=backend
     )

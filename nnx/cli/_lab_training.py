@@ -7,7 +7,7 @@ import typer
 
 from .. import lab as laboratory
 from ..datasets import Splits, as_splits
-from ..model import MLP, Sequential
+from ..run_folder import RunConfig
 from . import _values as values
 from ._lab import Out, lab, show
 from ._options import (
@@ -116,22 +116,18 @@ def lr_find(
     out: Out = None,
 ) -> None:
     """Learning-rate range test: the rate grows from step to step until the loss diverges; with a suggestion."""
-
-    def network(classes: int) -> Sequential:
-        return MLP(
-            values.sizes("--hidden", hidden),
-            classes,
-            activation=activation,
-            init=values.initialiser(init),
-            batch_norm=batchnorm,
-            dropout=dropout,
-        )
-
-    network(2)  # what it refuses is to be refused before the data are loaded
+    config = RunConfig(
+        hidden=values.sizes("--hidden", hidden),
+        activation=activation,
+        init=values.initialiser(init),
+        batchnorm=batchnorm,
+        dropout=dropout,
+    )
+    config.model(2)  # what it refuses is to be refused before the data are loaded
     splits: Splits = as_splits(dataset, seed)
     result = laboratory.lr_find(
         splits,
-        network(len(splits.train.classes)),
+        config.model(len(splits.train.classes)),
         optimizer,
         lowest=lowest,
         highest=highest,
