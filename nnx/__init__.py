@@ -10,6 +10,7 @@ from .backend import Backend
 from .callbacks import Callback, EarlyStopping
 from .errors import (
     BackendError,
+    CaptureWarning,
     CheckpointError,
     DatasetError,
     DivergedError,
@@ -52,6 +53,7 @@ __all__ = [
     "BatchNorm",
     "CSVLogger",
     "Callback",
+    "CaptureWarning",
     "CheckpointError",
     "DatasetError",
     "DivergedError",
