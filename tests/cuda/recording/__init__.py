@@ -30,7 +30,7 @@ def start() -> "RecordingCuda":
 
     from ._runtime import RecordingCuda
 
-    cuda = RecordingCuda(runtime.CUDARuntimeError)
+    cuda = RecordingCuda(runtime.CUDARuntimeError, runtime.runtimeGetVersion())
     _extension = install(cuda.dispatch)
     import cupy
 
@@ -53,26 +53,20 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def watched_blocks(cuda: "RecordingCuda") -> Iterator[None]:
-    """For this thread: a graph that uses a block which CuPy's default pool has got back is a problem."""
+    """For what this thread allocates: to launch a graph that uses what CuPy's pool has got back is a problem."""
     import cupy
-
-    from ._runtime import LiveBlocks
-
-    given = LiveBlocks()
 
     class Watch(cupy.cuda.MemoryHook):  # type: ignore[misc]
         name = "watch"
 
         def malloc_postprocess(self, *, device_id: int, size: int, mem_size: int, mem_ptr: int, pmem_id: int) -> None:
-            given.add(mem_ptr, mem_size)
+            cuda.given.add(mem_ptr, mem_size)
 
         def free_preprocess(self, *, device_id: int, mem_size: int, mem_ptr: int, pmem_id: int) -> None:
-            given.remove(mem_ptr)
+            cuda.given.remove(mem_ptr)
 
     with Watch():
-        cuda.given = given
         yield
-        cuda.given = None
 
 
 def _checked(raw_module: Any, cuda: "RecordingCuda") -> Any:

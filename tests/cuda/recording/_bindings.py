@@ -78,102 +78,7 @@ RETURNS = {  # how a result becomes C's, and what says that an exception was rai
 }
 OTHER_ERRORS = {"driver.funcGetAttribute": "-2"}
 
-TEXT = r"""
-#include <Python.h>
-#include <stdint.h>
-#include <string.h>
-
-typedef int CUdevice;
-/* Of every function with an optional argument: how many are given, and the one that there is. */
-struct optional { int given; int value; };
-
-static PyObject *dispatch;
-static int quiet;
-
-/* Steals the tuple of arguments. When Python ends, and CuPy frees what it has left, there is nobody to ask. */
-static PyObject *ask(const char *name, PyObject *arguments) {
-    if (dispatch == NULL || dispatch == Py_None) {
-        Py_XDECREF(arguments);
-        return PyLong_FromLong(0);
-    }
-    return arguments == NULL ? NULL : PyObject_CallFunction(dispatch, "sN", name, arguments);
-}
-
-static long long as_integer(PyObject *result) {
-    long long value = PyLong_AsLongLong(result);
-    Py_DECREF(result);
-    return value;
-}
-
-static float as_float(PyObject *result) {
-    float value = (float)PyFloat_AsDouble(result);
-    Py_DECREF(result);
-    return value;
-}
-
-static void quiet_copy(intptr_t to, intptr_t from, size_t size, int kind) {
-    if (kind == 2) memcpy((void *)to, (const void *)from, size);  /* from the device to the host */
-}
-
-FUNCTIONS
-
-typedef PyObject *(*fast)(PyObject *, PyObject *const *, Py_ssize_t);
-struct entry { const char *name; const char *signature; void *function; fast in_python; };
-static struct entry entries[] = {
-ENTRIES
-    {NULL, NULL, NULL, NULL}
-};
-
-/* The same functions for who calls them from Python. `self` is the number of the entry. */
-static PyObject *ask_from_python(PyObject *self, PyObject *const *given, Py_ssize_t count, PyObject *keywords) {
-    const struct entry *entry = &entries[PyLong_AsLong(self)];
-    if (quiet && entry->in_python) return entry->in_python(NULL, given, count);
-    Py_ssize_t all = count + (keywords ? PyTuple_GET_SIZE(keywords) : 0);
-    PyObject *arguments = PyTuple_New(all);
-    if (arguments == NULL) return NULL;
-    for (Py_ssize_t i = 0; i < all; i++) {
-        Py_INCREF(given[i]);
-        PyTuple_SET_ITEM(arguments, i, given[i]);
-    }
-    return ask(entry->name, arguments);
-}
-static PyMethodDef from_python = {
-    "cuda", (PyCFunction)(void (*)(void))ask_from_python, METH_FASTCALL | METH_KEYWORDS, NULL};
-
-/* {name: (capsule, callable)} */
-static PyObject *functions(PyObject *self, PyObject *none) {
-    PyObject *all = PyDict_New();
-    for (long i = 0; entries[i].name; i++) {
-        PyObject *capsule = PyCapsule_New(entries[i].function, entries[i].signature, NULL);
-        PyObject *number = PyLong_FromLong(i);
-        PyObject *callable = PyCFunction_New(&from_python, number);
-        PyObject *both = Py_BuildValue("(NN)", capsule, callable);
-        PyDict_SetItemString(all, entries[i].name, both);
-        Py_DECREF(both);
-        Py_DECREF(number);
-    }
-    return all;
-}
-
-static PyObject *set_dispatch(PyObject *self, PyObject *function) {
-    Py_INCREF(function);
-    Py_XSETREF(dispatch, function);
-    Py_RETURN_NONE;
-}
-
-static PyObject *set_quiet(PyObject *self, PyObject *on) {
-    quiet = PyObject_IsTrue(on);
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef methods[] = {
-    {"functions", functions, METH_NOARGS, NULL},
-    {"set_dispatch", set_dispatch, METH_O, NULL},
-    {"set_quiet", set_quiet, METH_O, NULL},
-    {NULL, NULL, 0, NULL}};
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "recorded_cuda", NULL, -1, methods};
-PyMODINIT_FUNC PyInit_recorded_cuda(void) { return PyModule_Create(&definition); }
-"""
+TEMPLATE = Path(__file__).parent / "bindings.c.in"
 
 
 @dataclass(frozen=True)
@@ -254,8 +159,9 @@ def why_not() -> str | None:
     for module, package in (("cupy_backends", "cupy-cuda13x"), ("cuda.pathfinder", "cuda-pathfinder")):
         if not _is_installed(module):
             return f"{package} is not installed: pip install -e '.[dev]'"
-    if not any(_has(package) for package in ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12")):
-        return "NVRTC is not installed: pip install -e '.[dev]'"
+    for package in ("nvidia-cuda-nvrtc", "nvidia-cuda-runtime"):  # CUDA's compiler, and headers of CuPy's own kernels
+        if not _has(package) and not _has(f"{package}-cu12"):
+            return f"{package} is not installed: pip install -e '.[dev]'"
     if _compiler() is None:
         return "no C compiler: install gcc, or set CC"
     if not _include().joinpath("Python.h").is_file():
@@ -314,9 +220,8 @@ def _text(modules: dict[str, Any]) -> str:
             function = signature and Function.parsed(f"{module_name}.{name}", signature[1])
             if function:
                 functions.append(function)
-    return TEXT.replace("FUNCTIONS", "\n\n".join(f.text() for f in functions)).replace(
-        "ENTRIES", "\n".join(f.entry() for f in functions)
-    )
+    text = TEMPLATE.read_text().replace("@FUNCTIONS@", "\n\n".join(function.text() for function in functions))
+    return text.replace("@ENTRIES@", "\n".join(function.entry() for function in functions))
 
 
 def _built(text: str) -> ModuleType:

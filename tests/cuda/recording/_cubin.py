@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 _PARAMETER, _MAX_THREADS = 0x17, 0x05  # EIATTR_KPARAM_INFO, EIATTR_MAX_THREADS
+_RESERVED = 1024
+"""Bytes of shared memory that the system keeps for itself in every block, counted where this section is there."""
+_RESERVED_SECTION = ".nv.shared.reserved.0"
 _WITH_SIZE = 0x04  # EIFMT_SVAL: the attribute's value is preceded by its size
 
 
@@ -33,10 +36,11 @@ def kernels(cubin: bytes) -> dict[str, Kernel]:
         if section.name.startswith(".nv.info."):
             name = section.name.removeprefix(".nv.info.")
             found[name] = _kernel(name, cubin[section.offset : section.offset + section.size])
+    reserved = _RESERVED * any(section.name == _RESERVED_SECTION for section in sections)
     for section in sections:
         name = section.name.removeprefix(".nv.shared.")
         if name != section.name and name in found:
-            found[name].static_shared = section.size
+            found[name].static_shared = section.size - reserved
     return found
 
 

@@ -14,7 +14,7 @@ class RecordingLt(HostCublasLt):
     """real: libcublasLt, which then makes the descriptors; without it they are made in Python."""
 
     def __init__(self, cuda: RecordingCuda, real: Any = None) -> None:
-        super().__init__(real)
+        super().__init__(real, version=None if real else cuda.version // 1000 * 10000)
         self._cuda = cuda
 
     def cublasLtMatmulAlgoGetHeuristic(self, *arguments: Any) -> int:

@@ -43,7 +43,6 @@ ATTRIBUTES = {
     81: 228 << 10,  # bytes of shared memory of a multiprocessor
     97: 227 << 10,  # bytes of shared memory of a block that opts in
 }
-CUDA = 13020
 MEMORY = 128 << 30
 MAX_GRID = (2**31 - 1, 65535, 65535)
 MAX_THREADS, MAX_SHARED = 1024, 48 << 10
@@ -91,35 +90,28 @@ class Graph:
     broken: bool = False
     joined: set[int] = field(default_factory=set)
     """Streams beside the origin that it waits for after all they did."""
+    blocks: dict[int, tuple[int | None, int | None]] = field(default_factory=dict)
+    """By every address that is used: the number of its block of CUDA's, and of its block of CuPy's pool."""
 
 
-class Memory:
-    """Blocks of memory, by address."""
+class Blocks:
+    """Blocks of memory by address, each with a number of its own: another block at the same address is another one."""
 
     def __init__(self) -> None:
         self.sizes: dict[int, int] = {}
         self._starts: list[int] = []
-        self._libc = ctypes.CDLL(None)
-        self._libc.aligned_alloc.restype = ctypes.c_void_p
-        self._libc.aligned_alloc.argtypes = [ctypes.c_size_t] * 2
-        self._libc.free.argtypes = [ctypes.c_void_p]
+        self._numbers: dict[int, int] = {}
+        self._count = 0
 
-    @property
-    def used(self) -> int:
-        return sum(self.sizes.values())
+    def add(self, start: int, size: int) -> None:
+        if start not in self.sizes:
+            bisect.insort(self._starts, start)
+        self._count += 1
+        self.sizes[start], self._numbers[start] = size, self._count
 
-    def allocate(self, size: int) -> int:
-        rounded = -(-max(size, 1) // 512) * 512
-        address: int = self._libc.aligned_alloc(512, rounded)
-        ctypes.memset(address, 0, rounded)
-        self.sizes[address] = size
-        bisect.insort(self._starts, address)
-        return address
-
-    def free(self, address: int) -> None:
-        del self.sizes[address]
-        self._starts.remove(address)
-        self._libc.free(address)
+    def remove(self, start: int) -> None:
+        if self.sizes.pop(start, None) is not None:
+            self._starts.remove(start)
 
     def block(self, address: int) -> int | None:
         """Where the block begins that holds this address, or None."""
@@ -129,17 +121,54 @@ class Memory:
         start = self._starts[i]
         return start if address < start + self.sizes[start] else None
 
+    def number(self, address: int) -> int | None:
+        """That of the block that holds this address, or None."""
+        start = self.block(address)
+        return None if start is None else self._numbers[start]
+
     def holds(self, address: int, size: int = 1) -> bool:
         """Whether these bytes are all of one block."""
         start = self.block(address)
         return start is not None and address + size <= start + self.sizes[start]
 
 
-class RecordingCuda:
-    """CUDA's runtime and driver, as CuPy calls them: a method for each function, under CuPy's name of it."""
+class Memory(Blocks):
+    """Blocks of the host's memory, as CUDA gives them out. They are zero, and take room only when written to."""
 
-    def __init__(self, error: Callable[[int], Exception]) -> None:
-        self._error = error
+    ALIGNMENT = 512
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._raw: dict[int, int] = {}
+        self._libc = ctypes.CDLL(None)
+        self._libc.calloc.restype = ctypes.c_void_p
+        self._libc.calloc.argtypes = [ctypes.c_size_t] * 2
+        self._libc.free.argtypes = [ctypes.c_void_p]
+
+    @property
+    def used(self) -> int:
+        return sum(self.sizes.values())
+
+    def allocate(self, size: int) -> int:
+        raw: int = self._libc.calloc(max(size, 1) + self.ALIGNMENT, 1)
+        start = -(-raw // self.ALIGNMENT) * self.ALIGNMENT
+        self._raw[start] = raw
+        self.add(start, size)
+        return start
+
+    def free(self, start: int) -> None:
+        self.remove(start)
+        self._libc.free(self._raw.pop(start))
+
+
+class RecordingCuda:
+    """CUDA's runtime and driver, as CuPy calls them: a method for each function, under CuPy's name of it.
+
+    error: makes CuPy's exception of a number of CUDA's. version: the CUDA that CuPy is built for, such as 13020.
+    """
+
+    def __init__(self, error: Callable[[int], Exception], version: int) -> None:
+        self._error, self.version = error, version
         self.lock = threading.RLock()
         self.calls: list[Call] = []
         self.problems: list[Problem] = []
@@ -157,8 +186,8 @@ class RecordingCuda:
         self.graphs: dict[int, Graph] = {}
         """Before they are instantiated."""
         self.executables: dict[int, Graph] = {}
-        self.given: LiveBlocks | None = None
-        """What CuPy's pools have given out, where somebody watches."""
+        self.given = Blocks()
+        """What CuPy's pools have given out and not got back, where `watched_blocks` is in force."""
         self.arguments = threading.local()
         """`sizes`: those of the next launch of this thread, in bytes, where they are known."""
         self._streams: dict[int, Graph | None] = {0: None, 1: None, 2: None}
@@ -180,8 +209,7 @@ class RecordingCuda:
             return function(*arguments)
 
     def problem(self, text: str) -> None:
-        here = str(Path(__file__).parent)
-        frames = [frame for frame in traceback.extract_stack() if not frame.filename.startswith(here)]
+        frames = [frame for frame in traceback.extract_stack() if frame.filename != __file__]
         where = tuple(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-6:])
         self.problems.append(Problem(text, where))
 
@@ -193,7 +221,13 @@ class RecordingCuda:
         if graph is not None:
             graph.nodes.append(call)
             graph.joined.discard(call.stream)
+            for address in call.uses:
+                graph.blocks[address] = self.device.number(address), self._number_in_pool(address)
         self.calls.append(call)
+
+    def _number_in_pool(self, address: int) -> int | None:
+        """None where it is not known, and in private pools, which reuse a graph's own memory within that graph."""
+        return None if self.device.block(address) in self.private else self.given.number(address)
 
     def capturing(self, stream: int) -> bool:
         return self._streams.get(stream) is not None
@@ -227,12 +261,12 @@ class RecordingCuda:
         return 1
 
     def runtime_driverGetVersion(self) -> int:
-        return CUDA
+        return self.version
 
     runtime_runtimeGetVersion = driver_get_build_version = runtime_driverGetVersion
 
     def runtime__getCUDAMajorVersion(self) -> int:
-        return CUDA // 1000
+        return self.version // 1000
 
     def runtime__ensure_context(self) -> None: ...
 
@@ -266,15 +300,9 @@ class RecordingCuda:
         return address
 
     def runtime_free(self, address: int) -> None:
-        size = self.device.sizes.get(address)
-        if size is None:
+        if address not in self.device.sizes:
             self.problem(f"cudaFree of what is no block of memory: {address:#x}")
             return
-        for graph in (*self.executables.values(), *filter(None, self._streams.values())):
-            users = [node for node in graph.nodes if any(address <= use < address + size for use in node.uses)]
-            if users:
-                self.problem(f"cudaFree of {size} bytes that a living graph uses: {users[0].kind} {users[0].name}")
-                break
         self.private.discard(address)
         self.device.free(address)
 
@@ -309,8 +337,8 @@ class RecordingCuda:
         if captured and on_host:
             self.problem(f"a copy {name} of {size} bytes is recorded: every launch of the graph repeats it")
         pinned = bool(on_host) and all(self.pinned.holds(address, size) for address in on_host)
-        settings = {"captured": captured, "uses": tuple(on_device), "size": size, "pinned": pinned, "waits": waits}
-        self.add(Call("copy", name, stream, **settings))
+        uses = tuple(on_device)
+        self.add(Call("copy", name, stream, captured=captured, uses=uses, size=size, pinned=pinned, waits=waits))
         if not captured:
             ctypes.memmove(to, source, size)
 
@@ -439,15 +467,12 @@ class RecordingCuda:
         graph = self.executables[executable]
         for node in graph.nodes:
             for address in node.uses:
-                self._check_living(node, address)
+                in_memory, in_pool = graph.blocks[address]
+                if self.device.number(address) != in_memory:
+                    self.problem(f"a graph is launched that uses freed memory: {node.kind} {node.name}")
+                elif in_pool is not None and self._number_in_pool(address) != in_pool:
+                    self.problem(f"a graph is launched that uses memory given back to a pool: {node.kind} {node.name}")
         self.add(Call("graph", "", stream, captured=self.capturing(stream), size=len(graph.nodes)))
-
-    def _check_living(self, node: Call, address: int) -> None:
-        block = self.device.block(address)
-        if block is None:
-            self.problem(f"a graph is launched that uses freed memory: {node.kind} {node.name}")
-        elif self.given is not None and block not in self.private and not self.given.hold(address):
-            self.problem(f"a graph is launched that uses memory free in CuPy's pool: {node.kind} {node.name}")
 
     def runtime_graphDestroy(self, graph: int) -> None:
         del self.graphs[graph]
@@ -494,6 +519,7 @@ class RecordingCuda:
         kernel = self._functions[function]
         name, grid, threads = kernel.name, (grid_x, grid_y, grid_z), block_x * block_y * block_z
         given, self.arguments.sizes = getattr(self.arguments, "sizes", None), None
+        self.counts["launches with checked arguments"] += given is not None
         if given is not None and tuple(given) != kernel.parameters:
             self.problem(f"{name}: arguments of {list(given)} bytes, but parameters of {list(kernel.parameters)}")
             return  # to read them would be to read beyond them
@@ -514,24 +540,3 @@ class RecordingCuda:
             at = pointers[i]
             if size >= 8 and at:
                 yield int.from_bytes(ctypes.string_at(at, 8), "little")
-
-
-class LiveBlocks:
-    """The blocks that CuPy's pools have given out and not got back."""
-
-    def __init__(self) -> None:
-        self._sizes: dict[int, int] = {}
-        self._starts: list[int] = []
-
-    def add(self, address: int, size: int) -> None:
-        if address not in self._sizes:
-            bisect.insort(self._starts, address)
-        self._sizes[address] = size
-
-    def remove(self, address: int) -> None:
-        if self._sizes.pop(address, None) is not None:
-            self._starts.remove(address)
-
-    def hold(self, address: int) -> bool:
-        i = bisect.bisect_right(self._starts, address) - 1
-        return i >= 0 and address < self._starts[i] + self._sizes[self._starts[i]]
