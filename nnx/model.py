@@ -108,7 +108,7 @@ class Sequential:
 
         for i, layer in enumerate(self.layers):
             layer.attach(self.arena, names[i], f"{i}.")
-            if isinstance(layer, Dropout):
+            if layer.random:
                 layer.seed, layer.index = self.seed, i
         self.stages = lower(self.layers, self.shapes)
         self.built = True
