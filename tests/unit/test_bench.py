@@ -1,13 +1,14 @@
-"""`nnx bench`: whoever stops it keeps what it has measured."""
+"""`nnx bench`: whoever stops it keeps what it has measured, and the peers compute what nnx computes."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
-from nnx.bench import crossover, overhead, steps
-from nnx.bench.networks import Network
+from nnx.bench import crossover, overhead, peers, steps
+from nnx.bench.networks import Network, batches
 from nnx.bench.report import Report
 from nnx.cli import main
 
@@ -105,3 +106,36 @@ def test_a_worker_that_fails_later_keeps_what_it_told(monkeypatch, code, more):
     done = subprocess.CompletedProcess([], code, out, "warning\nOutOfMemory\n" if code else "")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
     assert [*steps.in_turns("m", ["x"], [], 1)] == [("x", {"S": 1, "L": 2} | more)]
+
+
+def test_pytorch_takes_no_tf32():
+    torch = pytest.importorskip("torch")
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        peers.candidate("PyTorch", SMALL, batches(SMALL, 1)).run(0)
+        assert torch.get_float32_matmul_precision() == "highest"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize(("precision", "highest"), [("float32", 5), ("bfloat16", 0)])
+def test_jax_takes_no_tf32(monkeypatch, precision, highest):
+    """All products of a step of two layers: two forward, three backward."""
+    jax = pytest.importorskip("jax")
+    pytest.importorskip("optax")
+    seen, jit = [], jax.jit
+
+    def recording(function, **options):
+        def run(*arguments):
+            seen.append(str(jax.make_jaxpr(function)(*arguments)))
+            return jit(function, **options)(*arguments)
+
+        return run
+
+    monkeypatch.setattr(jax, "jit", recording)
+    net = Network("S", (784, 5, 10), 4, "sgd", precision)
+    peers.candidate("JAX jit", net, batches(net, 1)).run(0)
+    step = next(text for text in seen if "dot_general" in text)
+    assert step.count("dot_general[") == 5
+    assert len(re.findall(r"precision=\(Precision\.HIGHEST, Precision\.HIGHEST\)", step)) == highest
