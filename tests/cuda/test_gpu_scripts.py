@@ -2,12 +2,8 @@
 
 import json
 import os
-import re
 import runpy
-import subprocess
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from gpu_script import BENCH, on_the_host, script
@@ -193,73 +189,7 @@ def test_as_a_script_it_has_no_pool(cupy, monkeypatch):
     assert calls == [None, "device", "backend"]
 
 
-# The recipe -----------------------------------------------------------------------------------------------------------
-
-FAKE_PYTHON = """#!/bin/sh
-echo "$@" >>"$LOG"
-echo ran
-case "$*" in *kernels.json*) exit 3 ;; esac
-"""
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    """Runs bench/gpu.sh with programs that only write down how they were called."""
-    for name in ("python", "nvidia-smi", "compute-sanitizer"):
-        (tmp_path / name).write_text(FAKE_PYTHON.replace("$@", f"{name} $@"))
-        (tmp_path / name).chmod(0o755)
-    log, out = tmp_path / "log", tmp_path / "out"
-    environment = os.environ | {
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "PYTHON": str(tmp_path / "python"),
-        "LOG": str(log),
-    }
-    environment.pop("WHEELS", None)
-    done = subprocess.run(
-        ["bash", BENCH / "gpu.sh", out], env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
-    return SimpleNamespace(done=done, calls=log.read_text().splitlines(), out=out)
-
-
-def test_the_recipe_does_every_part_and_says_which_failed(recipe):
-    assert recipe.done.returncode == 1
-    assert recipe.done.stdout.splitlines()[-1] == "failed: kernels (3)"
-    assert recipe.done.stderr == ""
-    parts = re.findall(r"^== (\w+)$", recipe.done.stdout, re.MULTILINE)
-    assert {f"{part}.txt" for part in parts} | {"machine.txt", "clocks.csv"} == {f.name for f in recipe.out.iterdir()}
-    assert parts == ["cublaslt", "tests", "kernels", "steps", "mixed", "crossover", "memcheck", "racecheck", "ops"]
-
-
-def test_the_recipe_keeps_to_ten_minutes():
-    text = (BENCH / "gpu.sh").read_text()
-    limits = [int(limit) for limit in re.findall(r"^ *part \S+ (\d+) ", text, re.MULTILINE)]
-    looped = int(re.search(r'part "\$tool" (\d+)', text)[1])  # for two tools
-    assert sum(limits) + looped <= 600
-    assert "left=$((585 - SECONDS))" in text
-
-
-def test_what_the_recipe_runs_is_there(recipe):
-    """Files exist, and nnx knows the flags: each command line is parsed for real."""
-    from typer.main import get_command
-
-    from nnx.cli import _bench  # noqa: F401
-    from nnx.cli._app import app
-
-    command = get_command(app)
-    ours = [call.split() for call in recipe.calls if call.startswith("python ") and "pip freeze" not in call]
-    ours += [call.split()[4:] for call in recipe.calls if call.startswith("compute-sanitizer ")]
-    assert len(ours) == 9
-    for words in ours:
-        arguments = [word for word in words if word != "python" and not word.endswith("/python")]
-        if arguments[:2] == ["-m", "nnx"]:
-            name, *rest = arguments[2:]
-            sub = command.commands[name]
-            parsed = sub.make_context(name, rest).params
-            assert set((parsed["networks"] or "S").split(",")) <= set(networks.NETWORKS)
-        elif arguments[:2] == ["-m", "pytest"]:
-            assert Path(BENCH.parent, arguments[-1]).is_dir()
-        else:
-            assert Path(BENCH.parent, next(a for a in arguments if a.endswith(".py"))).is_file()
+# The figures ---------------------------------------------------------------------------------------------------------
 
 
 def test_clocks_are_in_the_json(tmp_path, monkeypatch, capsys):
