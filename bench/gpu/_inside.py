@@ -5,7 +5,7 @@ from typing import Any
 
 def graph(trainer: Any, n: int) -> Any:
     """CuPy's graph of the step for batches of n rows. Raises RuntimeError where that step runs launch by launch."""
-    found = getattr(trainer.plan.program(n).run.run, "graph", None)
+    found = getattr(trainer.training_step.captured(n).run, "graph", None)
     if found is None:
         raise RuntimeError(f"the step of {n} rows is not a CUDA graph")
     return found

@@ -251,11 +251,11 @@ def test_noise_goes_on_bit_for_bit_where_a_checkpoint_left_it(tmp_path):
 
 
 def test_noise_alone_draws_anew_at_every_call_by_numpys_seed():
-    np.random.seed(3)
+    np.random.seed(3)  # noqa: NPY002
     layer, x = Noise(), np.zeros((4, 5), np.float32)
     first, second = layer.forward(x), layer.forward(x)
     assert (first != second).any()
     assert (np.abs(first) <= 0.05).all()
-    np.random.seed(3)
+    np.random.seed(3)  # noqa: NPY002
     np.testing.assert_array_equal(Noise().forward(x), first)
     np.testing.assert_array_equal(layer.forward(x, False), x)
