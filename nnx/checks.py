@@ -12,11 +12,11 @@ import numpy as np
 
 from . import dlpack
 from .backend import Array, HostArray
+from .dtypes import FLOATS, dtype_name
 from .errors import InputError, InputTypeError
 from .ops import Ops
 
-DTYPES = ("float32", "float64")
-_FLOATS = {name: np.dtype(name) for name in DTYPES}
+_HOST_FLOATS = {name: np.dtype(name) for name in FLOATS}
 
 
 def check_number(name: str, value: Any, least: float, below: float = math.inf, *, above: bool = False) -> float:
@@ -59,7 +59,7 @@ def check_dtype(dtype: Any) -> str:
         name = "None" if dtype is None else str(np.dtype(dtype))  # NumPy takes None for float64
     except (TypeError, ValueError, SyntaxError):
         name = repr(dtype)
-    if name not in DTYPES:
+    if name not in FLOATS:
         raise InputError(f"dtype: got {name}, expected float32 or float64.")
     return name
 
@@ -77,7 +77,7 @@ def check_native(ops: Ops, name: str, array: Any) -> Array:
 
 def check_float(ops: Ops, name: str, array: Any) -> Array:
     """`array`, if it is of the backend's own type and of float32 or float64."""
-    if str(check_native(ops, name, array).dtype) not in DTYPES:
+    if dtype_name(check_native(ops, name, array)) not in FLOATS:
         raise InputTypeError(f"{name}: got dtype {array.dtype}, expected float32 or float64.")
     return array
 
@@ -127,7 +127,7 @@ def _converted(name: str, value: Any) -> HostArray:
     try:
         return dlpack.to_numpy(value)
     except dlpack.REFUSALS as error:
-        narrow = any(kind in str(getattr(value, "dtype", "")) for kind in ("bfloat16", "float8"))
+        narrow = any(kind in dtype_name(value) for kind in ("bfloat16", "float8"))
         hint = " Convert it to float32 first." if narrow else ""
         raise InputTypeError(f"{name}: cannot be made an array of numbers ({error}).{hint}") from None
 
@@ -156,16 +156,16 @@ def in_rows(ops: Ops, x: Array) -> Array:
 
 def native_floats(ops: Ops, name: str, x: Array, dtype: str) -> Array:
     """A native array in a floating dtype."""
-    if str(x.dtype) == dtype:
+    if x.dtype == ops.dtypes[dtype]:
         return x
     if not ops.xp.isdtype(x.dtype, ("bool", "integral", "real floating")):
         raise InputTypeError(f"{name}: got dtype {x.dtype}, expected numbers. Convert it to {dtype} first.")
-    return ops.xp.astype(x, getattr(ops.xp, dtype))
+    return ops.xp.astype(x, ops.dtypes[dtype])
 
 
 def as_floats(x: HostArray, dtype: str) -> HostArray:
     """x, C-contiguous, in a floating dtype; what is too great for it becomes infinite (`check_finite` says so)."""
-    if x.dtype is _FLOATS[dtype] and x.flags.c_contiguous:
+    if x.dtype is _HOST_FLOATS[dtype] and x.flags.c_contiguous:
         return x  # as at every step: entering errstate would cost more than all the checks
     with np.errstate(over="ignore"):
         array: HostArray = np.ascontiguousarray(x, dtype)

@@ -10,6 +10,7 @@ from . import dlpack
 from .backend import Array, HostArray
 from .checks import as_floats, as_host, as_input, check_finite, check_rows, in_rows, native_floats
 from .datasets import Dataset
+from .dtypes import dtype_name
 from .errors import InputError, InputTypeError
 from .losses import Loss
 from .model import Sequential
@@ -49,7 +50,7 @@ class DeviceData:
             check_finite(target, targets)
         targets = loss.check_targets(target, targets, model.output_shape, model.dtype)
         self.scale: Array | None = None
-        if str(inputs.dtype) == "uint8":
+        if dtype_name(inputs) == "uint8":
             self.scale = ops.to_device(np.array(scale, model.dtype))
         elif isinstance(inputs, np.ndarray):
             inputs = as_floats(inputs, model.dtype)
@@ -79,7 +80,7 @@ class DeviceData:
         """The rows of a native int64 index (n,), in buffers that the next batch of n rows overwrites."""
         n = index.shape[0]
         if n not in self._batches:
-            self._batches[n] = self._buffer(n, self.x, self._dtype), self._buffer(n, self.t, str(self.t.dtype))
+            self._batches[n] = self._buffer(n, self.x, self._dtype), self._buffer(n, self.t, dtype_name(self.t))
         x, t = self._batches[n]
         self._ops.take(self.x, index, self.scale, out=x)
         self._ops.take(self.t, index, out=t)

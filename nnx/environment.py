@@ -4,7 +4,7 @@ import os
 import platform
 
 from .backend import Backend
-from .checks import DTYPES
+from .dtypes import FLOATS
 from .errors import InputError
 
 
@@ -37,6 +37,6 @@ def differences(saved: dict[str, str], now: dict[str, str]) -> list[str]:
 def script_dtype() -> str | None:
     """In which dtype scripts that were written for other libraries are to compute, if `NNX_SCRIPT_DTYPE` says so."""
     dtype = os.environ.get("NNX_SCRIPT_DTYPE") or None
-    if dtype not in (None, *DTYPES):
+    if dtype not in (None, *FLOATS):
         raise InputError(f"NNX_SCRIPT_DTYPE: got {dtype!r}, expected float32 or float64.")
     return dtype

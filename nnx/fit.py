@@ -96,7 +96,7 @@ class FitLoop:
         size = fit.batch_size
         while fit.step * size < fit.rows:
             start = fit.step * size
-            loss = self.update(index[start : start + size])
+            loss = self.update(index[start : min(start + size, fit.rows)])
             fit.step += 1
             self.done += 1
             self.pending.append(loss)

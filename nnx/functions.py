@@ -11,8 +11,9 @@ import numpy as np
 
 from . import model as models
 from .backend import Array
-from .checks import DTYPES, as_host, check_count, check_number, check_seed
+from .checks import as_host, check_count, check_number, check_seed
 from .datasets import one_hot
+from .dtypes import FLOATS, dtype_name
 from .errors import InputError, InputTypeError
 from .losses import Loss, SoftmaxCrossEntropy
 from .model import Sequential
@@ -103,7 +104,7 @@ def cross_entropy_error(y: Any, t: Any) -> Array:
         target = one_hot(SoftmaxCrossEntropy().check_targets("t", t.reshape(-1), (y.shape[1],), "float64"), y.shape[1])
     # Of what are no probabilities: NaN or infinity.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        target = ops.to_device(np.ascontiguousarray(target, str(y.dtype)))
+        target = ops.to_device(np.ascontiguousarray(target, dtype_name(y)))
         return -xp.sum(target * xp.log(y + 1e-7)) / y.shape[0]
 
 
@@ -114,7 +115,7 @@ def numerical_gradient(f: Callable[[Array], Any], x: Array, h: float = 1e-4) -> 
     element meanwhile and restored. Use float64: in float32 the differences are mostly rounding.
     """
     check_number("h", h, 0, above=True)
-    if np.isscalar(x) or str(getattr(x, "dtype", "")) not in DTYPES:
+    if np.isscalar(x) or dtype_name(x) not in FLOATS:
         raise InputError(f"x: got {getattr(x, 'dtype', type(x).__name__)}, expected an array of float32 or float64.")
     if isinstance(x, np.ndarray) and not x.flags.writeable:
         raise InputError("x: is read-only, expected an array that can be changed meanwhile.")

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .backend import Array, HostArray
-from .checks import DTYPES, as_floats, as_host, check_labels, check_native
+from .checks import as_floats, as_host, check_labels, check_native
+from .dtypes import FLOATS, dtype_name
 from .errors import InputError, unknown
 from .ops import Ops
 from .registry import get_backend
@@ -31,7 +32,7 @@ class Loss:
         if self._ops is None:
             self._ops = Ops(get_backend())
         check_native(self._ops, "y", y)
-        if str(y.dtype) not in DTYPES:
+        if dtype_name(y) not in FLOATS:
             raise InputError(f"y: got dtype {y.dtype}, expected float32 or float64.")
         if len(y.shape) == 0 or 0 in y.shape:
             raise InputError(f"y: got shape {tuple(y.shape)} with no rows or no columns, expected (n, c).")
@@ -41,7 +42,7 @@ class Loss:
         if len(t.shape) > 0 and y.shape[0] != t.shape[0]:
             raise InputError(f"t: got {t.shape[0]} rows, expected {y.shape[0]} as the model's output has.")
         if on_host:
-            t = self._ops.to_device(self.check_targets("t", t, tuple(y.shape[1:]), str(y.dtype)))
+            t = self._ops.to_device(self.check_targets("t", t, tuple(y.shape[1:]), dtype_name(y)))
         self._gradient = self._ops.xp.empty_like(y)
         return getattr(self._ops, self.op)(y, t, dz=self._gradient)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import compose
 from .backend import Array, Backend, HostArray
+from .dtypes import BACKEND_DTYPES, register
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,12 @@ class Ops:
         self.to_device: Callable[[HostArray], Array] = backend.to_device
         self.to_host: Callable[[Array], HostArray] = backend.to_host
         self.matmul: Callable[..., Array] = backend.matmul
-        self.array_type = type(backend.to_device(np.zeros(1, np.float32)))
+        samples = {name: backend.to_device(np.zeros(1, name)) for name in BACKEND_DTYPES}
+        self.array_type = type(samples["float32"])
+        self.dtypes = {name: array.dtype for name, array in samples.items()}
+        """The backend's own dtypes by name: `x.dtype == ops.dtypes["float32"]` holds whatever the library prints."""
+        for name, dtype in self.dtypes.items():
+            register(name, dtype)
         self.on_host = self.array_type is np.ndarray
         """Whether native arrays are NumPy's: the host's memory is the device's, and reading it waits for nothing."""
         self._declined: Counter[str] = Counter()

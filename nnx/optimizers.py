@@ -10,7 +10,8 @@ import numpy as np
 from . import schedules
 from .arena import Views
 from .backend import Array
-from .checks import DTYPES, check_native, check_number
+from .checks import check_native, check_number
+from .dtypes import FLOATS, dtype_name
 from .errors import InputError, InputTypeError, look_up
 from .ops import Ops
 from .registry import get_backend
@@ -78,7 +79,7 @@ class Optimizer:
     def _update_buffer(self, ops: Ops, params: Views, grads: Views) -> None:
         if self._layout is not params.layout:
             self._layout, self.t = params.layout, 0
-            size, dtype = params.buffer.shape[0], str(np.dtype(params.buffer.dtype))
+            size, dtype = params.buffer.shape[0], dtype_name(params.buffer)
             self._buffers = {slot: Views(ops, params.layout, ops.allocate(size, dtype)) for slot in self.slots}
             self.state = {slot: dict(views) for slot, views in self._buffers.items()}
         state = [self._buffers[slot].buffer for slot in self.slots]
@@ -99,7 +100,7 @@ class Optimizer:
     def _native_hyper(self, ops: Ops, param: Array) -> Array:
         own = getattr(self, "weight_decay", 0.0)
         decay = AdamW.DEFAULT_DECAY if own is None else own
-        return ops.to_device(np.array(self.hyper(self.t, decay), dtype=np.dtype(str(param.dtype))))
+        return ops.to_device(np.array(self.hyper(self.t, decay), dtype_name(param)))
 
     def config(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
@@ -129,7 +130,7 @@ def _check_update(ops: Ops, params: Mapping[str, Array], grads: Mapping[str, Arr
             )
         if isinstance(param, np.ndarray) and not param.flags.writeable:
             raise InputError(f"params[{name!r}]: is read-only, expected an array that can be updated in place.")
-        if str(param.dtype) not in DTYPES:
+        if dtype_name(param) not in FLOATS:
             raise InputError(
                 f"params[{name!r}]: got dtype {param.dtype}, expected float32 or float64: "
                 "an update in place would be rounded."

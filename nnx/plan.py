@@ -154,7 +154,7 @@ class DropoutStage(Stage):
         dropout, out = program.ops.dropout, program.output(self.shape)
         factor, row = program.constant(self.layer.training_factor), program.random_row(self.layer)
         mask = program.masks[self] = program.rows(self.shape, "bool")
-        return lambda x: dropout(x, program.rng[row], factor, out=out, mask=mask)
+        return lambda x: dropout(x, program.rng[row, ...], factor, out=out, mask=mask)
 
     def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
         op, out, mask = program.ops.dropout_backward, program.gradient(self.shape), program.masks[self]

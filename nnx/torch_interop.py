@@ -8,6 +8,7 @@ import numpy as np
 
 from .backend import HostArray
 from .checks import check_dtype
+from .dtypes import dtype_name
 from .errors import InputError, InputTypeError
 from .layers import Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
 from .model import Sequential
@@ -48,7 +49,7 @@ def from_torch(
         raise InputTypeError(f"from_torch: got {module!r}, expected a torch.nn.Sequential.")
     places = list(_flattened(module, ""))
     _check_not_shared(places)
-    own = {str(p.dtype).removeprefix("torch.") for p in module.parameters()}
+    own = {dtype_name(p) for p in module.parameters()}
     if dtype is None and len(own) > 1:
         raise InputError(f"from_torch: the module has parameters of {' and '.join(sorted(own))}; pass dtype='float32'.")
     if dtype is None and not own <= {"float32", "float64"}:

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, HostArray
+from ..dtypes import FLOATS, dtype_name
 from ..environment import script_dtype
 from ..ops import Ops
-
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def network_dtype() -> str:
@@ -34,10 +33,10 @@ def floats(ops: Ops, *values: Any) -> list[Array]:
     """The values as native arrays of one floating dtype, as NumPy would promote them; not copied where they are."""
     arrays = [native(ops, value) for value in values]
     dtype = arrays[0].dtype
-    if dtype in _FLOATS and all(a.dtype == dtype for a in arrays):
+    if dtype_name(arrays[0]) in FLOATS and all(a.dtype == dtype for a in arrays):
         return arrays
-    wanted = _promoted(*(str(a.dtype) for a in arrays))
-    return [a if str(a.dtype) == wanted else ops.xp.astype(a, getattr(ops.xp, wanted)) for a in arrays]
+    wanted = ops.dtypes[_promoted(*map(dtype_name, arrays))]
+    return [a if a.dtype == wanted else ops.xp.astype(a, wanted) for a in arrays]
 
 
 def like(ops: Ops, y: Array, x: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
+from ..dtypes import dtype_name
 from ..ops import Ops
 from ..registry import active_ops
 from ._arrays import floats, like, native
@@ -256,7 +257,7 @@ class BatchNormalization:
         return [rows, gamma, beta]
 
     def _hyper(self, ops: Ops, like: Array) -> Array:
-        return ops.to_device(np.array([_EPS, self.momentum, 1 - self.momentum], str(like.dtype)))
+        return ops.to_device(np.array([_EPS, self.momentum, 1 - self.momentum], dtype_name(like)))
 
 
 _EPS = 1e-6

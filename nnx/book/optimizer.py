@@ -6,13 +6,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..backend import Array
+from ..dtypes import FLOATS, dtype_name
 from ..ops import Ops
 from ..registry import active_ops
 from ._arrays import like, native
 
 __all__ = ["SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "np"]
-
-_FLOATS = ("float32", "float64")
 
 
 class _Optimizer:
@@ -40,7 +39,7 @@ class _Optimizer:
         for key, param in params.items():
             dtype = getattr(param, "dtype", None)
             if dtype not in hypers:
-                hypers[dtype] = ops.to_device(hyper.astype(str(dtype)) if str(dtype) in _FLOATS else hyper)
+                hypers[dtype] = ops.to_device(hyper.astype(name) if (name := dtype_name(param)) in FLOATS else hyper)
             params[key] = self._update_one(ops, key, param, grads[key], hypers[dtype])
 
     def _update_one(self, ops: Ops, key: str, param: Array, grad: Array, hyper: Array) -> Array:

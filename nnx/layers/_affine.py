@@ -8,7 +8,8 @@ import numpy as np
 from .. import initializers
 from ..arena import Spec
 from ..backend import Array
-from ..checks import DTYPES, check_count, check_flag, check_float
+from ..checks import check_count, check_flag, check_float
+from ..dtypes import FLOATS, dtype_name
 from ..errors import InputError, InputTypeError
 from ..initializers import Init
 from ._layer import Layer
@@ -42,7 +43,7 @@ class Affine(Layer):
         if len(w.shape) != 2:
             raise InputError(f"Affine: W has shape {tuple(w.shape)}, expected two dimensions (inputs, outputs).")
         self.size, self.bias = int(w.shape[1]), b is not None
-        if str(w.dtype) not in DTYPES:
+        if dtype_name(w) not in FLOATS:
             raise InputError(f"Affine: W has dtype {w.dtype}, expected float32 or float64.")
         if 0 in w.shape:
             raise InputError(f"Affine: W has shape {tuple(w.shape)}, expected at least one input and one output.")

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..arena import Arena, Spec
 from ..backend import Array
-from ..checks import DTYPES, check_float, check_number
+from ..checks import check_float, check_number
+from ..dtypes import FLOATS, dtype_name
 from ..errors import InputError, InputTypeError
 from ._layer import Layer
 
@@ -30,7 +31,7 @@ class BatchNorm(Layer):
         if (gamma is None) != (beta is None):
             raise InputError("BatchNorm: got only one of gamma and beta; pass both or neither.")
         if gamma is not None and beta is not None:
-            if not all(str(getattr(p, "dtype", "")) in DTYPES for p in (gamma, beta)) or gamma.dtype != beta.dtype:
+            if not all(dtype_name(p) in FLOATS for p in (gamma, beta)) or gamma.dtype != beta.dtype:
                 got = " and ".join(str(getattr(p, "dtype", repr(p))) for p in (gamma, beta))
                 raise InputTypeError(f"BatchNorm: got gamma and beta of {got}, expected float32 or float64 arrays.")
             if len(gamma.shape) != 1 or gamma.shape != beta.shape:
@@ -80,7 +81,7 @@ class BatchNorm(Layer):
         xp, gamma = self.ops.xp, self.params["gamma"]
         self.grads = {name: xp.zeros_like(p) for name, p in self.params.items()}
         self.running = {"running_mean": xp.zeros_like(gamma), "running_var": xp.ones_like(gamma)}
-        self.hyper = self._make_hyper(str(gamma.dtype))
+        self.hyper = self._make_hyper(dtype_name(gamma))
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         self._prepare()

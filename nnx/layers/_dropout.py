@@ -6,6 +6,7 @@ import numpy as np
 
 from ..backend import Array, HostArray
 from ..checks import check_flag, check_float, check_number, check_seed
+from ..dtypes import dtype_name
 from ._layer import Layer
 
 
@@ -48,11 +49,11 @@ class Dropout(Layer):
         ops = self.ops
         check_float(ops, "x", x)
         if not train_flg:
-            return ops.scale(x, ops.to_device(np.array(self.inference_factor, str(x.dtype))))
+            return ops.scale(x, ops.to_device(np.array(self.inference_factor, dtype_name(x))))
         if self.seed is None:
             self.seed = int(np.random.randint(0, 2**63, dtype=np.int64))  # noqa: NPY002  scripts seed this one
         mask = ops.xp.empty(x.shape, dtype=ops.xp.bool)
-        factor = ops.to_device(np.array(self.training_factor, str(x.dtype)))
+        factor = ops.to_device(np.array(self.training_factor, dtype_name(x)))
         y = ops.dropout(x, ops.to_device(self.random_key(self.seed, self.step)), factor, mask=mask)
         self.step += 1
         self._saved = mask, factor

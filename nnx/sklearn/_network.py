@@ -8,6 +8,7 @@ import numpy as np
 
 from ..backend import Array, HostArray
 from ..device_data import DeviceData
+from ..dtypes import dtype_name
 from ..layers import Activation, Affine, BatchNorm, Dropout, Layer, ReLU, Sigmoid, Tanh
 from ..losses import Loss
 from ..model import Sequential
@@ -147,7 +148,7 @@ class Network:
             if dropout > 0:
                 layers.append(Dropout(dropout, inverted=True))
         first = weights.coefs[0]
-        self.model = Sequential(*layers).build(first.shape[0], backend=backend, dtype=str(first.dtype))
+        self.model = Sequential(*layers).build(first.shape[0], backend=backend, dtype=dtype_name(first))
         self.ops, self.loss = self.model.ops, loss
         self.plan = Plan(self.model.arena, self.model.stages, loss, optimizer)
         affines = [layer.params for layer in layers if isinstance(layer, Affine)]
