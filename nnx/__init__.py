@@ -10,6 +10,7 @@ from .backend import Backend
 from .callbacks import Callback, EarlyStopping
 from .errors import (
     BackendError,
+    BackendWarning,
     CheckpointError,
     DatasetError,
     DivergedError,
@@ -49,6 +50,7 @@ __all__ = [
     "Backend",
     "BackendError",
     "BackendStatus",
+    "BackendWarning",
     "BatchNorm",
     "CSVLogger",
     "Callback",

@@ -8,7 +8,7 @@ from .. import compose
 from ..backend import Backend
 from ..errors import unknown
 from ..ops import Explanation, Ops
-from . import _members, _narrow, _training
+from . import _members, _narrow, training
 from ._case import FLOATS, SUMS
 from ._cases import CASES
 from ._checks import check_case
@@ -55,7 +55,7 @@ def _all() -> Iterator[Check]:
         yield Check("narrow", f"{precision}-rounding", _bound(_narrow.rounding, precision))
         yield Check("narrow", f"{precision}-products", _bound(_narrow.products, precision))
     for dtype in FLOATS:
-        for name, check in _training.CHECKS.items():
+        for name, check in training.CHECKS.items():
             yield Check("training", f"{dtype}-{name}", _bound(check, dtype))
 
 

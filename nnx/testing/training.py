@@ -65,17 +65,17 @@ def expected(dtype: str) -> Outcome:
     return trained(get_backend("numpy"), dtype)
 
 
-def difference(got: Outcome, wanted: Outcome, dtype: str) -> str | None:
-    """Where two outcomes differ by more than rounding, or None."""
+def difference(got: Outcome, wanted: Outcome, tolerance: float) -> str | None:
+    """Where two outcomes differ by more than `tolerance`, or None."""
     for name, values in wanted.items():
-        problem = mismatch(got[name], values.astype(np.float64), TOLERANCES[dtype])
+        problem = mismatch(got[name], values.astype(np.float64), tolerance)
         if problem is not None:
             return f"{name}: {problem}"
     return None
 
 
 def _require_alike(got: Outcome, wanted: Outcome, dtype: str, where: str) -> None:
-    problem = difference(got, wanted, dtype)
+    problem = difference(got, wanted, TOLERANCES[dtype])
     _require(problem is None, f"{where}: a training is not as on the numpy backend: {problem}")
 
 
