@@ -11,6 +11,7 @@ from .callbacks import Callback, EarlyStopping
 from .errors import (
     BackendError,
     BackendWarning,
+    CaptureWarning,
     CheckpointError,
     DatasetError,
     DivergedError,
@@ -54,6 +55,7 @@ __all__ = [
     "BatchNorm",
     "CSVLogger",
     "Callback",
+    "CaptureWarning",
     "CheckpointError",
     "DatasetError",
     "DivergedError",

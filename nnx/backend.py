@@ -16,6 +16,9 @@ class Backend(Protocol):
     Such a method takes the operation's arguments without the leading `ops`. It may return `NotImplemented`, before it
     has written anything, for an input that it does not support (a dtype, a layout); the composition then runs.
     The class is made without arguments, once per process, when the backend is first chosen.
+
+    A backend whose device works beside the host may also have `steps_per_capture`, how many training steps in
+    succession are worth one capture (1 without it), and `to_host_all(arrays)`, the values of several arrays as a list.
     """
 
     name: str

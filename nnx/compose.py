@@ -48,11 +48,16 @@ def take(ops: Any, data: Array, index: Array, scale: Array | None = None, *, out
 def capture(ops: Any, step: Any, example_inputs: tuple[Array, ...]) -> Any:
     """A callable that does what `step` does, for inputs of the shapes and dtypes of `example_inputs`.
 
-    Here `step` itself; on a GPU one CUDA graph, whose first runs on the way to the capture are the run's first steps.
-    Some inputs may be on the host (a step's few numbers): a backend that captures uploads them, so that `step` sees
-    native arrays alone.
+    step: returns a 0-d array, or a list of k of them, which the callable returns as one array (k,). Here `step` itself;
+    on a GPU one CUDA graph, whose first runs on the way to the capture are the run's first steps. Inputs may be on the
+    host: a backend that captures uploads them, so that `step` sees native arrays alone.
     """
-    return step
+
+    def run(*inputs: Array) -> Array:
+        result = step(*inputs)
+        return ops.xp.stack(result) if isinstance(result, list) else result
+
+    return run
 
 
 # Layers ---------------------------------------------------------------------------------------------------------------

@@ -31,6 +31,10 @@ class DatasetError(NnxError, ValueError):
     """A data set is missing, damaged or does not fit."""
 
 
+class CaptureWarning(RuntimeWarning):
+    """A training step is not recorded by a backend that records steps, and runs more slowly."""
+
+
 class DivergedError(NnxError, FloatingPointError):
     """The loss became NaN or infinite; the update of that step was skipped and the history is kept."""
 

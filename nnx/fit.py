@@ -68,10 +68,13 @@ class FitLoop:
         self.done = 0
         """Steps since the start of this call."""
         self.pending: list[Array] = []
-        """Losses that nobody has read yet."""
+        """Losses that nobody has read yet: 0-d, or (k,) of k steps at once."""
         self.last_loss = math.nan
         self.compiled_before = getattr(trainer.model.backend, "compile_seconds", 0.0)
-        self.steps: dict[Program, Captured] = {}
+        self.steps: dict[tuple[Program, int], Captured] = {}
+        capturable = trainer.plan.capturable
+        self.at_once = trainer.model.ops.steps_per_capture if capturable else 1
+        """Steps that are captured together, where so many of whole batches follow one another."""
 
     def train(self, interrupted: threading.Event) -> bool:
         """Whether it came to its end."""
@@ -95,12 +98,12 @@ class FitLoop:
         index = trainer.model.ops.to_device(order)
         size = fit.batch_size
         while fit.step * size < fit.rows:
-            start = fit.step * size
-            loss = self.update(index[start : min(start + size, fit.rows)])
-            fit.step += 1
-            self.done += 1
+            start, steps = fit.step * size, self.next_steps()
+            loss = self.update(index[start : min(start + steps * size, fit.rows)], steps)
+            fit.step += steps
+            self.done += steps
             self.pending.append(loss)
-            if self.done == 1:
+            if self.done == steps:
                 self.say_what_compiling_took()
             if trainer.model.ops.on_host or self.progress.due:
                 self.read()
@@ -113,17 +116,29 @@ class FitLoop:
         self.finish_epoch(began)
         return True
 
-    def update(self, index: Array) -> Array:
-        """One step on the rows of an index; gathering them is a part of what is captured."""
+    def next_steps(self) -> int:
+        """How many to do at once: `at_once` or 1."""
+        whole = self.fit.rows // self.fit.batch_size - self.fit.step
+        if self.checkpoint_every is not None:
+            whole = min(whole, self.checkpoint_every - self.trainer.steps % self.checkpoint_every)
+        return self.at_once if whole >= self.at_once else 1
+
+    def update(self, index: Array, steps: int) -> Array:
+        """So many steps on the rows of an index; gathering them is a part of what is captured."""
         trainer, gather = self.trainer, self.data.gather
-        program = trainer.plan.program(index.shape[0])
-        if program not in self.steps:
+        n = index.shape[0] // steps
+        program = trainer.plan.program(n)
+        if (program, steps) not in self.steps:
 
             def step(index: Array, *numbers: Array) -> Array:
                 return program.step(*gather(index), *numbers)
 
-            self.steps[program] = Captured(trainer.model.ops, step)
-        return trainer._update(self.steps[program], index)
+            def several(index: Array, *numbers: Array) -> list[Array]:
+                return [step(index[i * n : (i + 1) * n], *(part[i, ...] for part in numbers)) for i in range(steps)]
+
+            work = step if steps == 1 else several
+            self.steps[program, steps] = Captured(trainer.model.ops, work, capture=trainer.plan.capturable)
+        return trainer._update(self.steps[program, steps], index, steps=None if steps == 1 else steps)
 
     def say_what_compiling_took(self) -> None:
         """After the first step: a backend that compiles has spent its time by now."""
@@ -134,10 +149,13 @@ class FitLoop:
     def read(self) -> None:
         """Add the losses of the last steps up, look whether they are finite, and show the last if it is time to."""
         ops, fit = self.trainer.model.ops, self.fit
-        losses = self.pending if ops.on_host or not self.pending else ops.to_host(ops.xp.stack(self.pending))
-        for i, value in enumerate(map(float, losses)):
+        if ops.on_host:
+            losses = [float(loss) for loss in self.pending]
+        else:
+            losses = [float(loss) for array in ops.to_host_all(self.pending) for loss in array.flat]
+        for i, value in enumerate(losses):
             if not math.isfinite(value):
-                self.diverged(value, fit.step - len(self.pending) + i + 1)
+                self.diverged(value, fit.step - len(losses) + i + 1)
             fit.loss_sum += value
             self.last_loss = value
         self.pending.clear()

@@ -158,13 +158,17 @@ class Sequential:
             dout = layer.backward(dout)
         return dout
 
-    def native_input(self, name: str, x: Any) -> Array:
-        """x as a native array of the model's dtype: (n, *input_shape). Whole numbers are not scaled."""
+    def checked_input(self, name: str, x: Any) -> Array:
+        """x in the model's dtype, (n, *input_shape): a native array if it is one, else NumPy's. Whole numbers are not
+        scaled."""
         x = as_input(self.ops, name, x)
         check_rows(name, x, self.input_shape)
-        if isinstance(x, np.ndarray):
-            return self.ops.to_device(as_floats(x, self.dtype))
-        return native_floats(self.ops, name, x, self.dtype)
+        return as_floats(x, self.dtype) if isinstance(x, np.ndarray) else native_floats(self.ops, name, x, self.dtype)
+
+    def native_input(self, name: str, x: Any) -> Array:
+        """`checked_input` as a native array."""
+        x = self.checked_input(name, x)
+        return self.ops.to_device(x) if isinstance(x, np.ndarray) else x
 
     def predict(self, x: Any) -> HostArray:
         """The output for x, without dropout, as a NumPy array (n, ...): for a classifier the scores before the softmax.

@@ -1,7 +1,7 @@
 """Binding: the operations of one backend, each the backend's own method or the composition, chosen once."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,10 @@ class Ops:
         self.to_device: Callable[[HostArray], Array] = backend.to_device
         self.to_host: Callable[[Array], HostArray] = backend.to_host
         self.matmul: Callable[..., Array] = backend.matmul
+        self.to_host_all: Callable[[Sequence[Array]], list[HostArray]] = getattr(
+            backend, "to_host_all", lambda arrays: [backend.to_host(array) for array in arrays]
+        )
+        self.steps_per_capture: int = getattr(backend, "steps_per_capture", 1)
         samples = {name: backend.to_device(np.zeros(1, name)) for name in BACKEND_DTYPES}
         self.array_type = type(samples["float32"])
         self.dtypes = {name: array.dtype for name, array in samples.items()}

@@ -10,13 +10,16 @@ runs.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from .arena import Arena
 from .backend import Array
+from .errors import CaptureWarning
 from .layers import Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU
 from .losses import Loss
 from .ops import Ops
@@ -46,6 +49,11 @@ class Stage:
     @property
     def has_parameters(self) -> bool:
         return bool(self.layer.params)
+
+    @property
+    def capturable(self) -> bool:
+        """Whether it may be recorded. The stages below are operations alone; this one's layer has to say so."""
+        return type(self) is not Stage or self.layer.capturable
 
     def infer(self, ops: Ops, x: Array) -> Array:
         return self.layer.forward(x, False)
@@ -211,6 +219,7 @@ class Plan:
         precision: str = "float32",
     ) -> None:
         self.arena, self.ops, self.stages, self.loss = arena, arena.ops, tuple(stages), loss
+        self.host_dtype = np.dtype(arena.dtype)
         self.dropouts = [stage.layer for stage in stages if isinstance(stage, DropoutStage)]
         self.state = {slot: arena.buffer() for slot in optimizer.slots}
         self.optimizer_op = getattr(self.ops, optimizer.op)
@@ -220,8 +229,22 @@ class Plan:
         self.precision = precision
         self.narrow = NarrowParameters(self, precision) if precision != "float32" else None
         self.scaling = LossScaling(self) if precision == "float16" else None
+        self.capturable = self._capturable()
+        """Whether a step may be recorded once and launched from then on."""
         self.capacity = 0
         self._programs: dict[int, Program] = {}
+
+    def _capturable(self) -> bool:
+        unknown = [stage.name for stage in self.stages if not stage.capturable]
+        if unknown and "capture" in self.ops.explain().fused:
+            warnings.warn(
+                f"{unknown[0]}: the backend {self.ops.backend.name!r} does not record steps with a layer that it does "
+                "not know, and runs them launch by launch, more slowly. If the layer's forward and backward do the "
+                "same operations on arrays at every step, and nothing else, say so: capturable = True in its class.",
+                CaptureWarning,
+                stacklevel=5,
+            )
+        return not unknown
 
     def constant(self, value: float) -> Array:
         """A 0-d native array in the parameters' dtype."""
@@ -255,21 +278,23 @@ class Plan:
 
 
 class Captured:
-    """A step that the backend captures at its first call, by the shapes of that call's inputs."""
+    """A step, or several as a list of losses, that the backend captures at its first call, by the shapes of that call's
+    inputs. capture=False: run as it is."""
 
-    def __init__(self, ops: Ops, step: Callable[..., Array]) -> None:
-        self._ops = ops
-        self._run: Callable[..., Array] | None = None
+    def __init__(self, ops: Ops, step: Callable[..., Any], *, capture: bool = True) -> None:
+        self._ops, self._capture = ops, capture
+        self.run: Callable[..., Array] | None = None
+        """What the backend made of it."""
 
-        def uploading(*inputs: Array) -> Array:
+        def uploading(*inputs: Array) -> Any:
             return step(*(i if isinstance(i, ops.array_type) else ops.to_device(i) for i in inputs))
 
         self._step = step if ops.on_host else uploading
 
     def __call__(self, *inputs: Array) -> Array:
-        if self._run is None:
-            self._run = self._ops.capture(self._step, inputs)
-        return self._run(*inputs)
+        if self.run is None:
+            self.run = self._ops.capture(self._step, inputs) if self._capture else self._step
+        return self.run(*inputs)
 
 
 class Program:
@@ -281,7 +306,7 @@ class Program:
         self.masks: dict[Stage, Array] = {}
         self._products: dict[Stage, NarrowProducts] = {}
         self.rng: Array = None
-        self.run = Captured(self.ops, self.step)
+        self.run = Captured(self.ops, self.step, capture=plan.capturable)
         """`step`, captured where the backend can do that: one launch on a GPU."""
         self._used = 0
         stages = plan.stages

@@ -156,24 +156,35 @@ class Trainer:
                 raise InputError("x: got no rows, expected at least one.")
             self.build(tuple(x.shape[1:]))
         model = self.model
-        x = model.native_input("x", x)
+        x = model.checked_input("x", x)
         t = as_input(model.ops, "t", t)
         if isinstance(t, np.ndarray):
             t = self.loss.check_targets("t", t, model.output_shape, model.dtype)
         if t.shape[0] != x.shape[0]:
             raise InputError(f"t: got {t.shape[0]} rows for {x.shape[0]} rows of x; expected as many.")
-        t = model.ops.to_device(t) if isinstance(t, np.ndarray) else t
         return self._update(self.plan.program(x.shape[0]).run, x, t)
 
-    def _update(self, run: Callable[..., Array], *inputs: Array) -> Array:
-        """One update by a captured step, which takes the step's numbers after the inputs, from the host."""
-        numbers = [np.array(self.optimizer.hyper(self.steps, self._decay), self.model.dtype)]
-        if self.plan.dropouts:
-            numbers.append(np.stack([layer.random_key(self.seed, self.steps) for layer in self.plan.dropouts]))
-        # A loss that overflows is reported by fit, with the layer; NumPy's own warnings would only precede that.
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    def _update(self, run: Callable[..., Array], *inputs: Array, steps: int | None = None) -> Array:
+        """One update by a captured step, which takes the step's numbers after the inputs, from the host: or so many
+        `steps`, with a row of numbers for each."""
+        plan, first = self.plan, self.steps
+        dropouts, dtype = plan.dropouts, plan.host_dtype
+        if steps is None:
+            numbers = [np.array(self.optimizer.hyper(first, self._decay), dtype)]
+            if dropouts:
+                numbers.append(np.stack([layer.random_key(self.seed, first) for layer in dropouts]))
+        else:
+            every = range(first, first + steps)
+            numbers = [np.array([self.optimizer.hyper(step, self._decay) for step in every], dtype)]
+            if dropouts:
+                numbers.append(np.stack([[layer.random_key(self.seed, step) for layer in dropouts] for step in every]))
+        if plan.ops.on_host:
+            # A loss that overflows is reported by fit, with the layer; NumPy's own warnings would only precede that.
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                loss = run(*inputs, *numbers)
+        else:
             loss = run(*inputs, *numbers)
-        self.steps += 1
+        self.steps += 1 if steps is None else steps
         return loss
 
     # Whole trainings --------------------------------------------------------------------------------------------------

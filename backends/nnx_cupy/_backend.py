@@ -1,6 +1,6 @@
 """The backend: the required members, memory and graphs, and the groups of operations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,13 @@ from ._random import RandomOps
 class CupyBackend(ProductOps, ActivationOps, BatchNormOps, RandomOps, LossOps, OptimizerOps, GatherOps):
     """cuBLASLt and hand-written CUDA kernels on an NVIDIA GPU, on CuPy's arrays.
 
-    `NNX_TF32=1` lets products of float32 use the tensor cores. Memory comes from CuPy's pool, which
-    `CUPY_GPU_MEMORY_LIMIT` bounds.
+    `NNX_TF32=1` lets products of float32 use the tensor cores. Memory comes from CuPy's pools: one for arrays, and one
+    for what each recorded step needs beside them. `CUPY_GPU_MEMORY_LIMIT` bounds each of them, not their sum.
     """
 
     name = "cupy"
+    steps_per_capture = 8
+    """Of a small network's steps one launch of the graph costs the host as much as the GPU needs for several."""
 
     def __init__(self, device: Device | None = None) -> None:
         super().__init__(CudaDevice() if device is None else device)
@@ -41,6 +43,9 @@ class CupyBackend(ProductOps, ActivationOps, BatchNormOps, RandomOps, LossOps, O
 
     def to_host(self, array: Array, /) -> np.ndarray[Any, Any]:
         return self.device.download(array)
+
+    def to_host_all(self, arrays: Sequence[Array], /) -> list[np.ndarray[Any, Any]]:
+        return self.device.download_all(arrays)
 
     def synchronize(self) -> None:
         self.device.synchronize()

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._workspace import Workspaces
+
 Array = Any
 Operand = tuple[Array, bool]
 """A matrix, and whether it is transposed."""
@@ -31,7 +33,9 @@ DRELU = BACKWARD | AUX
 TRANSA, TRANSB, EPILOGUE, BIAS_POINTER, AUX_POINTER, AUX_LD = 3, 4, 7, 8, 11, 12  # cublasLtMatmulDescAttributes_t
 PREF_WORKSPACE, PREF_REDUCTIONS, PREF_ALIGNMENTS = 1, 3, (5, 6, 7, 8)  # cublasLtMatmulPreferenceAttributes_t
 SPLIT_K, REDUCTION = 2, 3  # cublasLtMatmulAlgoConfigAttributes_t
-NOT_SUPPORTED = 15  # cublasStatus_t
+IN_ORDER = 2  # CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE: partial sums in the workspace, added up in a fixed order
+SPLITS_ARE_RIGHT = 130500
+"""The first version of the library whose split of k is trusted: some were wrong from 12.6.3 to the first 13.4."""
 ALIGNMENT = 16  # bytes; kernels may take it for granted of biases and masks
 CANDIDATES = 8  # algorithms to choose from
 
@@ -141,6 +145,9 @@ class Plan:
         self._a = gemm.make("MatrixLayoutCreate", operands, *((k, m) if problem.transpose_a else (m, k)), a)
         self._b = gemm.make("MatrixLayoutCreate", operands, *((n, k) if problem.transpose_b else (k, n)), b)
         self._d = gemm.make("MatrixLayoutCreate", output, m, n, d)
+        self.workspace = 0
+        """Bytes that the algorithm needs."""
+        self.why_not = "no algorithm for this epilogue and layout"
         self.algorithm = self._choose(problem.alignment)
 
     def _set(self, attribute: int, value: Any) -> None:
@@ -148,11 +155,12 @@ class Plan:
         self._gemm.check(status, "MatmulDescSetAttribute")
 
     def _choose(self, alignment: int) -> Any:
-        """The heuristics' first candidate, or None. If results are to be deterministic, one that does not split k."""
+        """The heuristics' first candidate, or None. If results are to be deterministic, one that adds in a fixed
+        order."""
         gemm, preference = self._gemm, self._gemm.make("MatmulPreferenceCreate")
         preferences = [(PREF_WORKSPACE, c_uint64(gemm.workspace)), *((p, c_uint32(alignment)) for p in PREF_ALIGNMENTS)]
         if gemm.deterministic:
-            preferences.append((PREF_REDUCTIONS, c_uint32(0)))
+            preferences.append((PREF_REDUCTIONS, c_uint32(gemm.reductions)))
         for attribute, value in preferences:
             status = self._lib.cublasLtMatmulPreferenceSetAttribute(preference, attribute, byref(value), sizeof(value))
             gemm.check(status, "MatmulPreferenceSetAttribute")
@@ -162,28 +170,31 @@ class Plan:
             gemm.handle, self.descriptor, *layouts, preference, CANDIDATES, byref(found), byref(count)
         )
         self._lib.cublasLtMatmulPreferenceDestroy(preference)
-        if status == NOT_SUPPORTED:
+        if status:  # whatever it is: our own kernel takes the product
+            self.why_not = f"{gemm.name(status)} from the heuristics"
             return None
-        gemm.check(status, "MatmulAlgoGetHeuristic")
         for candidate in found[: count.value]:
             fits = candidate.state == 0 and candidate.workspace <= gemm.workspace
-            if fits and not (gemm.deterministic and self._splits_k(candidate)):
+            if fits and not (gemm.deterministic and self._in_any_order(candidate)):
+                self.workspace = int(candidate.workspace)
                 return (c_uint64 * 8)(*candidate.algorithm)
         return None
 
-    def _splits_k(self, candidate: Heuristic) -> bool:
+    def _in_any_order(self, candidate: Heuristic) -> bool:
+        """Whether it splits k and adds the parts in an order that is not fixed, or in a way that is not trusted."""
         splits, reduction, written = c_int32(1), c_uint32(0), c_size_t()
         for attribute, value in ((SPLIT_K, splits), (REDUCTION, reduction)):
             status = self._lib.cublasLtMatmulAlgoConfigGetAttribute(
                 byref(candidate), attribute, byref(value), sizeof(value), byref(written)
             )
-            self._gemm.check(status, "MatmulAlgoConfigGetAttribute")
-        return splits.value > 1 or reduction.value != 0
+            if status:
+                return True
+        return (splits.value > 1 or reduction.value != 0) and reduction.value != self._gemm.reductions
 
     def launch(
         self, a: int, b: int, d: int, vector: int, mask: int, accumulate: bool, workspace: int, stream: int
     ) -> int:
-        """The library's status. All arguments but `accumulate` are addresses; no vector or mask is 0."""
+        """The library's status. All arguments but `accumulate` are addresses; no vector, mask or workspace is 0."""
         with self._lock:  # vector and mask are written into the descriptor
             if vector:
                 self._set(BIAS_POINTER, c_uint64(vector))
@@ -193,7 +204,7 @@ class Plan:
             status: int = self._lib.cublasLtMatmul(
                 *(self._gemm.handle, self.descriptor, byref(self._one), a, self._a, b, self._b),
                 *(byref(beta), d, self._d, d, self._d, byref(self.algorithm)),
-                *(workspace, self._gemm.workspace, stream),
+                *(workspace, self.workspace, stream),
             )
             return status
 
@@ -201,9 +212,10 @@ class Plan:
 class LtGemm:
     """Products on the current stream. Each returns its output, or NotImplemented before anything is launched.
 
-    tf32: float32 on the tensor cores, with 10 bits of mantissa. deterministic: no algorithm that splits k (which gave
-    wrong results on some GPUs until CUDA 13.4, too). workspace: bytes, for each stream; graphs have its address in
-    them. lib, xp: cuBLASLt and CuPy, or tests' stand-ins. `declined` counts the reasons of every NotImplemented.
+    tf32: float32 on the tensor cores, with 10 bits of mantissa. deterministic: no algorithm that splits k and adds the
+    parts in any order, and none that splits it where the library is known to get that wrong. workspace: bytes that an
+    algorithm may ask for. workspaces: where they come from. lib, xp: cuBLASLt and CuPy, or tests' stand-ins. `declined`
+    counts the reasons of every NotImplemented.
     """
 
     def __init__(
@@ -212,6 +224,7 @@ class LtGemm:
         tf32: bool = False,
         deterministic: bool = True,
         workspace: int = 32 << 20,
+        workspaces: Workspaces | None = None,
         lib: Any = None,
         xp: Any = None,
     ) -> None:
@@ -221,15 +234,20 @@ class LtGemm:
         self.tf32, self.deterministic = tf32, deterministic
         if reason := mismatch(self.lib, xp.cuda.runtime.runtimeGetVersion()):
             raise LtError(reason)
+        self.reductions = IN_ORDER if self.lib.cublasLtGetVersion() >= SPLITS_ARE_RIGHT else 0
+        """The schemes, in bits, by which deterministic results may be added up of parts."""
         self.handle = self.make("Create")
         self.plans: dict[Problem, Plan] = {}
-        self.spaces: dict[int, Array] = {}
+        self.workspaces = Workspaces(xp) if workspaces is None else workspaces
         self.declined: Counter[str] = Counter()
+
+    def name(self, status: int) -> str:
+        """Of a status."""
+        return str(self.lib.cublasLtGetStatusName(status).decode())
 
     def check(self, status: int, function: str) -> None:
         if status:
-            name = self.lib.cublasLtGetStatusName(status).decode()
-            raise LtError(f"cublasLt{function}: {name}; CUBLASLT_LOG_LEVEL=2 in the environment says why")
+            raise LtError(f"cublasLt{function}: {self.name(status)}; CUBLASLT_LOG_LEVEL=2 in the environment says why")
 
     def make(self, function: str, *arguments: int) -> Any:
         """The object that a function of the library creates."""
@@ -308,12 +326,11 @@ class LtGemm:
         stream = self.xp.cuda.get_current_stream().ptr
         plan, space = self._prepared(problem, stream)
         if plan.algorithm is None:
-            return self._decline("no algorithm for this epilogue and layout")
-        status = plan.launch(*at, vector_at, mask_at, accumulate, pointer(space), stream)
-        if status == NOT_SUPPORTED:
-            plan.algorithm = None
-            return self._decline("refused at launch")
-        self.check(status, "Matmul")
+            return self._decline(plan.why_not)
+        status = plan.launch(*at, vector_at, mask_at, accumulate, space, stream)
+        if status:
+            plan.algorithm, plan.why_not = None, f"{self.name(status)} at launch"
+            return self._decline(plan.why_not)
         return d
 
     def _compute(self, a: Array, d: Array) -> int:
@@ -321,16 +338,15 @@ class LtGemm:
             return COMPUTE_64F
         return COMPUTE_32F_FAST_TF32 if self.tf32 and a.dtype.name == "float32" else COMPUTE_32F
 
-    def _prepared(self, problem: Problem, stream: int) -> tuple[Plan, Array]:
-        """The problem's plan and the stream's workspace, made when first asked for: before a capture."""
-        plan, space = self.plans.get(problem), self.spaces.get(stream)
-        if plan is None or space is None:
+    def _prepared(self, problem: Problem, stream: int) -> tuple[Plan, int]:
+        """The problem's plan, and the address of a workspace or 0. Made when first asked for: before a capture."""
+        plan, space = self.plans.get(problem), self.workspaces.current(stream)
+        if plan is None or plan.workspace > space.size:
             if stream and self.xp.cuda.runtime.streamIsCapturing(stream):
                 raise LtError("first use of a product while its stream is being captured: run the step once before")
             plan = self.plans[problem] = plan or Plan(self, problem)
-            if space is None:
-                space = self.spaces[stream] = self.xp.empty(self.workspace, "uint8")
-        return plan, space
+            space.grow(plan.workspace)
+        return plan, pointer(space.arrays[-1]) if plan.workspace else 0
 
 
 def _alike(d: Array, vector: Array | None) -> bool:

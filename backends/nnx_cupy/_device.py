@@ -3,13 +3,17 @@
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 
 from ._cublaslt import LtGemm
+from ._recorder import CudaRecorder, GraphPools
+from ._staging import Staging
+from ._workspace import Workspaces
 
 Array = Any
 HostArray = np.ndarray[Any, Any]
@@ -33,6 +37,9 @@ class Kernel(Protocol):
 
 class Recorder(Protocol):
     """A stream and a memory pool of their own, for work that becomes a graph."""
+
+    graph: Any
+    """What was recorded."""
 
     def run(self, work: Callable[[], Array]) -> Array:
         """Do it now, on this stream and from this pool: what the recording will need is then compiled and allocated."""
@@ -60,10 +67,19 @@ class Device(Protocol):
         """A new array, of unknown values; raises MemoryError with advice."""
 
     def upload(self, host: HostArray, out: Array) -> None:
-        """Copy to the device without waiting for it; `host` may be changed at once afterwards."""
+        """Copy to the device without waiting for it, unless it is much; `host` may be changed at once afterwards.
+
+        Refused while the current stream is being recorded: each launch of the graph would copy what then lies there.
+        """
+
+    def upload_all(self, hosts: Sequence[HostArray], block: Array, offsets: Sequence[int]) -> None:
+        """`upload` of several arrays by one copy: to these bytes, in rising order, of `block` (uint8)."""
 
     def download(self, array: Array) -> HostArray:
         """A copy on the host; waits for the device."""
+
+    def download_all(self, arrays: Sequence[Array]) -> list[HostArray]:
+        """`download` of several arrays of one dtype; those that lie side by side by one copy."""
 
     def copy(self, source: Array, out: Array) -> None:
         """Copy between C-contiguous device arrays of one shape and dtype, without waiting."""
@@ -87,16 +103,30 @@ class CudaDevice:
     def __init__(self) -> None:
         import cupy
 
-        self.xp = cupy
+        self.xp, self._runtime, self._current_stream = cupy, cupy.cuda.runtime, cupy.cuda.get_current_stream
+        self.id = int(cupy.cuda.Device().id)
+        """The device that was current when the backend was made, and has to be in every thread that uses it."""
         attributes = cupy.cuda.Device().attributes
         self.processors = int(attributes["MultiProcessorCount"])
         self.shared_memory = int(attributes["MaxSharedMemoryPerBlock"])
         self._modules: dict[tuple[str, str], Any] = {}
         self._kernels: dict[tuple[str, str, str], Kernel] = {}
-        self._staging = _Staging(cupy)
+        self.pools = GraphPools(cupy)
+        self.workspaces = Workspaces(cupy)
         self._local = threading.local()
 
+    def check_current(self) -> None:
+        """The current device is the one that the backend was made on: in another's context its addresses mean
+        nothing. CUDA keeps it by thread, and every thread begins with GPU 0."""
+        current = self._runtime.getDevice()
+        if current != self.id:
+            raise RuntimeError(
+                f"this backend was made on GPU {self.id}, but the current device of this thread is GPU {current}; "
+                f"call cupy.cuda.Device({self.id}).use() in the thread first, or set CUDA_VISIBLE_DEVICES={self.id}"
+            )
+
     def kernel(self, file: str, name: str, dtype: str) -> Kernel:
+        self.check_current()
         key = file, name, dtype
         if key not in self._kernels:
             function = self._module(file, dtype).get_function(name)
@@ -119,61 +149,99 @@ class CudaDevice:
         return self._modules[file, dtype]
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        self.check_current()
         out_of_memory = self.xp.cuda.memory.OutOfMemoryError
         with suppress(out_of_memory):
             return self.xp.empty(shape, dtype)
-        # The pool that was asked has freed what nobody uses; while a graph is made, that was the graph's pool.
+        # CuPy has freed the free blocks of the pool that was asked; while a graph is made, that was the graph's.
         self.xp.get_default_memory_pool().free_all_blocks()
+        self.pools.free_idle()
         try:
             return self.xp.empty(shape, dtype)
         except out_of_memory as error:
             raise MemoryError(self._advice(math.prod(shape) * np.dtype(dtype).itemsize)) from error
 
     def _advice(self, wanted: int) -> str:
-        pool, (free, total) = self.xp.get_default_memory_pool(), self.xp.cuda.runtime.memGetInfo()
+        pool, (free, total) = self.xp.get_default_memory_pool(), self._runtime.memGetInfo()
         limit = f", with a limit of {_gib(pool.get_limit())}" if pool.get_limit() else ""
+        graphs = f", and its recorded steps {_gib(self.pools.bytes())} more" if self.pools.bytes() else ""
         return (
             f"the GPU has no room for another {_gib(wanted)}: {_gib(free)} of {_gib(total)} are free, and this process "
-            f"uses {_gib(pool.used_bytes())}{limit}. Train with a smaller batch_size, keep a data set of bytes as "
-            "uint8, end other programs on this GPU, or raise CUPY_GPU_MEMORY_LIMIT if it is set."
+            f"uses {_gib(pool.used_bytes())}{limit}{graphs}. Train with a smaller batch_size, keep a data set of bytes "
+            "as uint8, end other programs on this GPU, or raise CUPY_GPU_MEMORY_LIMIT if it is set."
         )
 
     def upload(self, host: HostArray, out: Array) -> None:
-        if not self._staging.upload(host, out):
-            out.set(np.ascontiguousarray(host))
+        self._copy_in((host,), out, (0,))
+
+    def upload_all(self, hosts: Sequence[HostArray], block: Array, offsets: Sequence[int]) -> None:
+        self._copy_in(hosts, block, offsets)
+
+    def _copy_in(self, hosts: Sequence[HostArray], out: Array, offsets: Sequence[int]) -> None:
+        first, size, stream = offsets[0], offsets[-1] + hosts[-1].nbytes - offsets[0], self._current_stream()
+        if self._runtime.streamIsCapturing(stream.ptr):
+            raise RuntimeError(
+                "an array of the host's is uploaded inside a step that is being recorded: every later step would get "
+                "what then lies in its place. Upload it before the step, or make it of arrays on the device"
+            )
+        if size > Staging.LARGEST:
+            for host, offset in zip(hosts, offsets, strict=True):
+                part = out if len(hosts) == 1 else out[offset : offset + host.nbytes].view(host.dtype)
+                part.set(np.ascontiguousarray(host).reshape(part.shape))
+            return
+        if size == 0:
+            return
+        if not hasattr(self._local, "staging"):
+            self._local.staging = Staging(self.xp)
+        if first:
+            offsets = [offset - first for offset in offsets]
+        address, runtime = self._local.staging.write(hosts, offsets, size, stream), self._runtime
+        runtime.memcpyAsync(out.data.ptr + first, address, size, runtime.memcpyHostToDevice, stream.ptr)
 
     def copy(self, source: Array, out: Array) -> None:
-        runtime = self.xp.cuda.runtime
+        runtime = self._runtime
         runtime.memcpyAsync(
-            out.data.ptr,
-            source.data.ptr,
-            out.nbytes,
-            runtime.memcpyDeviceToDevice,
-            self.xp.cuda.get_current_stream().ptr,
+            out.data.ptr, source.data.ptr, out.nbytes, runtime.memcpyDeviceToDevice, self._current_stream().ptr
         )
 
     def download(self, array: Array) -> HostArray:
         host: HostArray = array.get()
         return host
 
+    def download_all(self, arrays: Sequence[Array]) -> list[HostArray]:
+        hosts: list[HostArray] = []
+        if not arrays:
+            return hosts
+        starts = [0, *(i for i, (a, b) in enumerate(pairwise(arrays), 1) if not _side_by_side(a, b)), len(arrays)]
+        for start, stop in pairwise(starts):
+            run = arrays[start:stop]
+            count = sum(array.size for array in run)
+            host = self.download(self.xp.ndarray((count,), run[0].dtype, run[0].data))
+            at = 0
+            for array in run:
+                hosts.append(host[at : at + array.size].reshape(array.shape))
+                at += array.size
+        return hosts
+
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()
 
     def gemm(self) -> LtGemm:
-        return LtGemm(tf32=tf32())
+        return LtGemm(tf32=tf32(), workspaces=self.workspaces)
 
-    def recorder(self) -> Recorder:
-        return CudaRecorder(self.xp, self._own_stream)
+    def recorder(self) -> CudaRecorder:
+        return CudaRecorder(self)
 
-    def _own_stream(self) -> Any:
-        """This thread's stream for recording, one for all its graphs: cuBLASLt's workspaces are kept by stream."""
+    def own_stream(self) -> Any:
+        """This thread's stream for recording. Non-blocking: asking cuBLAS 13.3 for an algorithm while a blocking stream
+        is captured ends the capture."""
         if not hasattr(self._local, "stream"):
             self._local.stream = self.xp.cuda.Stream(non_blocking=True)
         return self._local.stream
 
     def info(self) -> dict[str, str]:
-        runtime = self.xp.cuda.runtime
-        properties = runtime.getDeviceProperties(self.xp.cuda.Device().id)
+        runtime = self._runtime
+        properties = runtime.getDeviceProperties(self.id)
         info = {
             "device": properties["name"].decode(),
             "compute capability": f"{properties['major']}.{properties['minor']}",
@@ -202,78 +270,12 @@ def _gib(size: int) -> str:
     return f"{size / 2**30:.2f} GiB"
 
 
-class CudaRecorder:
-    """A CUDA graph in the making. The pool and the arrays must live as long as the graph."""
-
-    def __init__(self, cupy: Any, stream: Callable[[], Any]) -> None:
-        self._cuda = cupy.cuda
-        self._stream = stream
-        self._pool = cupy.cuda.MemoryPool()
-        self._graph: Any = None
-        self._recorded: Array = None
-
-    def run(self, work: Callable[[], Array]) -> Array:
-        current, own = self._cuda.get_current_stream(), self._stream()
-        own.wait_event(current.record())
-        with own, self._cuda.using_allocator(self._pool.malloc):
-            result = work()
-            done = own.record()
-        current.wait_event(done)
-        return result
-
-    def record(self, work: Callable[[], Array]) -> Array:
-        own = self._stream()
-        with own, self._cuda.using_allocator(self._pool.malloc):
-            own.begin_capture()
-            try:
-                self._recorded = work()
-            except BaseException:
-                with suppress(self._cuda.runtime.CUDARuntimeError):  # invalid already: what broke it says more
-                    own.end_capture()
-                raise
-            self._graph = own.end_capture()
-        return self._recorded
-
-    def launch(self) -> None:
-        self._graph.launch(self._cuda.get_current_stream())
-
-
-class _Staging:
-    """Pinned memory through which small arrays go to the device while the host runs ahead.
-
-    Two halves in turns: before a half is written anew, the host waits for the copies out of it, which are a half, and
-    so hundreds of steps, old. (One buffer that the host just overwrote would be a race.)
-    """
-
-    HALF = 1 << 16
-    ALIGNMENT = 256
-
-    def __init__(self, cupy: Any) -> None:
-        self._cuda = cupy.cuda
-        self._memory = cupy.cuda.alloc_pinned_memory(2 * self.HALF)
-        self._bytes = np.frombuffer(self._memory, np.uint8, 2 * self.HALF)
-        self._half, self._offset = 0, 0
-        self._copied: list[Any] = [None, None]
-        self._stream: Any = None
-        self._lock = threading.Lock()
-
-    def upload(self, host: HostArray, out: Array) -> bool:
-        """False where the array is too large for it: nothing is done then."""
-        size, runtime = host.nbytes, self._cuda.runtime
-        if size == 0 or size > self.HALF // 16:
-            return size == 0
-        with self._lock:
-            stream = self._cuda.get_current_stream()
-            if self._stream is not None and stream.ptr != self._stream.ptr:
-                self._stream.synchronize()  # the events below are of one stream
-            self._stream = stream
-            if self._offset + size > self.HALF:
-                self._copied[self._half] = stream.record(self._cuda.Event(disable_timing=True))
-                self._half, self._offset = 1 - self._half, 0
-                if self._copied[self._half] is not None:
-                    self._copied[self._half].synchronize()
-            start = self._half * self.HALF + self._offset
-            self._bytes[start : start + size] = np.ascontiguousarray(host).reshape(-1).view(np.uint8)
-            runtime.memcpyAsync(out.data.ptr, self._memory.ptr + start, size, runtime.memcpyHostToDevice, stream.ptr)
-            self._offset += -(-size // self.ALIGNMENT) * self.ALIGNMENT
-        return True
+def _side_by_side(a: Array, b: Array) -> bool:
+    """Whether b begins where a ends, in one piece of memory, and both are C-contiguous and of one dtype."""
+    return bool(
+        a.data.ptr + a.nbytes == b.data.ptr
+        and a.data.mem is b.data.mem
+        and a.dtype == b.dtype
+        and a.flags.c_contiguous
+        and b.flags.c_contiguous
+    )

@@ -21,6 +21,10 @@ class Layer:
 
     fields: ClassVar[tuple[str, ...]] = ()
     """Names of the settings: attributes and constructor arguments, kept in checkpoints and shown by repr."""
+    capturable: ClassVar[bool] = False
+    """Whether a backend may record `forward` and `backward` once, in a training step, and launch the recording from
+    then on (a CUDA graph): they do the same operations on native arrays at every step and nothing else. What they do in
+    Python (count steps, draw with NumPy, upload numbers) would be done once and never again."""
 
     def __init__(self) -> None:
         self.params: dict[str, Array] = {}

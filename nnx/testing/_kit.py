@@ -51,6 +51,7 @@ def _all() -> Iterator[Check]:
         yield Check(op, "float64-numerical-gradient", _bound(check_gradients, op))
     for dtype in FLOATS:
         yield Check("capture", f"{dtype}-step", _bound(_members.capture, dtype))
+        yield Check("capture", f"{dtype}-several", _bound(_members.capture_several, dtype))
     for precision in _narrow.PRECISIONS:
         yield Check("narrow", f"{precision}-rounding", _bound(_narrow.rounding, precision))
         yield Check("narrow", f"{precision}-products", _bound(_narrow.products, precision))

@@ -118,6 +118,32 @@ def capture(ops: Ops, dtype: str) -> None:
         _require(unchanged, f"{where}: the input of call {i + 1} was modified")
 
 
+def capture_several(ops: Ops, dtype: str) -> None:
+    """Three steps captured as one that returns a list of losses: they come back as one array, which stays; all results
+    together are read by `to_host_all`."""
+    where, tolerance, p = f"capture[{dtype}-several]", SUMS[dtype == "float64"], ops.allocate(5, dtype)
+
+    def steps(gradients: Array, hyper: Array) -> list[Array]:
+        losses = []
+        for i in range(3):
+            ops.sgd_(p, gradients[i, ...], hyper[i, ...])
+            losses.append(ops.sum_squares(p))
+        return losses
+
+    gradients = np.random.default_rng(1).normal(size=(4, 3, 5)).astype(dtype)
+    hyper = ops.to_device(np.array([[0.5, 0.0, 1.0]] * 3, dtype))
+    inputs = [(ops.to_device(g.copy()), hyper) for g in gradients]
+    captured = ops.capture(steps, inputs[0])
+    returned = [captured(*given) for given in inputs]
+    path = -0.5 * np.cumsum(gradients.reshape(12, 5).astype(np.float64), axis=0)
+    expected = np.sum(path**2, axis=1).reshape(4, 3)
+    read = ops.to_host_all(returned)
+    _require(len(read) == 4, f"{where}: to_host_all of 4 arrays gave {len(read)}")
+    for i, (one, many) in enumerate(zip(returned, read, strict=True)):
+        _require_near(np.array(ops.to_host(one)), expected[i], tolerance, f"{where}: the results of call {i + 1}")
+        _require_near(np.array(many), expected[i], tolerance, f"{where}: to_host_all, array {i + 1}")
+
+
 REQUIRED: dict[str, tuple[Callable[[Ops, str], None], tuple[str, ...]]] = {
     "round-trip": (round_trip, ("float32", "float64", "bool", "uint8", "uint32", "int64")),
     "matmul": (matmul, ("float32", "float64")),

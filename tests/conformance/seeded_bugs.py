@@ -30,13 +30,14 @@ BUGS = [
     ),
     Bug("take", "not scaled", COMPOSE, "ops.xp.astype(rows, scale.dtype) * scale", "ops.xp.astype(rows, scale.dtype)"),
     Bug("take", "out ignored", BACKEND, 'axis=0, out=out, mode="clip"', 'axis=0, mode="clip"'),
-    Bug("capture", "inputs frozen", COMPOSE, "    return step\n", "    return lambda *inputs: step(*example_inputs)\n"),
+    Bug("capture", "inputs frozen", COMPOSE, "result = step(*inputs)", "result = step(*example_inputs)"),
+    Bug("capture", "first loss only", COMPOSE, "ops.xp.stack(result)", "ops.xp.stack(result[:1] * len(result))"),
     Bug(
         "capture",
         "warm-up is an extra step",
         COMPOSE,
-        "    return step\n",
-        "    step(*example_inputs)\n    return step\n",
+        "        result = step(*inputs)",
+        "        step(*example_inputs)\n        result = step(*inputs)",
     ),
     # Layers
     Bug("affine", "bias missing", COMPOSE, "return y if b is None else _write(out, y + b)", "return y"),

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from nnx_cupy._cublaslt import LtGemm
+from nnx_cupy._workspace import Workspace
 
 DTYPES: dict[int, Any] = {0: np.float32, 1: np.float64, 2: np.float16}
 with suppress(ImportError):
@@ -28,6 +29,8 @@ SUPPORTED = {
     *((68, 0, 0, 0), (77, 0, 0, 0), (70, 1, 1, 1)),
     *((68, 0, 2, 2), (68, 0, 2, 0), (68, 0, 14, 14), (68, 0, 14, 0)),
 }
+# Ways to add up what was split: by atomics and the like, or in a fixed order
+IN_PLACE, IN_ORDER = 1, 2
 # The epilogues' bits
 RELU, BIAS, BACKWARD, BGRAD, AUX, BGRADA, BGRADB = 2, 4, 8, 16, 128, 256, 512
 EPILOGUES = {
@@ -48,8 +51,9 @@ def rule(holds: bool, text: str) -> None:
 class HostCublasLt:
     """The library.
 
-    real: libcublasLt, for the descriptors. splits: of k, by the heuristics' candidates. keeps_nan: whether its ReLU
-    does; cuBLASLt's makes NaN 0. launch: does the work of a product, or records it for a graph.
+    real: libcublasLt, for the descriptors. splits: of k, by the heuristics' candidates; a negative one adds the parts
+    in place, in any order. keeps_nan: whether its ReLU does; cuBLASLt's makes NaN 0. launch: does the work of a
+    product, or records it for a graph.
     """
 
     def __init__(
@@ -58,23 +62,26 @@ class HostCublasLt:
         *,
         version: int | None = None,
         splits: tuple[int, ...] = (1,),
+        workspace: int = 1 << 12,
         keeps_nan: bool = False,
         launch: Callable[[Callable[[], None]], None] = lambda work: work(),
     ) -> None:
         self.real, self.splits, self.keeps_nan, self.launch = real, splits, keeps_nan, launch
+        self.workspace = workspace
+        """Bytes that every algorithm asks for."""
         self.version = version or (real.cublasLtGetVersion() if real else 131000)
         self.objects: dict[int, dict[int, int]] = {}
         self.calls: list[tuple[int, int, int]] = []
         """m, n and k of every product."""
         self.noted = threading.local()
 
-    def note(self, arrays: list[Any], spaces: dict[int, Any]) -> None:
+    def note(self, arrays: list[Any], space: Workspace) -> None:
         """What this thread's next product may touch."""
-        self.noted.arrays, self.noted.spaces = arrays, spaces
+        self.noted.arrays, self.noted.space = arrays, space
 
     def _memory(self, address: int, size: int) -> Any:
         """The bytes there, which must be of one array."""
-        for array in (*self.noted.arrays, *self.noted.spaces.values()):
+        for array in (*self.noted.arrays, *self.noted.space.arrays):
             begin, end = np.lib.array_utils.byte_bounds(array)
             if begin <= address and address + size <= end:
                 return (ctypes.c_char * size).from_address(address)
@@ -158,8 +165,9 @@ class HostCublasLt:
         most, found, count = wanted
         self._checked(descriptor, a, b, c, d)
         for candidate, splits in zip(found._obj[:most], self.splits, strict=False):
-            candidate.state, candidate.workspace = 0, 0
-            candidate.algorithm[2], candidate.algorithm[3] = splits, splits > 1
+            candidate.state, candidate.workspace = 0, self.workspace
+            scheme = IN_PLACE if splits < 0 else IN_ORDER if splits > 1 else 0
+            candidate.algorithm[2], candidate.algorithm[3] = abs(splits), scheme
         count._obj.value = min(most, len(self.splits))
         return 0
 
@@ -205,7 +213,8 @@ class HostCublasLt:
     ) -> int:
         c, lc, d, ld, _algorithm, space, size, _stream = rest
         p = self._checked(descriptor, la, lb, lc, ld)
-        rule(space % 256 == 0 and bool(self._memory(space, size)), "workspace on 256 bytes")
+        rule(size == self.workspace, "as much workspace as the algorithm asks for")
+        rule(not size or (space % 256 == 0 and bool(self._memory(space, size))), "workspace on 256 bytes")
         rule(c == d and lc == ld, "C is D")
         self.calls.append((p.m, p.n, p.k))
         left, right, out = self._view(a, p.a), self._view(b, p.b), self._view(d, p.d)
@@ -275,5 +284,6 @@ class HostGemm(LtGemm):
 
     def _run(self, d: Any, left: Any, right: Any, epilogue: int, vector: Any, mask: Any, *accumulate: bool) -> Any:
         given = (d, left[0], right[0], vector, mask)
-        self.lib.note([array for array in given if array is not None], self.spaces)
+        space = self.workspaces.current(self.xp.cuda.get_current_stream().ptr)
+        self.lib.note([array for array in given if array is not None], space)
         return super()._run(d, left, right, epilogue, vector, mask, *accumulate)

@@ -59,7 +59,7 @@ class Stream:
     _local = threading.local()
 
     def __init__(self, *, non_blocking: bool = False) -> None:
-        self.ptr = id(self)
+        self.ptr, self.of = id(self), HostCupy.made
         self.queue: list[Work] = []
         self.pushed = self.done = 0
         self.captured: list[Work] | None = None
@@ -83,14 +83,15 @@ class Stream:
             self.run_to(self.pushed)
 
     def run_to(self, position: int) -> None:
-        while self.done < position:
+        while self.done < position and self.of == HostCupy.made:  # the arrays of an earlier test are gone
             self.done += 1
             self.queue.pop(0)()
 
     def synchronize(self) -> None:
         if self.captured is not None:
             raise CUDARuntimeError("operation not permitted when stream is capturing")
-        HostCupy.waits.append("stream")
+        if self.of == HostCupy.made:
+            HostCupy.waits.append("stream")
         self.run_to(self.pushed)
 
     def record(self, event: Event | None = None) -> Event:
@@ -146,7 +147,10 @@ class DeviceArray(np.ndarray[Any, Any]):
     @property
     def data(self) -> Any:
         HostCupy.kept.append(self)  # copies know an address only
-        return SimpleNamespace(ptr=self.ctypes.data)
+        memory: Any = self
+        while isinstance(memory.base, np.ndarray):
+            memory = memory.base
+        return SimpleNamespace(ptr=self.ctypes.data, mem=memory)
 
     def get(self) -> Any:
         Stream.current().synchronize()
@@ -227,6 +231,9 @@ class Pool:
     def used_bytes(self) -> int:
         return self.used
 
+    def total_bytes(self) -> int:
+        return self.used + self.blocks
+
     def get_limit(self) -> int:
         return self.limit
 
@@ -272,10 +279,13 @@ class HostCupy:
     early: bool
     waits: list[str]
     kept: list[Any]
+    made = 0
+    """How many of these there have been."""
     __version__ = "14.2.0"
 
     def __init__(self, early: bool = False) -> None:
         HostCupy.early, HostCupy.waits, HostCupy.kept = early, [], []
+        HostCupy.made += 1
         Stream._local.stack = [Stream()]  # without what an earlier test has left undone
         self.pool = Pool()
         self.random = SimpleNamespace(default_rng=Random)
@@ -290,7 +300,8 @@ class HostCupy:
             getDeviceProperties=lambda device: properties,
             driverGetVersion=lambda: 13020,
             runtimeGetVersion=lambda: 13020,
-            streamIsCapturing=lambda stream: False,
+            streamIsCapturing=lambda stream: Stream.current().captured is not None,
+            getDevice=lambda: 0,
         )
         attributes = {"MultiProcessorCount": 2, "MaxSharedMemoryPerBlock": 48 << 10, "ClockRate": 1_980_000}
         self.cuda = SimpleNamespace(
@@ -314,10 +325,19 @@ class HostCupy:
 
     def empty(self, shape: Any, dtype: Any = "float32") -> Any:
         self.pool.malloc(math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize)
-        array = np.empty(shape, dtype)
+        kind = np.dtype(dtype)
+        size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * kind.itemsize
+        memory = np.empty(size + 256, np.uint8)  # on 256 bytes, as device memory is
+        start = -memory.ctypes.data % 256
+        array = memory[start : start + size].view(kind).reshape(shape)
         if array.dtype.kind == "f":
             array.fill(np.nan)
         return array.view(DeviceArray)
+
+    def ndarray(self, shape: tuple[int], dtype: Any, data: Any) -> Any:
+        """An array of what lies there."""
+        size = shape[0] * np.dtype(dtype).itemsize
+        return np.frombuffer((ctypes.c_char * size).from_address(data.ptr), dtype).view(DeviceArray)
 
     def get_default_memory_pool(self) -> Pool:
         return self.pool
@@ -347,4 +367,6 @@ class HostCudaDevice(CudaDevice):
     """The real seam over all this; products by the stand-in of cuBLASLt."""
 
     def gemm(self) -> HostGemm:
-        return HostGemm(HostCublasLt(launch=lambda work: Stream.current().push(work)), HostCuda())
+        lib = HostCublasLt(launch=lambda work: Stream.current().push(work))
+        capturing = HostCuda(capturing=lambda: Stream.current().captured is not None)
+        return HostGemm(lib, capturing, workspaces=self.workspaces)

@@ -1,18 +1,20 @@
 """The products through cuBLASLt, without a GPU: what they ask of the library, by its rules and in numbers."""
 
+import gc
 import re
 import threading
-from functools import partial
+import weakref
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from emulator import EmulatedBackend, EmulatedDevice
+from emulator import EmulatedBackend
 from host_cublaslt import DTYPES, HostCublasLt, HostCuda, HostGemm, RuleError
-from nnx_cupy import CupyBackend
 from nnx_cupy import _cublaslt as lt
+from nnx_cupy import _workspace
+from nnx_cupy._workspace import Workspace
 
 import nnx
 from nnx import testing
@@ -230,10 +232,10 @@ def test_the_stand_in_notices_writes_out_of_bounds(lib: HostCublasLt, r: np.rand
     x, w = normal(r, (9, 7), "float32"), normal(r, (7, 5), "float32")
     gemm.affine(x, w, None, y)
     plan = next(iter(gemm.plans.values()))
-    lib.note([x, w, y[:8]], gemm.spaces)
-    space = gemm.spaces[gemm.xp.stream]
+    space = gemm.workspaces.current(gemm.xp.stream)
+    lib.note([x, w, y[:8]], space)
     with pytest.raises(RuleError, match="out of bounds"):
-        plan.launch(lt.pointer(w), lt.pointer(x), lt.pointer(y), 0, 0, False, lt.pointer(space), 0)
+        plan.launch(lt.pointer(w), lt.pointer(x), lt.pointer(y), 0, 0, False, lt.pointer(space.arrays[0]), 0)
 
 
 # What surrounds them --------------------------------------------------------------------------------------------------
@@ -268,8 +270,76 @@ def test_what_a_capture_needs_is_made_before(lib: HostCublasLt) -> None:
         gemm.affine(*operands)
     capturing[0] = False
     gemm.affine(*operands)
-    assert len(gemm.spaces) == 2
     assert len(gemm.plans) == 1
+
+
+# Workspaces -----------------------------------------------------------------------------------------------------------
+
+
+def addresses(gemm: HostGemm) -> list[int]:
+    """The address of the workspace that a product gets now."""
+    gemm.affine(*Operands())
+    return [lt.pointer(space) for space in gemm.workspaces.current(gemm.xp.stream).arrays]
+
+
+def test_every_stream_has_its_workspace_and_every_thread(lib: HostCublasLt) -> None:
+    gemm = HostGemm(lib)
+    first = addresses(gemm)
+    gemm.xp.stream = 0x88
+    assert addresses(gemm) != first
+    gemm.xp.stream = 0x77
+    assert addresses(gemm) == first
+    of_threads: list[list[int]] = []
+    thread = threading.Thread(target=lambda: of_threads.append(addresses(gemm)))
+    thread.start()
+    thread.join()
+    assert of_threads[0] != first
+
+
+def test_workspaces_go_with_their_threads_and_old_streams(lib: HostCublasLt) -> None:
+    gemm, made = HostGemm(lib), []
+
+    class Counted(Workspace):
+        def __init__(self, xp: Any) -> None:
+            super().__init__(xp)
+            made.append(weakref.ref(self))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_workspace, "Workspace", Counted)
+        for _ in range(20):
+            thread = threading.Thread(target=lambda: addresses(gemm))
+            thread.start()
+            thread.join()
+        for stream in range(20):
+            gemm.xp.stream = 0x100 + stream
+            addresses(gemm)
+    gc.collect()
+    assert len(made) == 40
+    assert sum(ref() is not None for ref in made) == gemm.workspaces.MOST
+
+
+def test_a_graph_has_a_workspace_of_its_own(lib: HostCublasLt) -> None:
+    gemm = HostGemm(lib)
+    own = Workspace(gemm.xp)
+    with gemm.workspaces.use(own):
+        assert addresses(gemm) == [lt.pointer(space) for space in own.arrays]
+    assert addresses(gemm) != [lt.pointer(space) for space in own.arrays]
+    lib.workspace *= 2
+    before = own.arrays[0]
+    with gemm.workspaces.use(own):
+        gemm.affine(*Operands("float64"))  # another plan, which asks for more
+    assert [space.size for space in own.arrays] == [lib.workspace // 2, lib.workspace]
+    assert own.arrays[0] is before  # the graph may have its address
+
+
+def test_no_memory_where_no_algorithm_asks_for_any(lib: HostCublasLt) -> None:
+    lib.workspace = 0
+    gemm = HostGemm(lib)
+    assert addresses(gemm) == []
+    assert not gemm.declined
+
+
+# Products recorded ----------------------------------------------------------------------------------------------------
 
 
 def test_products_in_a_graph() -> None:
@@ -338,35 +408,59 @@ def test_tf32_only_for_float32_and_only_on_request(lib: HostCublasLt, dtype: str
     assert lib.describe(next(iter(gemm.plans.values())).descriptor).compute == compute
 
 
-@pytest.mark.parametrize(("deterministic", "chosen"), [(True, 1), (False, 4)])
-def test_split_k_is_left_out(lib: HostCublasLt, deterministic: bool, chosen: int) -> None:
-    lib.splits = (4, 2, 1)
-    gemm = HostGemm(lib, deterministic=deterministic)
+@pytest.mark.parametrize(
+    ("version", "deterministic", "chosen"),
+    [(130400, True, 1), (lt.SPLITS_ARE_RIGHT, True, 2), (130400, False, 4), (lt.SPLITS_ARE_RIGHT, False, 4)],
+)
+def test_k_is_split_only_in_a_fixed_order_and_where_that_is_right(
+    version: int, deterministic: bool, chosen: int
+) -> None:
+    gemm = HostGemm(HostCublasLt(version=version, splits=(-4, 2, 1)), deterministic=deterministic)
     gemm.affine(*Operands())
     assert next(iter(gemm.plans.values())).algorithm[lt.SPLIT_K] == chosen
 
 
 def test_no_algorithm_left_is_declined(lib: HostCublasLt) -> None:
-    lib.splits = (4,)
+    lib.splits = (-4,)
     gemm = HostGemm(lib)
     for _ in range(2):
         assert gemm.affine(*Operands()) is NotImplemented
     assert gemm.declined == {"no algorithm for this epilogue and layout": 2}
 
 
-def test_what_is_refused_at_launch_is_declined_from_then_on(lib: HostCublasLt, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("status", [15, 13], ids=["not supported", "execution failed"])
+def test_what_is_refused_at_launch_is_declined_from_then_on(
+    lib: HostCublasLt, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
     gemm = HostGemm(lib)
-    monkeypatch.setattr(lib, "cublasLtMatmul", lambda *given: lt.NOT_SUPPORTED)
+    monkeypatch.setattr(lib, "cublasLtMatmul", lambda *given: status)
     assert gemm.affine(*Operands()) is NotImplemented
     monkeypatch.undo()
     assert gemm.affine(*Operands()) is NotImplemented
-    assert list(gemm.declined) == ["refused at launch", "no algorithm for this epilogue and layout"]
+    assert gemm.declined == {f"{gemm.name(status)} at launch": 2}
+
+
+def test_what_the_heuristics_refuse_is_declined_by_its_name(lib: HostCublasLt, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a status that nobody promised: products by our own kernel are better than none."""
+    gemm = HostGemm(lib)
+    monkeypatch.setattr(lib, "cublasLtMatmulAlgoGetHeuristic", lambda *given: 7)
+    for _ in range(2):
+        assert gemm.affine(*Operands()) is NotImplemented
+    assert gemm.declined == {f"{gemm.name(7)} from the heuristics": 2}
+
+
+def test_a_candidate_that_does_not_tell_its_splits_is_not_taken(
+    lib: HostCublasLt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gemm = HostGemm(lib)
+    monkeypatch.setattr(lib, "cublasLtMatmulAlgoConfigGetAttribute", lambda *given: 7)
+    assert gemm.affine(*Operands()) is NotImplemented
 
 
 def test_an_error_of_the_library_is_named(lib: HostCublasLt, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lib, "cublasLtMatmul", lambda *given: 13)
-    with pytest.raises(lt.LtError, match="cublasLtMatmul: STATUS_13; CUBLASLT_LOG_LEVEL=2"):
-        HostGemm(lib).affine(*Operands())
+    monkeypatch.setattr(lib, "cublasLtCreate", lambda *given: 1, raising=False)
+    with pytest.raises(lt.LtError, match=r"cublasLtCreate: \w+; CUBLASLT_LOG_LEVEL=2"):
+        HostGemm(lib)
 
 
 @pytest.mark.parametrize("keeps_nan", [False, True])
@@ -413,37 +507,25 @@ def test_the_library_of_another_cuda_is_refused(version: int, cuda: int, cure: s
 # In the backend -------------------------------------------------------------------------------------------------------
 
 
-class Device(EmulatedDevice):
-    """With our own calls of cuBLASLt, in place of the emulator's products."""
-
-    def __init__(self, keeps_nan: bool) -> None:
-        super().__init__()
-        self.keeps_nan = keeps_nan
-
-    def gemm(self) -> HostGemm:
-        lib = HostCublasLt(keeps_nan=self.keeps_nan, launch=partial(self.launch, "cublasLtMatmul"))
-        return HostGemm(lib, HostCuda(capturing=lambda: self.recording is not None))
-
-
-class Backend(EmulatedBackend):
-    def __init__(self, keeps_nan: bool) -> None:
-        CupyBackend.__init__(self, Device(keeps_nan))
-
-
-@pytest.mark.parametrize("keeps_nan", [False, True])
-def test_conformance(keeps_nan: bool) -> None:
+def test_conformance() -> None:
     operations = ["required", "affine", "affine_relu", "affine_backward"]
-    report = testing.run(Backend(keeps_nan), operations)
+    report = testing.run(EmulatedBackend(), operations)
     assert report.ok, str(report)
     assert {*operations[1:]} <= {*report.explanation.fused}
 
 
-@pytest.mark.parametrize("keeps_nan", [False, True])
-def test_a_recorded_training_follows_the_reference(keeps_nan: bool) -> None:
+def test_relu_is_not_asked_of_the_library() -> None:
+    """Whose own may make NaN 0."""
+    backend, x = EmulatedBackend(), np.full((4, 4), np.nan, np.float32)
+    assert np.isnan(backend.affine_relu(x, x, x[0])).all()
+    assert not any(problem.epilogue & lt.RELU for problem in backend._gemm.plans)
+
+
+def test_a_recorded_training_follows_the_reference() -> None:
     """Plans and the workspace are made before the capture, and graphs hold what they need."""
     r, losses = np.random.default_rng(0), []
     x, t = r.normal(size=(60, 12)), r.integers(0, 4, 60)
-    for backend in (Backend(keeps_nan), "numpy"):
+    for backend in (EmulatedBackend(), "numpy"):
         model = nnx.Sequential(nnx.Affine(9), nnx.ReLU(), nnx.Affine(6), nnx.ReLU(), nnx.Affine(4))
         trainer = nnx.Trainer(model, nnx.Adam(lr=0.01), backend=backend, seed=1, dtype="float64")
         losses.append(trainer.fit(x, t, epochs=4, batch_size=20, verbose=False)["loss"])
@@ -481,7 +563,7 @@ def test_constants_and_signatures_are_the_headers() -> None:
     assert tuple(alignments) == lt.PREF_ALIGNMENTS
     for name in ("COMPUTE_32F", "COMPUTE_32F_FAST_TF32", "COMPUTE_64F"):
         assert getattr(lt, name) == values["CUBLAS_" + name]
-    assert values["CUBLAS_STATUS_NOT_SUPPORTED"] == lt.NOT_SUPPORTED
+    assert values["CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE"] == lt.IN_ORDER
     for name, arguments in lt.SIGNATURES.items():
         declared = re.search(rf"CUBLASWINAPI\s+cublasLt{name}\(([^;]*?)\);", text, re.DOTALL)
         assert declared is not None, name

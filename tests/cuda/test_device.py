@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from host_cupy import DeviceArray, HostCudaDevice, HostCupy, OutOfMemoryError, Stream
 from nnx_cupy import CupyBackend, _backend, _device
-from nnx_cupy._device import _Staging
 from nnx_cupy._graph import WARM_UP, CapturedStep, CaptureWarning
+from nnx_cupy._staging import Staging
 from test_graph import Eager
 
 import nnx
@@ -60,10 +60,11 @@ def waits_before_steps(backend, monkeypatch):
     """By epoch, how often the host had waited for its device before each step."""
     waits = {}
     update = nnx.Trainer._update
+    monkeypatch.setattr(CupyBackend, "steps_per_capture", 1)
 
-    def counting(trainer, *inputs):
+    def counting(trainer, *inputs, **steps):
         waits.setdefault(trainer.epochs, []).append(len(HostCupy.waits))
-        return update(trainer, *inputs)
+        return update(trainer, *inputs, **steps)
 
     monkeypatch.setattr(nnx.Trainer, "_update", counting)
     trained(backend)
@@ -83,9 +84,10 @@ def test_but_for_the_progress_bar(backend, monkeypatch):
     assert all(np.diff(epoch).tolist() == [1] * 5 for epoch in waits)
 
 
-def uploads(backend, count=2000):
-    """Arrays that were uploaded one after the other from the same memory, and what was in it."""
-    host, arrays = np.empty(7, np.float32), []
+def uploads(backend, count=200):
+    """Arrays that were uploaded one after the other from the same memory, and what was in it: of more than both halves
+    of the staging memory."""
+    host, arrays = np.empty(Staging.HALF // 50 // 4, np.float32), []
     for i in range(count):
         host[:] = i
         arrays.append(backend.to_device(host))
@@ -101,7 +103,7 @@ def test_uploads_run_ahead_of_the_device(backend):
         assert backend.to_host(array).tolist() == [1] * 7
 
 
-@pytest.mark.parametrize("size", [0, 1, _Staging.HALF // 16, _Staging.HALF // 16 + 1])
+@pytest.mark.parametrize("size", [0, 1, Staging.LARGEST, Staging.LARGEST + 1])
 def test_uploads_of_any_size(backend, size):
     host = np.arange(size, dtype=np.uint8)
     np.testing.assert_array_equal(backend.to_host(backend.to_device(host)), host)
@@ -175,12 +177,161 @@ def test_nodes_of_a_step(backend, network, nodes):
     assert HostCupy.waits == before
 
 
+def test_a_step_of_arrays_on_the_host_is_one_copy_in_and_one_launch(backend):
+    """It runs ahead of its device as one of arrays on the device does."""
+    trainer = nnx.Trainer(nnx.MLP((7,), 3, dropout=0.1), nnx.SGD(), backend=backend)
+    x, t = np.ones((5, 4), np.float32), np.array([0, 1, 2, 0, 1])
+    for _ in range(WARM_UP + 1):
+        trainer.step(x, t)
+    queue, before = Stream.current(), HostCupy.waits.copy()
+    nodes = len(trainer.plan.program(5).run.run.graph.work)
+    pushed = queue.pushed
+    trainer.step(x, t)
+    assert queue.pushed - pushed == 1 + nodes + 1  # all that it takes; the graph; the loss
+    assert HostCupy.waits == before
+
+
+def test_several_steps_are_one_graph_with_the_bits_of_one_by_one(backend, monkeypatch):
+    rng = np.random.default_rng(0)
+    x, t = rng.random((230, 6)).astype("f"), rng.integers(0, 3, 230)
+
+    def trained(steps):
+        monkeypatch.setattr(CupyBackend, "steps_per_capture", steps)
+        model = nnx.MLP((8,), 3, batch_norm=True, dropout=0.2)
+        trainer = nnx.Trainer(model, nnx.Adam(nnx.schedules.Cosine(0.05, steps=60)), backend=backend, clip_norm=1.0)
+        trainer.fit(x, t, epochs=3, batch_size=10, verbose=False)
+        return trainer
+
+    one_by_one, together = trained(1), trained(8)
+    assert together.history == one_by_one.history
+    assert together.steps == one_by_one.steps == 69
+    for name, array in together.model.state_dict().items():
+        np.testing.assert_array_equal(array, one_by_one.model.state_dict()[name], err_msg=name)
+
+
+def test_steps_done_together_stop_where_a_checkpoint_is_due(backend, monkeypatch, tmp_path):
+    saved = []
+    save = nnx.Trainer.save
+    monkeypatch.setattr(nnx.Trainer, "save", lambda trainer, path: (saved.append(trainer.steps), save(trainer, path)))
+    x, t = np.ones((200, 4), np.float32), np.zeros(200, int)
+    trainer = nnx.Trainer(nnx.MLP((5,), 2), backend=backend)
+    trainer.fit(x, t, epochs=1, batch_size=10, checkpoint=tmp_path / "c", checkpoint_every=9, verbose=False)
+    assert saved == [9, 18, 20, 20]
+
+
+def test_a_nan_is_blamed_on_its_step_also_of_several(backend):
+    x = np.ones((160, 4), np.float32)
+    x[100:] = np.nan
+    trainer = nnx.Trainer(nnx.MLP((5,), 2), backend=backend)
+    with pytest.raises(nnx.DivergedError, match="the loss became nan in epoch 1, step 11 "):
+        trainer.fit(x, np.zeros(160, int), epochs=1, batch_size=10, shuffle=False, check_finite=False, verbose=False)
+
+
+def test_the_losses_of_an_epoch_come_in_one_copy(backend, monkeypatch):
+    read = []
+    get = DeviceArray.get
+    monkeypatch.setattr(DeviceArray, "get", lambda array: (read.append(array.size), get(array))[1])
+    x, t = np.ones((240, 4), np.float32), np.zeros(240, int)
+    trainer = nnx.Trainer(nnx.MLP((5,), 2), backend=backend)
+    trainer.fit(x, t, epochs=3, batch_size=10, train_accuracy=False, verbose=False)
+    assert read[-1] == 24  # of the last epoch, whose steps were all launches
+
+
+# Uploads in a step, and other things that must not be recorded --------------------------------------------------------
+
+
+class Residual(nnx.Layer):
+    """x + Dropout(x), by a layer that uploads its numbers at every call."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nnx.Dropout(0.5)
+
+    def attach(self, arena, names, prefix):
+        super().attach(arena, names, prefix)
+        self.inner._ops, self.inner.seed = arena.ops, 3
+
+    def forward(self, x, train_flg=True):
+        return x + self.inner.forward(x, train_flg)
+
+    def backward(self, dout):
+        return dout + self.inner.backward(dout)
+
+
+class SaidToBeCapturable(Residual):
+    capturable = True
+
+
+def losses(kind, backend):
+    rng = np.random.default_rng(0)
+    x, t = rng.random((20, 6)).astype("f"), rng.integers(0, 3, 20)
+    trainer = nnx.Trainer(nnx.Sequential(nnx.Affine(8), kind(), nnx.Affine(3)), nnx.Adam(0.1), backend=backend)
+    kept = [trainer.step(x, t) for _ in range(8)]
+    return [float(trainer.model.ops.to_host(loss)) for loss in kept]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Residual, r"Residual\(\): the backend 'cupy' does not record .* capturable = True in its class"),
+        (SaidToBeCapturable, "cannot become a CUDA graph .*: an array of the host's is uploaded inside a step that is"),
+    ],
+)
+def test_a_layer_that_uploads_is_not_recorded_and_says_so(backend, kind, said):
+    with pytest.warns(RuntimeWarning, match=said):
+        got = losses(kind, backend)
+    np.testing.assert_allclose(got, losses(kind, "numpy"), rtol=1e-4)
+
+
+def test_a_layer_that_is_capturable_is_recorded(backend):
+    class Twice(nnx.Layer):
+        capturable = True
+
+        def forward(self, x, train_flg=True):
+            return x * 2
+
+        def backward(self, dout):
+            return dout * 2
+
+    trainer = nnx.Trainer(nnx.Sequential(nnx.Affine(8), Twice(), nnx.Affine(3)), backend=backend)
+    x, t = np.ones((4, 5), np.float32), np.zeros(4, int)
+    for _ in range(WARM_UP + 1):
+        trainer.step(x, t)
+    assert trainer.plan.program(4).run.run.graph is not None
+
+
+# What goes wrong on the way -------------------------------------------------------------------------------------------
+
+
+def test_work_that_raises_is_waited_for(backend):
+    """What it had launched may still run: its buffers must not be written before."""
+    x, recorder = backend.to_device(np.zeros(3)), backend.device.recorder()
+
+    def work():
+        x[...] = 1
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        recorder.run(work)
+    x += 1
+    assert backend.to_host(x).tolist() == [2] * 3
+
+
+def test_a_thread_on_another_gpu_is_told(backend, cupy, monkeypatch):
+    array = backend.to_device(np.zeros(3, np.float32))
+    monkeypatch.setattr(backend.device._runtime, "getDevice", lambda: 1)
+    said = r"made on GPU 0, but the current device of this thread is GPU 1; call cupy\.cuda\.Device\(0\)\.use\(\)"
+    for call in (lambda: backend.to_device(np.zeros(3)), lambda: backend.relu(array)):
+        with pytest.raises(RuntimeError, match=said):
+            call()
+
+
 BUGS = [
     (_device, "CudaRecorder", "launched before what it needs", "own.wait_event(current.record())", "pass"),
-    (_device, "CudaRecorder", "not waited for", "current.wait_event(done)", "pass"),
-    (_device, "_Staging", "written anew too early", "self._copied[self._half].synchronize()", "pass"),
-    (_device, "_Staging", "places overlap", "self._offset += -(-size // self.ALIGNMENT)", "self._offset += 0"),
-    (_backend, "CapturedStep", "inputs not copied", "self._put(static, given)", "pass"),
+    (_device, "CudaRecorder", "not waited for", "current.wait_event(own.record())", "pass"),
+    (_device, "Staging", "written anew too early", "self._copied[self._half].synchronize()", "pass"),
+    (_device, "Staging", "places overlap", "self._offset += -(-size // self.ALIGNMENT)", "self._offset += 0"),
+    (_backend, "CapturedStep", "inputs not copied", "self._inputs.write(inputs)", "pass"),
     (_backend, "CapturedStep", "results overwritten", "self._place += 1", "pass"),
 ]
 

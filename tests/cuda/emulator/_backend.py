@@ -57,8 +57,15 @@ class EmulatedDevice:
     def upload(self, host: Any, out: Any) -> None:
         out[...] = host
 
+    def upload_all(self, hosts: Any, block: Any, offsets: Any) -> None:
+        for host, offset in zip(hosts, offsets, strict=True):
+            block[offset : offset + host.nbytes] = np.ascontiguousarray(host).reshape(-1).view(np.uint8)
+
     def download(self, array: Any) -> Any:
         return np.array(array)
+
+    def download_all(self, arrays: Any) -> Any:
+        return [np.array(array) for array in arrays]
 
     def synchronize(self) -> None:
         pass
@@ -82,7 +89,7 @@ class EmulatedDevice:
 class EmulatedRecorder:
     def __init__(self, device: EmulatedDevice) -> None:
         self._device = device
-        self._graph: list[Work] = []
+        self.graph: list[Work] = []
 
     def run(self, work: Work) -> Any:
         return work()
@@ -91,13 +98,13 @@ class EmulatedRecorder:
         self._device.recording = []
         try:
             result = work()
-            self._graph = self._device.recording
+            self.graph = self._device.recording
         finally:
             self._device.recording = None
         return result
 
     def launch(self) -> None:
-        for work in self._graph:
+        for work in self.graph:
             work()
 
 
@@ -106,7 +113,6 @@ class EmulatedBackend(CupyBackend):
 
     def __init__(self, order: int = 0, flags: tuple[str, ...] = FLAGS) -> None:
         super().__init__(EmulatedDevice(order, flags))
-        self.device.launches.clear()  # of what it asked cuBLASLt when it was made
 
     @classmethod
     def unavailable(cls) -> str | None:

@@ -1,0 +1,101 @@
+"""A CUDA graph in the making, and the memory that it needs for as long as it lives."""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ._workspace import Workspace
+
+if TYPE_CHECKING:
+    from ._device import Array, CudaDevice
+
+
+class GraphPools:
+    """A memory pool for each living graph, used again after its death.
+
+    CuPy 14 never gives the blocks of a dead pool back to the device; so none of these dies.
+    """
+
+    def __init__(self, cupy: Any) -> None:
+        self._cuda = cupy.cuda
+        self._all: list[Any] = []
+        self._idle: list[Any] = []
+        self._lock = threading.RLock()  # a graph may die in the middle of `take`
+
+    def take(self) -> Any:
+        """A pool that no other graph uses. What arrays of its last graph's have given back since is freed."""
+        with self._lock:
+            if self._idle:
+                pool = self._idle.pop()
+                pool.free_all_blocks()
+                return pool
+            self._all.append(self._cuda.MemoryPool())
+            return self._all[-1]
+
+    def give_back(self, pool: Any) -> None:
+        with self._lock:
+            pool.free_all_blocks()
+            self._idle.append(pool)
+
+    def free_idle(self) -> None:
+        """Free what no graph needs. A living graph's launches write to its pool's free blocks, too."""
+        with self._lock:
+            for pool in self._idle:
+                pool.free_all_blocks()
+
+    def bytes(self) -> int:
+        """What all of them hold of the device's memory."""
+        with self._lock:
+            return sum(pool.total_bytes() for pool in self._all)
+
+
+class CudaRecorder:
+    """A stream, a memory pool and a workspace for the work that becomes one graph."""
+
+    def __init__(self, device: "CudaDevice") -> None:
+        self._device, self._cuda = device, device.xp.cuda
+        self._pools = device.pools
+        self._pool = self._pools.take()
+        self._workspace = Workspace(device.xp)
+        self.graph: Any = None
+        self._recorded: Array = None
+        self._result_bytes = 0
+
+    def run(self, work: "Callable[[], Array]") -> "Array":
+        current, own = self._cuda.get_current_stream(), self._device.own_stream()
+        own.wait_event(current.record())
+        try:
+            with own, self._cuda.using_allocator(self._pool.malloc), self._device.workspaces.use(self._workspace):
+                result = work()
+        finally:  # also of what was launched before an error, whose buffers will be used again
+            with suppress(self._cuda.runtime.CUDARuntimeError):  # the device is lost: the error itself says so
+                current.wait_event(own.record())
+        self._result_bytes = result.nbytes
+        return result
+
+    def record(self, work: "Callable[[], Array]") -> "Array":
+        own = self._device.own_stream()
+        with own, self._cuda.using_allocator(self._pool.malloc), self._device.workspaces.use(self._workspace):
+            # The results of the runs before may still be held, so that the recording needs a block more. Where it had
+            # to ask the device for one in vain, CuPy would free the pool's blocks that are recorded already.
+            spare = [self._device.xp.empty(self._result_bytes, "uint8") for _ in range(2)]
+            del spare
+            own.begin_capture()
+            try:
+                self._recorded = work()
+            except BaseException:
+                with suppress(self._cuda.runtime.CUDARuntimeError):  # invalid already: what broke it says more
+                    own.end_capture()
+                raise
+            self.graph = own.end_capture()
+        return self._recorded
+
+    def launch(self) -> None:
+        self.graph.launch(self._cuda.get_current_stream())
+
+    def __del__(self) -> None:
+        if hasattr(self, "_pool"):
+            self.graph = self._recorded = self._workspace = None
+            with suppress(Exception):  # at the end of the process CuPy may be gone
+                self._pools.give_back(self._pool)
