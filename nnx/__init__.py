@@ -1,9 +1,8 @@
 """nnx: one layer/optimizer API for training neural networks, on interchangeable array backends."""
 
+import typing as _typing
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
 
 from . import datasets, functions, schedules
 from .backend import Backend
@@ -29,8 +28,8 @@ from .registry import BackendStatus, get_backend, list_backends, set_backend, us
 from .torch_interop import from_torch
 from .trainer import ResumeWarning, Trainer
 
-if _TYPE_CHECKING:
-    import numpy as np  # noqa: F401
+if _typing.TYPE_CHECKING:
+    import numpy as _numpy
 
     from . import accel as accel
     from . import book as book
@@ -38,6 +37,8 @@ if _TYPE_CHECKING:
     from . import report as report
     from . import sklearn as sklearn
     from . import tune as tune
+
+    np = _numpy
 
 __version__ = _version("nnx-array")
 
@@ -98,9 +99,11 @@ _ON_REQUEST = ("accel", "book", "lab", "report", "sklearn", "tune")
 """Modules that are imported when first used: they need more than NumPy, and not everybody needs them."""
 
 
-def __getattr__(name: str) -> _Any:
-    if name in _ON_REQUEST:
-        return _import_module(f".{name}", __name__)
-    if name == "np":  # `from nnx import np`: the array namespace of the backend in force at that moment
-        return get_backend().xp
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not _typing.TYPE_CHECKING:  # to a type checker a name that is not above is an error
+
+    def __getattr__(name: str) -> _typing.Any:
+        if name in _ON_REQUEST:
+            return _import_module(f".{name}", __name__)
+        if name == "np":  # `from nnx import np`: the array namespace of the backend in force at that moment
+            return get_backend().xp
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
