@@ -98,6 +98,26 @@ __all__ = [
 _ON_REQUEST = ("accel", "book", "lab", "report", "sklearn", "tune")
 """Modules that are imported when first used: they need more than NumPy, and not everybody needs them."""
 
+_NEW_NAMES = {
+    "SoftmaxWithLoss": "SoftmaxCrossEntropy",
+    "CrossEntropyLoss": "SoftmaxCrossEntropy",
+    "SigmoidWithLoss": "SigmoidCrossEntropy",
+    "BCEWithLogitsLoss": "SigmoidCrossEntropy",
+    "MSELoss": "MeanSquaredError",
+    "IdentityWithLoss": "MeanSquaredError",
+    "Linear": "Affine",
+    "Dense": "Affine",
+    "Relu": "ReLU",
+    "BatchNormalization": "BatchNorm",
+    "BatchNorm1d": "BatchNorm",
+    "Adagrad": "AdaGrad",
+    "RMSProp": "RMSprop",
+    "load_mnist": "datasets.load",
+    "softmax": "functions.softmax",
+    "cross_entropy_error": "functions.cross_entropy_error",
+    "numerical_gradient": "functions.numerical_gradient",
+}
+"""What the study notes and other libraries call these parts."""
 
 if not _typing.TYPE_CHECKING:  # to a type checker a name that is not above is an error
 
@@ -106,4 +126,5 @@ if not _typing.TYPE_CHECKING:  # to a type checker a name that is not above is a
             return _import_module(f".{name}", __name__)
         if name == "np":  # `from nnx import np`: the array namespace of the backend in force at that moment
             return get_backend().xp
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        hint = f": its name here is nnx.{_NEW_NAMES[name]}" if name in _NEW_NAMES else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
