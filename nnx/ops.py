@@ -66,6 +66,12 @@ class Ops(Operations):
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(f"there is no operation {name!r}; known: {', '.join(compose.OPERATIONS)}")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Ops":
+        return self  # what it is bound to is one for the process
+
+    def __reduce__(self) -> "tuple[Callable[[str], Ops], tuple[str]]":
+        return _by_name, (self.backend.name,)
+
     def _bind(self, name: str) -> Callable[..., Any]:
         function = getattr(compose, name)
 
@@ -90,3 +96,9 @@ class Ops(Operations):
         """Operation by operation: fused or composed, and how often a fused one declined its input so far."""
         composed = tuple(name for name in compose.OPERATIONS if name not in self._fused)
         return Explanation(self.backend.name, self._fused, composed, dict(self._declined))
+
+
+def _by_name(name: str) -> Ops:
+    from .registry import get_backend
+
+    return Ops(get_backend(name))

@@ -86,6 +86,12 @@ class BatchNorm(Layer):
         self.span = arena.running.layout.span(*(prefix + name for name in statistics))
         self.hyper = self._make_hyper(arena.dtype)
 
+    def _bare(self) -> Layer:
+        bare = super()._bare()
+        for name in ("batch", "span", "hyper"):
+            bare.__dict__.pop(name, None)
+        return bare
+
     def _make_hyper(self, dtype: str) -> Array:
         return self.ops.to_device(np.array([self.eps, self.momentum, 1.0 - self.momentum], dtype))
 

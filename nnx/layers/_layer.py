@@ -1,5 +1,6 @@
 """What every layer is."""
 
+import copy
 import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -53,6 +54,17 @@ class Layer:
         self.params = {n: arena.params[prefix + n] for n in names if prefix + n in arena.params}
         self.grads = {n: arena.grads[prefix + n] for n in self.params}
         self.running = {n: arena.running[prefix + n] for n in names if prefix + n in arena.running}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For `copy` and `pickle`: a layer of its own, without the model and the last input."""
+        return {**self.__dict__, "attached": False, "_saved": None}
+
+    def _bare(self) -> "Layer":
+        """A copy as it was before its model was built: settings alone, and arrays that were given."""
+        bare = copy.copy(self)
+        if self.attached:
+            bare.params, bare.grads, bare.running, bare._ops = {}, {}, {}, None
+        return bare
 
     @property
     def ops(self) -> Ops:
