@@ -45,11 +45,11 @@ def test_paths_are_the_formulas(result):
 def test_trainings_begin_with_the_same_weights_and_take_the_same_batches(backend, monkeypatch):
     weights, batches = {}, {}
 
-    def update(self, index, original=FitLoop.update):
+    def update(self, index, steps, original=FitLoop.update):
         name = type(self.trainer.optimizer).__name__
         weights.setdefault(name, self.trainer.model.state_dict())
         batches.setdefault(name, []).append(np.array(index))
-        return original(self, index)
+        return original(self, index, steps)
 
     monkeypatch.setattr(FitLoop, "update", update)
     result = nnx.lab.optimizers(backend=backend, epochs=2, hidden=(10,), batch_size=400, seed=7)
