@@ -1,15 +1,15 @@
 """nnx: one layer/optimizer API for training neural networks, on interchangeable array backends."""
 
+import typing as _typing
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
-from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
 
 from . import datasets, functions, schedules
 from .backend import Backend
 from .callbacks import Callback, EarlyStopping
 from .errors import (
     BackendError,
+    BackendWarning,
     CaptureWarning,
     CheckpointError,
     DatasetError,
@@ -24,12 +24,13 @@ from .losses import Loss, MeanSquaredError, PoissonDeviance, SigmoidCrossEntropy
 from .model import MLP, Sequential
 from .ops import Ops
 from .optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
+from .parts import register
 from .registry import BackendStatus, get_backend, list_backends, set_backend, use_backend
 from .torch_interop import from_torch
 from .trainer import ResumeWarning, Trainer
 
-if _TYPE_CHECKING:
-    import numpy as np  # noqa: F401
+if _typing.TYPE_CHECKING:
+    import numpy as _numpy
 
     from . import accel as accel
     from . import book as book
@@ -37,6 +38,8 @@ if _TYPE_CHECKING:
     from . import report as report
     from . import sklearn as sklearn
     from . import tune as tune
+
+    np = _numpy
 
 __version__ = _version("nnx-array")
 
@@ -50,6 +53,7 @@ __all__ = [
     "Backend",
     "BackendError",
     "BackendStatus",
+    "BackendWarning",
     "BatchNorm",
     "CSVLogger",
     "Callback",
@@ -87,6 +91,7 @@ __all__ = [
     "functions",
     "get_backend",
     "list_backends",
+    "register",
     "schedules",
     "set_backend",
     "use_backend",
@@ -95,10 +100,33 @@ __all__ = [
 _ON_REQUEST = ("accel", "book", "lab", "report", "sklearn", "tune")
 """Modules that are imported when first used: they need more than NumPy, and not everybody needs them."""
 
+_NEW_NAMES = {
+    "SoftmaxWithLoss": "SoftmaxCrossEntropy",
+    "CrossEntropyLoss": "SoftmaxCrossEntropy",
+    "SigmoidWithLoss": "SigmoidCrossEntropy",
+    "BCEWithLogitsLoss": "SigmoidCrossEntropy",
+    "MSELoss": "MeanSquaredError",
+    "IdentityWithLoss": "MeanSquaredError",
+    "Linear": "Affine",
+    "Dense": "Affine",
+    "Relu": "ReLU",
+    "BatchNormalization": "BatchNorm",
+    "BatchNorm1d": "BatchNorm",
+    "Adagrad": "AdaGrad",
+    "RMSProp": "RMSprop",
+    "load_mnist": "datasets.load",
+    "softmax": "functions.softmax",
+    "cross_entropy_error": "functions.cross_entropy_error",
+    "numerical_gradient": "functions.numerical_gradient",
+}
+"""What the study notes and other libraries call these parts."""
 
-def __getattr__(name: str) -> _Any:
-    if name in _ON_REQUEST:
-        return _import_module(f".{name}", __name__)
-    if name == "np":  # `from nnx import np`: the array namespace of the backend in force at that moment
-        return get_backend().xp
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not _typing.TYPE_CHECKING:  # to a type checker a name that is not above is an error
+
+    def __getattr__(name: str) -> _typing.Any:
+        if name in _ON_REQUEST:
+            return _import_module(f".{name}", __name__)
+        if name == "np":  # `from nnx import np`: the array namespace of the backend in force at that moment
+            return get_backend().xp
+        hint = f": its name here is nnx.{_NEW_NAMES[name]}" if name in _NEW_NAMES else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")

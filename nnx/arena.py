@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .backend import Array, HostArray
+from .dtypes import dtype_name
+from .errors import InputError, unknown
 from .initializers import Init
 from .ops import Ops
 
@@ -32,10 +34,10 @@ class Spec:
 
 
 class Views(Mapping[str, Array]):
-    """Names to views on one flat buffer, in the order of the layers."""
+    """Names to views on one flat buffer, in the order of the layers; `params[name] -= ...` changes them in place."""
 
     def __init__(self, ops: Ops, layout: "Layout", buffer: Array) -> None:
-        self.layout, self.buffer = layout, buffer
+        self.layout, self.buffer, self._ops = layout, buffer, ops
         self._views = {
             name: ops.xp.reshape(buffer[start : start + math.prod(shape)], shape)
             for name, (start, shape) in layout.places.items()
@@ -43,6 +45,23 @@ class Views(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         return self._views[name]
+
+    def __setitem__(self, name: str, value: Array) -> None:
+        """Copy a value of the same shape into the view; nothing where it is the view itself, as `-=` hands it over."""
+        if name not in self._views:
+            raise unknown("parameter", name, self._views)
+        view, ops = self._views[name], self._ops
+        if value is view:
+            return
+        shape = tuple(getattr(value, "shape", ()))
+        if shape != tuple(view.shape):
+            raise InputError(
+                f"parameter {name!r}: got a value of shape {shape}, expected {tuple(view.shape)}; parameters keep "
+                f"their shape. To fill one with a number write params[{name!r}][...] = number."
+            )
+        if not isinstance(value, ops.array_type):
+            value = ops.to_device(np.ascontiguousarray(value, dtype_name(view)))
+        view[...] = value if value.dtype == view.dtype else ops.xp.astype(value, view.dtype)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._views)

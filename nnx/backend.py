@@ -1,6 +1,7 @@
-"""The contract between nnx and an array backend: two attributes and six short methods."""
+"""The contract between nnx and an array backend: two attributes and six short methods, and what it may have beside."""
 
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy.typing as npt
 
@@ -17,8 +18,8 @@ class Backend(Protocol):
     has written anything, for an input that it does not support (a dtype, a layout); the composition then runs.
     The class is made without arguments, once per process, when the backend is first chosen.
 
-    A backend whose device works beside the host may also have `steps_per_capture`, how many training steps in
-    succession are worth one capture (1 without it), and `to_host_all(arrays)`, the values of several arrays as a list.
+    Members that it may have beside these are in the protocols below: `compile_seconds`, `warm_up`, `steps_per_capture`,
+    `to_host_all`.
     """
 
     name: str
@@ -43,3 +44,36 @@ class Backend(Protocol):
     @classmethod
     def unavailable(cls) -> str | None:
         """None if the backend can run here, else one sentence: why not, and what to do. Must not raise."""
+
+
+@runtime_checkable
+class CompileSeconds(Protocol):
+    """Optional, for a backend that compiles: `Trainer.fit` tells what its first step has taken."""
+
+    @property
+    def compile_seconds(self) -> float:
+        """How long this process has spent compiling."""
+
+
+@runtime_checkable
+class WarmUp(Protocol):
+    """Optional, for a backend that compiles: `nnx warmup` does it beforehand."""
+
+    def warm_up(self) -> Iterator[tuple[str, int]]:
+        """Compile everything; yield each part's name and the number of all parts."""
+
+
+@runtime_checkable
+class StepsPerCapture(Protocol):
+    """Optional, for a backend whose `capture` records: several steps may be recorded as one."""
+
+    steps_per_capture: int
+    """How many training steps in succession are worth one capture; 1 without this member."""
+
+
+@runtime_checkable
+class ToHostAll(Protocol):
+    """Optional, for a backend whose device works beside the host: to wait once for several arrays."""
+
+    def to_host_all(self, arrays: Sequence[Array], /) -> list[HostArray]:
+        """The values of several arrays."""

@@ -188,7 +188,7 @@ def _ops(report: testing.Report) -> tuple[OpResult, ...]:
     return tuple(
         OpResult(
             op,
-            "fused" if op in how.fused or op == "required" else "composed",
+            "fused" if op in how.fused or op in ("required", "training") else "composed",
             row["error"] is None,
             row["seconds"],
             how.declined.get(op, 0),

@@ -39,6 +39,10 @@ class DivergedError(NnxError, FloatingPointError):
     """The loss became NaN or infinite; the update of that step was skipped and the history is kept."""
 
 
+class BackendWarning(RuntimeWarning):
+    """A backend is passed over that could run here, but has not proven itself."""
+
+
 def look_up(kind: str, name: object, known: Mapping[str, T]) -> T:
     """The entry of a name in any case, or the error of `unknown`."""
     if not isinstance(name, str) or name.lower() not in known:

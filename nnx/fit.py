@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .backend import Array
+from .backend import Array, Backend, CompileSeconds
 from .callbacks import has_hook
 from .device_data import DeviceData
 from .errors import DivergedError
@@ -70,7 +70,7 @@ class FitLoop:
         self.pending: list[Array] = []
         """Losses that nobody has read yet: 0-d, or (k,) of k steps at once."""
         self.last_loss = math.nan
-        self.compiled_before = getattr(trainer.model.backend, "compile_seconds", 0.0)
+        self.compiled_before = _compile_seconds(trainer.model.backend)
         self.step = TrainingStep(trainer.plan, data)
         # Whoever looks at every step gets them one by one.
         together = trainer.plan.capturable and not any(has_hook(hook, "on_step") for hook in hooks)
@@ -130,7 +130,7 @@ class FitLoop:
 
     def say_what_compiling_took(self) -> None:
         """After the first step: a backend that compiles has spent its time by now."""
-        seconds = getattr(self.trainer.model.backend, "compile_seconds", 0.0) - self.compiled_before
+        seconds = _compile_seconds(self.trainer.model.backend) - self.compiled_before
         if seconds > _WORTH_A_LINE:
             self.progress.line(f"compiled kernels for {seconds:.1f} s (nnx warmup does it beforehand)")
 
@@ -204,6 +204,10 @@ class FitLoop:
     def save(self) -> None:
         if self.checkpoint is not None:
             self.trainer.save(self.checkpoint)
+
+
+def _compile_seconds(backend: Backend) -> float:
+    return backend.compile_seconds if isinstance(backend, CompileSeconds) else 0.0
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from . import model as models
 from .backend import Array
 from .checks import as_host, check_count, check_number, check_seed
 from .datasets import one_hot
@@ -149,7 +148,7 @@ def gradient_check(
         raise InputTypeError(f"loss: got {loss!r}, expected an nnx.Loss such as nnx.SoftmaxCrossEntropy().")
     samples, seed = check_count("samples", samples), check_seed(seed)
     host, targets = as_host("x", x), as_host("t", t)
-    copy = models.from_config(model.config())
+    copy = model.unbuilt()
     if model.built:
         copy.build(model.input_shape, backend=model.backend, seed=model.seed, dtype="float64")
         copy.load_state_dict(model.state_dict())

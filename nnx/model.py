@@ -1,5 +1,6 @@
 """Models: layers one after another, their parameters in one arena."""
 
+import copy
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 _MOST_PARAMETERS = 10**11  # nobody's memory holds more: a slip, told before the memory is asked for
 _CHUNK = 1024  # rows predicted at once: enough to keep a CPU busy, few enough for the caches
+
+
+_BY_BUILD = ("dtype", "seed", "backend", "why", "ops", "input_shape", "shapes", "arena", "stages")
+_BUILT = "built as"
 
 
 class Sequential:
@@ -280,6 +285,27 @@ class Sequential:
         size = total * np.dtype(self.dtype).itemsize
         lines.append(f"{total:,} parameters, {size / 2**20:.2f} MiB in {self.dtype}, backend {self.backend.name}")
         return "\n".join(lines)
+
+    def unbuilt(self) -> "Sequential":
+        """A model of the same layers, as this one was before it was built."""
+        return type(self)(*copy.deepcopy([layer._bare() for layer in self.layers]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For `copy` and `pickle`: the layers' settings, all arrays as NumPy's, the backend's name."""
+        if not self.built:
+            return self.__dict__
+        own = {name: value for name, value in self.__dict__.items() if name not in _BY_BUILD}
+        layers = tuple(layer._bare() for layer in self.layers)
+        build = {"input_shape": self.input_shape, "seed": self.seed, "dtype": self.dtype}
+        return {**own, "layers": layers, "built": False, _BUILT: (self.ops, self.why, build, self.state_dict())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({name: value for name, value in state.items() if name != _BUILT})
+        if _BUILT in state:
+            ops, why, build, arrays = state[_BUILT]
+            self.build(**build, backend=ops.backend)
+            self.why = why
+            self.load_state_dict(arrays)
 
     def __len__(self) -> int:
         return len(self.layers)

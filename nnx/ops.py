@@ -3,13 +3,18 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import compose
-from .backend import Array, Backend, HostArray
+from .backend import Array, Backend, HostArray, StepsPerCapture, ToHostAll
 from .dtypes import BACKEND_DTYPES, register
+
+if TYPE_CHECKING:
+    from ._operations import Operations
+else:
+    Operations = object
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Explanation:
         return "\n".join(rows)
 
 
-class Ops:
+class Ops(Operations):
     """The operations bound to one backend: `ops.affine(x, w, b)`. Made once per model; no look-up happens per call."""
 
     def __init__(self, backend: Backend) -> None:
@@ -39,10 +44,10 @@ class Ops:
         self.to_device: Callable[[HostArray], Array] = backend.to_device
         self.to_host: Callable[[Array], HostArray] = backend.to_host
         self.matmul: Callable[..., Array] = backend.matmul
-        self.to_host_all: Callable[[Sequence[Array]], list[HostArray]] = getattr(
-            backend, "to_host_all", lambda arrays: [backend.to_host(array) for array in arrays]
+        self.to_host_all: Callable[[Sequence[Array]], list[HostArray]] = (
+            backend.to_host_all if isinstance(backend, ToHostAll) else lambda arrays: list(map(self.to_host, arrays))
         )
-        self.steps_per_capture: int = getattr(backend, "steps_per_capture", 1)
+        self.steps_per_capture = backend.steps_per_capture if isinstance(backend, StepsPerCapture) else 1
         samples = {name: backend.to_device(np.zeros(1, name)) for name in BACKEND_DTYPES}
         self.array_type = type(samples["float32"])
         self.dtypes = {name: array.dtype for name, array in samples.items()}
@@ -56,9 +61,16 @@ class Ops:
         for name in compose.OPERATIONS:
             setattr(self, name, self._bind(name))
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        # Reached only for a name that is no operation; it also tells a type checker that operations are callables.
-        raise AttributeError(f"there is no operation {name!r}; known: {', '.join(compose.OPERATIONS)}")
+    if not TYPE_CHECKING:  # to a type checker a name that is not in Operations is an error
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"there is no operation {name!r}; known: {', '.join(compose.OPERATIONS)}")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Ops":
+        return self  # what it is bound to is one for the process
+
+    def __reduce__(self) -> "tuple[Callable[[str], Ops], tuple[str]]":
+        return _by_name, (self.backend.name,)
 
     def _bind(self, name: str) -> Callable[..., Any]:
         function = getattr(compose, name)
@@ -84,3 +96,9 @@ class Ops:
         """Operation by operation: fused or composed, and how often a fused one declined its input so far."""
         composed = tuple(name for name in compose.OPERATIONS if name not in self._fused)
         return Explanation(self.backend.name, self._fused, composed, dict(self._declined))
+
+
+def _by_name(name: str) -> Ops:
+    from .registry import get_backend
+
+    return Ops(get_backend(name))

@@ -2,11 +2,13 @@
 
 Precedence: an explicit name > `with use_backend(name)` > `set_backend(name)` > `NNX_BACKEND` > automatic. A choice is
 one name (it then runs or raises), `"auto"`, or a comma-separated list of names, of which the first usable one is taken.
+`"auto"` takes a device backend only where a small training on it has come out as on numpy (`nnx.trial`).
 """
 
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,8 +17,9 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeAlias
 
+from . import trial
 from .backend import Backend
-from .errors import BackendError, InputError, InputTypeError, unknown
+from .errors import BackendError, BackendWarning, InputError, InputTypeError, unknown
 from .ops import Ops
 
 ENTRY_POINTS = "nnx.backends"
@@ -129,12 +132,33 @@ def _one(name: str, why: str) -> Choice:
     return Choice(made, why)
 
 
-def _first(names: tuple[str, ...], why: str) -> Choice:
+def _unproven(name: str, backend: Backend) -> str | None:
+    """Why `auto` passes over a backend that can run here; told once."""
+    reason = trial.why_not(backend, ", ".join(_provider(entry) for entry in _installed()[name]))
+    if reason is not None and (name, reason) not in _logged:
+        _logged.add((name, reason))
+        warnings.warn(
+            f"auto passes over the backend {name!r}: {reason.rstrip('.')}. `nnx doctor --backend {name}` tells what is "
+            f"wrong; backend={name!r} uses it all the same.",
+            BackendWarning,
+            stacklevel=2,
+        )
+    return reason
+
+
+def _first(names: tuple[str, ...], why: str, to_prove: tuple[str, ...] = ()) -> Choice:
+    """The first usable of the names; of those `to_prove`, the first that has proven itself, too."""
     passed: dict[str, str] = {}
+    unproven: list[str] = []
     for name in names:
         made = _make(name)
+        if not isinstance(made, str) and name in to_prove and (reason := _unproven(name, made)) is not None:
+            unproven.append(name)
+            passed[name] = made = reason
         if not isinstance(made, str):
-            over = f"; {' and '.join(passed)} cannot run here" if passed else ""
+            unusable = [n for n in passed if n not in unproven]
+            over = f"; {' and '.join(unusable)} cannot run here" if unusable else ""
+            over += f"; {' and '.join(unproven)} did not prove itself here" if unproven else ""
             if (name, why, *passed.values()) not in _logged:
                 _logged.add((name, why, *passed.values()))
                 _log.info("backend %s (%s)%s", name, why, "".join(f"; {n}: {r}" for n, r in passed.items()))
@@ -162,10 +186,12 @@ def _check(request: str, source: str) -> str:
 def _resolve(request: str, source: str) -> Choice:
     names = _check(request, source).split(",")
     if names == ["auto"]:
-        return _first(tuple(filter(_known, PREFERENCE)), f"{source}: auto, the first usable")
+        preferred = tuple(filter(_known, PREFERENCE))
+        return _first(preferred, f"{source}: auto, the first usable", to_prove=preferred)
     if len(names) > 1:
         expanded = [p for n in names for p in (filter(_known, PREFERENCE) if n == "auto" else (n,))]
-        return _first(tuple(dict.fromkeys(expanded)), f"{source}: the first usable of {', '.join(names)}")
+        by_auto = tuple(name for name in expanded if name not in names)
+        return _first(tuple(dict.fromkeys(expanded)), f"{source}: the first usable of {', '.join(names)}", by_auto)
     return _one(names[0], source)
 
 

@@ -406,7 +406,8 @@ class Trainer:
     ) -> "Trainer":
         """The trainer that `save` wrote, on any backend. A `fit` with the same data then continues bit for bit.
 
-        model, optimizer, loss: only for classes of your own, which a file cannot name; unbuilt, as they were.
+        model, optimizer, loss: only for classes of your own that are not known by `nnx.register`; unbuilt, as they
+        were.
         """
         tensors, meta = checkpoint_file.read(path)
         try:
@@ -425,7 +426,7 @@ class Trainer:
             trainer.model.seed = meta["model_seed"]
             trainer._take(tensors, meta)
         except (KeyError, TypeError, InputError) as error:
-            hint = "" if model is not None else "; layers of your own need model="
+            hint = "" if model is not None else "; layers of your own need nnx.register(Class) beforehand, or model="
             raise CheckpointError(
                 f"{path}: does not describe a training that can be rebuilt ({error}){hint}."
             ) from error
@@ -449,6 +450,12 @@ class Trainer:
         count = len({name.split("/")[1] for name in tensors if name.startswith("callback/")})
         self._callback_states = [part(f"callback/{i}/") for i in range(count)]
         self._saved_environment = meta["environment"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise InputTypeError(
+            "a Trainer cannot be copied or pickled: write it by trainer.save(path) and read it by "
+            "nnx.Trainer.load(path); copy.deepcopy(trainer.model) copies the network."
+        )
 
     def __repr__(self) -> str:
         return f"Trainer({self.model!r}, {self.optimizer!r}, {self.loss!r}, steps={self.steps})"

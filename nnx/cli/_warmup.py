@@ -1,11 +1,12 @@
 """`nnx warmup`: compile everything now, so that no first training has to."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import track
 
+from ..backend import WarmUp
 from ..registry import get_backend, list_backends
 from ._app import app
 
@@ -17,8 +18,8 @@ def warmup(
     """Compile the kernels of the backends that have some, and keep them on disk."""
     names = [backend] if backend else [status.name for status in list_backends() if status.usable]
     for name in names:
-        chosen: Any = get_backend(name)
-        if not hasattr(chosen, "warm_up"):
+        chosen = get_backend(name)
+        if not isinstance(chosen, WarmUp):
             print(f"{name}: nothing to compile")
             continue
         start, parts = time.perf_counter(), chosen.warm_up()

@@ -7,7 +7,7 @@ from .. import functions, plotting
 from ..checks import as_host
 from ..errors import InputTypeError
 from ..losses import Loss
-from ..model import Sequential, from_config
+from ..model import Sequential
 from ..registry import BackendLike
 from ._result import Result, Table
 
@@ -99,6 +99,6 @@ def gradient_check(
     x = as_host("x", x)
     checked = model
     if not model.built:
-        checked = from_config(model.config()).build(x.shape[1:], backend=backend, seed=seed)
+        checked = model.unbuilt().build(x.shape[1:], backend=backend, seed=seed)
     errors = functions.gradient_check(checked, x, t, loss, samples=samples, seed=seed)
     return GradientCheck(errors, int(samples), len(x), repr(model))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from .. import model as models
 from .. import optimizers, plotting
 from ..backend import HostArray
 from ..checks import check_count, check_flag, check_number, check_seed
@@ -197,10 +196,7 @@ def _own_trainer(
         backend = model._backend if backend is None else backend
     if network.built:
         backend, dtype = network.backend if backend is None else backend, network.dtype
-        try:
-            own = models.from_config(network.config())
-        except InputError as error:
-            raise InputError(f"model: cannot be copied ({error}) Pass an unbuilt one.") from None
+        own = network.unbuilt()
     else:
         own = copy.deepcopy(network)
     trainer = Trainer(

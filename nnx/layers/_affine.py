@@ -57,6 +57,26 @@ class Affine(Layer):
                 )
             self.params["b"] = b
 
+    @property
+    def W(self) -> Array | None:  # noqa: N802  the study notes' name
+        """The weights, (i, size), as `params["W"]`; None before there are any."""
+        return self.params.get("W")
+
+    @property
+    def b(self) -> Array | None:
+        """The bias, (size,)."""
+        return self.params.get("b")
+
+    @property
+    def dW(self) -> Array | None:  # noqa: N802
+        """The gradient of W, as `grads["W"]`; None before the first `backward`."""
+        return self.grads.get("W")
+
+    @property
+    def db(self) -> Array | None:
+        """The gradient of b."""
+        return self.grads.get("b")
+
     def declare(self, shape: tuple[int, ...]) -> tuple[Sequence[Spec], tuple[int, ...]]:
         if len(shape) != 1:
             raise InputError(

@@ -41,6 +41,26 @@ class BatchNorm(Layer):
                 )
             self.params = {"gamma": gamma, "beta": beta}
 
+    @property
+    def gamma(self) -> Array | None:
+        """The factors, (c,), as `params["gamma"]`; None before there are any."""
+        return self.params.get("gamma")
+
+    @property
+    def beta(self) -> Array | None:
+        """The shifts, (c,)."""
+        return self.params.get("beta")
+
+    @property
+    def dgamma(self) -> Array | None:
+        """The gradient of gamma, as `grads["gamma"]`; None before the first `backward`."""
+        return self.grads.get("gamma")
+
+    @property
+    def dbeta(self) -> Array | None:
+        """The gradient of beta."""
+        return self.grads.get("beta")
+
     def declare(self, shape: tuple[int, ...]) -> tuple[Sequence[Spec], tuple[int, ...]]:
         if len(shape) != 1:
             raise InputError(
@@ -65,6 +85,12 @@ class BatchNorm(Layer):
         self.batch = {name: arena.batch[prefix + name] for name in statistics}
         self.span = arena.running.layout.span(*(prefix + name for name in statistics))
         self.hyper = self._make_hyper(arena.dtype)
+
+    def _bare(self) -> Layer:
+        bare = super()._bare()
+        for name in ("batch", "span", "hyper"):
+            bare.__dict__.pop(name, None)
+        return bare
 
     def _make_hyper(self, dtype: str) -> Array:
         return self.ops.to_device(np.array([self.eps, self.momentum, 1.0 - self.momentum], dtype))

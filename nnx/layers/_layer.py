@@ -1,5 +1,6 @@
 """What every layer is."""
 
+import copy
 import inspect
 import math
 from collections.abc import Sequence
@@ -94,6 +95,17 @@ class Layer:
         xp = self.ops.xp
         words = self.ops.philox(self.rng, math.prod(shape))
         return xp.reshape(xp.astype(words >> 8, xp.float32) * 2.0**-24, tuple(shape))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For `copy` and `pickle`: a layer of its own, without the model and the last input."""
+        return {**self.__dict__, "attached": False, "_saved": None}
+
+    def _bare(self) -> "Layer":
+        """A copy as it was before its model was built: settings alone, and arrays that were given."""
+        bare = copy.copy(self)
+        if self.attached:
+            bare.params, bare.grads, bare.running, bare._ops = {}, {}, {}, None
+        return bare
 
     @property
     def ops(self) -> Ops:

@@ -61,8 +61,8 @@ def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, dt
         if hidden and weights.norms is not None:
             norm = weights.norms[i]
             hyper = ops.to_device(np.array([_NORM.eps, _NORM.momentum, 1 - _NORM.momentum], dtype))
-            names = ("gamma", "beta", "running_mean", "running_var")
-            x = ops.batch_norm_inference(x, *(norm[name] for name in names), hyper)
+            gamma, beta, mean, var = (norm[name] for name in ("gamma", "beta", "running_mean", "running_var"))
+            x = ops.batch_norm_inference(x, gamma, beta, mean, var, hyper)
         if hidden and kind is not None:
             x = getattr(ops, kind.op)(x)
     match out_activation:

@@ -8,7 +8,7 @@ from .. import compose
 from ..backend import Backend
 from ..errors import unknown
 from ..ops import Explanation, Ops
-from . import _members, _narrow
+from . import _members, _narrow, training
 from ._case import FLOATS, SUMS
 from ._cases import CASES
 from ._checks import check_case
@@ -17,7 +17,8 @@ from ._gradients import PROBLEMS, check_gradients
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to check: `run(ops)` raises AssertionError if it fails. `op` is "required" for the required members."""
+    """One thing to check: `run(ops)` raises AssertionError if it fails. `op` is "required" for the required members,
+    "training" for whole trainings."""
 
     op: str
     id: str
@@ -31,7 +32,7 @@ class Check:
 def checks(ops: Iterable[str] | None = None) -> Iterator[Check]:
     """All checks, or those of the named operations."""
     wanted = None if ops is None else set(ops)
-    known = ("required", *compose.OPERATIONS)
+    known = ("required", "training", *compose.OPERATIONS)
     for name in wanted or ():
         if name not in known:
             raise unknown("operation", name, known)
@@ -54,6 +55,9 @@ def _all() -> Iterator[Check]:
     for precision in _narrow.PRECISIONS:
         yield Check("narrow", f"{precision}-rounding", _bound(_narrow.rounding, precision))
         yield Check("narrow", f"{precision}-products", _bound(_narrow.products, precision))
+    for dtype in FLOATS:
+        for name, check in training.CHECKS.items():
+            yield Check("training", f"{dtype}-{name}", _bound(check, dtype))
 
 
 def _bound(check: Callable[..., None], *args: object) -> Callable[[Ops], None]:
@@ -112,7 +116,7 @@ class Report:
 
 
 def run(backend: Backend, ops: Iterable[str] | None = None) -> Report:
-    """Run the kit, or the checks of the named operations ("required": the required members), on a backend.
+    """Run the kit on a backend, or the checks of the named operations ("required": the members; "training": a network).
 
     >>> from nnx_numpy import NumpyBackend
     >>> run(NumpyBackend(), ["relu"]).ok

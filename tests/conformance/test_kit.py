@@ -248,6 +248,32 @@ class TestRequiredMembers:
 
         assert "device_info() gave {'threads': 2}, expected a dictionary of strings" in failures(Wrong(), "required")
 
+    def test_a_training_that_goes_astray(self, members_only):
+        class Wrong(members_only):
+            def matmul(self, a, b, /, *, out=None):
+                return np.multiply(np.matmul(a, b), 1.01 if b.shape == (12, 3) else 1, out=out)
+
+        text = failures(Wrong(), "training")
+        assert "training[float32-fit]: a training is not as on the numpy backend: the history's loss: " in text
+
+    def test_a_training_that_fails(self, members_only):
+        class Wrong(members_only):
+            def allocate(self, size, dtype):
+                return np.zeros(size, {"float32": np.float32, "float64": np.float64}[dtype])
+
+        assert "training[float32-fit]: KeyError: 'bool'" in failures(Wrong(), "training")
+
+    def test_a_training_that_depends_on_what_ran_before(self, members_only):
+        class Wrong(members_only):
+            products = 0
+
+            def matmul(self, a, b, /, *, out=None):
+                self.products += 1
+                return np.multiply(np.matmul(a, b), b.dtype.type(1 + 1e-6 * (self.products == 3)), out=out)
+
+        text = failures(Wrong(), "training")
+        assert "training[float32-fit]: two trainings of one seed differ in the history's " in text
+
 
 class TestArrays:
     @pytest.mark.parametrize("layout", ["contiguous", *LAYOUTS])

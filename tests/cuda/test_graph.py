@@ -6,6 +6,7 @@ from emulator import EmulatedBackend, EmulatedDevice
 from nnx_cupy._graph import WARM_UP, CapturedStep, CaptureWarning
 
 import nnx
+from nnx import testing
 
 
 class Eager(EmulatedBackend):
@@ -36,6 +37,11 @@ def test_a_training_by_graphs_follows_the_reference():
     by_graphs, reference = trained(EmulatedBackend(), dtype="float64"), trained("numpy", dtype="float64")
     for name, values in by_graphs.history.items():
         np.testing.assert_allclose(values, reference.history[name], rtol=1e-9, err_msg=name)
+
+
+def test_the_trainings_of_the_kit():
+    report = testing.run(EmulatedBackend(0), ["training"])
+    assert report.ok, str(report)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
