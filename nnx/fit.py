@@ -103,7 +103,7 @@ class FitLoop:
         while fit.step * size < fit.rows:
             start, steps = fit.step * size, self.next_steps()
             stop = min(start + steps * size, fit.rows)
-            loss = trainer._update(self.step, (stop - start) // steps, (index[start:stop],), steps=steps)
+            loss = trainer.advance(self.step, (stop - start) // steps, (index[start:stop],), steps=steps)
             fit.step += steps
             self.done += steps
             self.pending.append(loss)

@@ -26,6 +26,10 @@ class Loss:
         self._ops: Ops | None = None
         self._gradient: Array | None = None
 
+    def bind(self, ops: Ops) -> None:
+        """Standing alone, compute with these operations, and not with those of the backend in force."""
+        self._ops = ops
+
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         """The targets in the form that the operation takes, for a model whose outputs are (n, *outputs)."""
         raise NotImplementedError(f"{type(self).__name__} must define check_targets")

@@ -124,7 +124,7 @@ class Sequential:
         after = (layer for layer in self.layers[index + 1 :] if not isinstance(layer, BatchNorm | Dropout))
         return "he" if isinstance(next(after, None), ReLU) else "xavier"
 
-    def _need(self, what: str) -> None:
+    def need_built(self, what: str) -> None:
         if not self.built:
             raise InputError(
                 f"{what}: the model has no parameters yet; train it with a Trainer or call "
@@ -139,18 +139,18 @@ class Sequential:
     @property
     def params(self) -> Views:
         """The parameters by name, such as "0.W": views on one buffer of the backend."""
-        self._need("params")
+        self.need_built("params")
         return self.arena.params
 
     @property
     def grads(self) -> Views:
         """Their gradients, as the last backward or training step left them."""
-        self._need("grads")
+        self.need_built("grads")
         return self.arena.grads
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         """The output, layer by layer, unfused: the study notes' way. x: native, (n, *input_shape)."""
-        self._need("forward")
+        self.need_built("forward")
         check_rows("x", check_float(self.ops, "x", x), self.input_shape)
         for layer in self.layers:
             x = layer.forward(x, train_flg)
@@ -158,7 +158,7 @@ class Sequential:
 
     def backward(self, dout: Array) -> Array:
         """The gradient with respect to the last x; writes `grads`."""
-        self._need("backward")
+        self.need_built("backward")
         for layer in reversed(self.layers):
             dout = layer.backward(dout)
         return dout
@@ -180,7 +180,7 @@ class Sequential:
 
         x: any array of (n, *input_shape), or a `Dataset`, whose scale is applied. Safe from many threads at once.
         """
-        self._need("predict")
+        self.need_built("predict")
         rows = as_input(self.ops, "x", x.x if isinstance(x, Dataset) else x)
         check_rows("x", rows, self.input_shape)
         factor = x.scale if isinstance(x, Dataset) else 1.0
@@ -206,12 +206,12 @@ class Sequential:
 
     def state_dict(self) -> dict[str, HostArray]:
         """Copies of all parameters and running statistics, as NumPy arrays by name."""
-        self._need("state_dict")
+        self.need_built("state_dict")
         return {name: np.array(self.ops.to_host(array)) for name, array in self._arrays().items()}
 
     def load_state_dict(self, state: Mapping[str, HostArray]) -> None:
         """Take over the values of `state`; nothing changes if a name or a shape does not fit."""
-        self._need("load_state_dict")
+        self.need_built("load_state_dict")
         if not isinstance(state, Mapping):
             raise InputTypeError(f"state: got {state!r}, expected what state_dict gave.")
         arrays = self._arrays()
@@ -242,7 +242,7 @@ class Sequential:
         """
         from .torch_interop import to_torch
 
-        self._need("to_torch")
+        self.need_built("to_torch")
         return to_torch(self)
 
     def to_onnx(self, path: "str | os.PathLike[str]", metadata: Mapping[str, str] | None = None) -> None:
@@ -256,7 +256,7 @@ class Sequential:
         """
         from .onnx_export import to_onnx
 
-        self._need("to_onnx")
+        self.need_built("to_onnx")
         to_onnx(self, path, metadata)
 
     def config(self) -> list[dict[str, Any]]:
@@ -265,7 +265,7 @@ class Sequential:
 
     def summary(self) -> str:
         """A table of the layers: output shape, parameters, initial standard deviation of the weights."""
-        self._need("summary")
+        self.need_built("summary")
         rows = [("layer", "output", "parameters", "initial weights")]
         shape: tuple[int, ...] = self.input_shape
         for i, layer in enumerate(self.layers):
@@ -288,14 +288,14 @@ class Sequential:
 
     def unbuilt(self) -> "Sequential":
         """A model of the same layers, as this one was before it was built."""
-        return type(self)(*copy.deepcopy([layer._bare() for layer in self.layers]))
+        return type(self)(*copy.deepcopy([layer.bare() for layer in self.layers]))
 
     def __getstate__(self) -> dict[str, Any]:
         """For `copy` and `pickle`: the layers' settings, all arrays as NumPy's, the backend's name."""
         if not self.built:
             return self.__dict__
         own = {name: value for name, value in self.__dict__.items() if name not in _BY_BUILD}
-        layers = tuple(layer._bare() for layer in self.layers)
+        layers = tuple(layer.bare() for layer in self.layers)
         build = {"input_shape": self.input_shape, "seed": self.seed, "dtype": self.dtype}
         return {**own, "layers": layers, "built": False, _BUILT: (self.ops, self.why, build, self.state_dict())}
 

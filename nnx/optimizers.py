@@ -38,6 +38,10 @@ class Optimizer:
         self._layout: object = None
         self._ops: Ops | None = None
 
+    def bind(self, ops: Ops) -> None:
+        """Standing alone, compute with these operations, and not with those of the backend in force."""
+        self._ops = ops
+
     @property
     def lr(self) -> "float | Schedule":
         """The learning rate, or the schedule that gives it."""

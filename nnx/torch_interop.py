@@ -83,7 +83,7 @@ def _flattened(module: "torch.nn.Module", place: str) -> Iterator[tuple[str, "to
     import torch
 
     here = place or "the module"
-    if module._forward_hooks or module._forward_pre_hooks:
+    if module._forward_hooks or module._forward_pre_hooks:  # noqa: SLF001  there is no public name
         raise InputError(f"from_torch: {here} has forward hooks, which cannot be converted; remove them first.")
     if not isinstance(module, torch.nn.Sequential):
         yield f"{here}, {module!r}", module
@@ -93,7 +93,7 @@ def _flattened(module: "torch.nn.Module", place: str) -> Iterator[tuple[str, "to
             f"from_torch: {here} is a {type(module).__name__} with a forward of its own, expected a "
             "torch.nn.Sequential."
         )
-    for name, part in module._modules.items():  # named_children would leave out what comes twice
+    for name, part in module._modules.items():  # noqa: SLF001  named_children would leave out what comes twice
         if part is not None:
             yield from _flattened(part, f"{place}.{name}" if place else f"layer {name}")
 

@@ -72,7 +72,8 @@ class Trainer:
         self.seed = check_seed(seed)
         self.dtype = None if dtype is None else check_dtype(dtype)
         self.precision = precision
-        self._backend = backend
+        self.backend = backend
+        """What was asked for; the model has the one that it was built on."""
         self.optimizer.decay(self.weight_decay)  # raises where it was given another
         if model.built:
             self._check_built(backend)
@@ -106,7 +107,7 @@ class Trainer:
         """Build the model, if it is not built, for inputs of (n, *input_shape). `step` and `fit` do it by
         themselves."""
         if not self.model.built:
-            self.model.build(input_shape, backend=self._backend, seed=self.seed, dtype=self.dtype or "float32")
+            self.model.build(input_shape, backend=self.backend, seed=self.seed, dtype=self.dtype or "float32")
         if not len(self.model.params):
             raise InputError(f"{self.model!r} has no parameters to train.")
         if self._plan is None:
@@ -149,14 +150,14 @@ class Trainer:
             t = self.loss.check_targets("t", t, model.output_shape, model.dtype)
         if t.shape[0] != x.shape[0]:
             raise InputError(f"t: got {t.shape[0]} rows for {x.shape[0]} rows of x; expected as many.")
-        return self._update(self.training_step, x.shape[0], (x, t))
+        return self.advance(self.training_step, x.shape[0], (x, t))
 
     @property
     def training_step(self) -> TrainingStep:
         """The update on a batch, as `step` runs it. Raises before the model is built."""
         return TrainingStep(self.plan) if self._batches is None else self._batches
 
-    def _update(self, update: TrainingStep, n: int, batch: tuple[Any, ...], *, steps: int = 1) -> Array:
+    def advance(self, update: TrainingStep, n: int, batch: tuple[Any, ...], *, steps: int = 1) -> Array:
         """So many updates on n rows each, with their numbers; returns the losses as `update` does."""
         plan, first, optimizer = self.plan, self.steps, self.optimizer
         decay = optimizer.decay(self.weight_decay)
@@ -349,7 +350,7 @@ class Trainer:
     def evaluate(self, x: Any, t: Any = None) -> Evaluation:
         """(loss, score) on data, without dropout: the loss without weight decay's penalty, and by the loss' `metric`
         the accuracy, R2 or None. x: rows or a `Dataset`, or a `DeviceData` that is evaluated again and again."""
-        self.model._need("evaluate")
+        self.model.need_built("evaluate")
         self.build(self.model.input_shape)
         if not isinstance(x, DeviceData):
             x = DeviceData(self.model, self.loss, x, t, name="x", target="t")
@@ -365,7 +366,7 @@ class Trainer:
 
     def save(self, path: "str | os.PathLike[str]") -> None:
         """Write everything that the training depends on to a safetensors file, atomically."""
-        self.model._need("save")
+        self.model.need_built("save")
         self.build(self.model.input_shape)
         to_host = self.plan.ops.to_host
         tensors = {f"model/{name}": array for name, array in self.model.state_dict().items()}

@@ -125,7 +125,7 @@ class Accelerator(MetaPathFinder):
 
 def _imported_for_a_module(package: str) -> bool:
     """Whether the import under way is of one of the book's modules, and not of a package by this name alone."""
-    frame: FrameType | None = sys._getframe()
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001  its documented name
     while frame is not None:
         names = (*frame.f_code.co_names, frame.f_locals.get("name"))
         if any(name in BOOK and name.startswith(package + ".") for name in names if isinstance(name, str)):

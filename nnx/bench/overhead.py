@@ -76,7 +76,7 @@ def run_overhead(backend: str) -> dict[str, float]:
     def fit_step() -> None:
         nonlocal place
         place = (place + net.batch) % (len(rows) - net.batch)
-        trainer._update(gathered, net.batch, (order[place : place + net.batch],))
+        trainer.advance(gathered, net.batch, (order[place : place + net.batch],))
 
     step()
     fit_step()

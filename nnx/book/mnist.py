@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import HostArray
-from ..datasets import Dataset, mnist, one_hot
-from ..datasets._folder import PREFIXES, file_names, find
+from ..datasets import Dataset, idx_files, mnist, one_hot
 
 __all__ = [
     "dataset_dir",
@@ -54,8 +53,8 @@ def load_mnist(
 
 
 def _parts() -> tuple[Dataset, Dataset]:
-    names = [name for part in PREFIXES for name in file_names(part)]
-    folder = dataset_dir if dataset_dir and all(find(dataset_dir, name) for name in names) else None
+    there = dataset_dir is not None and all(all(idx_files(dataset_dir, part)) for part in ("train", "test"))
+    folder = dataset_dir if there else None
     return mnist("train", folder), mnist("test", folder)
 
 

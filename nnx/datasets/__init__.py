@@ -4,12 +4,13 @@ files."""
 from ._dataset import Dataset
 from ._digits import digits
 from ._download import fashion_mnist, mnist
-from ._folder import folder
+from ._folder import folder, idx_files
 from ._idx import read_idx, write_idx
-from ._load import Data, Splits, as_splits, check_enough, load
+from ._load import NAMES, Data, Splits, as_splits, check_enough, load
 from ._prepare import one_hot, shuffle, split
 
 __all__ = [
+    "NAMES",
     "Data",
     "Dataset",
     "Splits",
@@ -18,6 +19,7 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "folder",
+    "idx_files",
     "load",
     "mnist",
     "one_hot",

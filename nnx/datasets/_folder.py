@@ -26,6 +26,12 @@ def find(folder: Path, name: str) -> Path | None:
     return None
 
 
+def idx_files(folder: Path, part: str) -> tuple[Path | None, Path | None]:
+    """The files of images and labels of "train" or "test" in a folder; None for one that is not there."""
+    images, labels = (find(folder, name) for name in file_names(part))
+    return images, labels
+
+
 def read_pair(images: Path, labels: Path, name: str, classes: tuple[str, ...] | None = None) -> Dataset:
     """Images of 8 bits and their labels as a data set; classes: default the numbers up to the greatest label."""
     x, t = read_idx(images), read_idx(labels)
@@ -59,7 +65,7 @@ def folder(path: "str | os.PathLike[str]") -> dict[str, Dataset]:
         raise DatasetError(f"{path}: is no folder; expected one with idx files.")
     found = {}
     for part in PREFIXES:
-        images, labels = (find(path, name) for name in file_names(part))
+        images, labels = idx_files(path, part)
         if images is None and labels is None:
             continue
         if images is None or labels is None:

@@ -8,7 +8,8 @@ from ._batch_norm import BatchNormalization, batchnorm
 from ._gradient import Gradient, gradient
 from ._gradient_check import GradientCheck, gradient_check
 from ._init import INITS, Init, init
-from ._inspect import Inspection, inspect
+from ._inspect import Histogram, Inspection, Mistake, confused_pairs, inspect, weight_histograms
+from ._inspect_figures import histogram_sheet
 from ._lr_find import LearningRates, lr_find
 from ._optimizers import Optimizers, optimizers
 from ._overfit import Overfit, overfit
@@ -20,19 +21,24 @@ __all__ = [
     "BatchNormalization",
     "Gradient",
     "GradientCheck",
+    "Histogram",
     "Init",
     "Inspection",
     "LearningRates",
+    "Mistake",
     "Optimizers",
     "Overfit",
     "Result",
     "activations",
     "batchnorm",
+    "confused_pairs",
     "gradient",
     "gradient_check",
+    "histogram_sheet",
     "init",
     "inspect",
     "lr_find",
     "optimizers",
     "overfit",
+    "weight_histograms",
 ]

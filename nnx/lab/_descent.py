@@ -20,7 +20,7 @@ def descend(
     done: Callable[[HostArray], bool],
 ) -> HostArray:
     """The points (1 + updates, 2), float64: `start`, and what `optimizer.update` makes of it, until `done(point)`."""
-    optimizer._ops = ops  # the experiment's backend, whichever is in force
+    optimizer.bind(ops)  # the experiment's backend, whichever is in force
     path = [np.array(start, np.float64)]
     point = ops.to_device(path[0].copy())
     while len(path) <= steps and not done(path[-1]):

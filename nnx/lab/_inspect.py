@@ -106,7 +106,7 @@ def gradient_norms(trainer: Trainer, x: Any, t: Any = None) -> dict[str, float]:
     statistics, as in training. Parameters, statistics and gradients are left as they were.
     """
     model = trainer.model
-    model._need("gradient_norms")
+    model.need_built("gradient_norms")
     data = DeviceData(model, trainer.loss, x, t, name="x", target="t")
     ops, arena = model.ops, model.arena
     plan = Plan(arena, model.stages, trainer.loss, trainer.optimizer)
@@ -253,7 +253,7 @@ def inspect(
             raise InputTypeError("data: got None, expected the data to look at the trainer's network with.")
         if backend is not None:
             raise InputError("backend: a trainer has its own already; leave backend out.")
-        run.model._need("inspect")
+        run.model.need_built("inspect")
         trainer, seed, title, classes = run, run.seed, "", None
     elif isinstance(run, str | os.PathLike):
         folder = RunFolder.existing(Path(run))

@@ -193,7 +193,7 @@ def _own_trainer(
         optimizer = model.optimizer if optimizer is None else optimizer
         loss, clip_norm, precision, dtype = model.loss, model.clip_norm, model.precision, model.dtype
         decay, seed = decay or model.weight_decay, model.seed
-        backend = model._backend if backend is None else backend
+        backend = model.backend if backend is None else backend
     if network.built:
         backend, dtype = network.backend if backend is None else backend, network.dtype
         own = network.unbuilt()

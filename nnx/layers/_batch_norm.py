@@ -86,8 +86,8 @@ class BatchNorm(Layer):
         self.span = arena.running.layout.span(*(prefix + name for name in statistics))
         self.hyper = self._make_hyper(arena.dtype)
 
-    def _bare(self) -> Layer:
-        bare = super()._bare()
+    def bare(self) -> Layer:
+        bare = super().bare()
         for name in ("batch", "span", "hyper"):
             bare.__dict__.pop(name, None)
         return bare

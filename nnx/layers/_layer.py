@@ -100,12 +100,17 @@ class Layer:
         """For `copy` and `pickle`: a layer of its own, without the model and the last input."""
         return {**self.__dict__, "attached": False, "_saved": None}
 
-    def _bare(self) -> "Layer":
+    def bare(self) -> "Layer":
         """A copy as it was before its model was built: settings alone, and arrays that were given."""
-        bare = copy.copy(self)
+        alone = copy.copy(self)
         if self.attached:
-            bare.params, bare.grads, bare.running, bare._ops = {}, {}, {}, None
-        return bare
+            alone.params, alone.grads, alone.running = {}, {}, {}
+            alone.bind(None)
+        return alone
+
+    def bind(self, ops: Ops | None) -> None:
+        """Compute with these operations from now on; None: with those of the backend in force when it is next used."""
+        self._ops = ops
 
     @property
     def ops(self) -> Ops:

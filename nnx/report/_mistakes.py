@@ -3,8 +3,7 @@
 import numpy as np
 
 from ..backend import HostArray
-from ..lab import Inspection
-from ..lab._inspect import Mistake, confused_pairs
+from ..lab import Inspection, Mistake, confused_pairs
 from ._html import Markup, element, figure, join, paragraph, picture, scrolling, table
 
 _MOST_CLASSES = 40

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 
 from .. import plotting
 from ..errors import NnxError
-from ..lab import Inspection
-from ..lab._inspect import Histogram, weight_histograms
-from ..lab._inspect_figures import histogram_sheet
+from ..lab import Histogram, Inspection, histogram_sheet, weight_histograms
 from ..trainer import Trainer
 from ._html import Markup, element, figure, join, missing, paragraph, table
 from ._svg import NO_MATPLOTLIB, inline

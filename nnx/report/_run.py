@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import checkpoint, environment, figures, lab, plotting
-from ..datasets._load import NAMES
+from ..datasets import NAMES
 from ..errors import CheckpointError, NnxError
 from ..registry import BackendLike
 from ..run_folder import RunConfig, RunFolder

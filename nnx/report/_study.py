@@ -6,10 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from .. import plotting
-from ..tune import Choice, Narrowing, Study, Trial, _figures, load
-from ..tune._choose import as_good
-from ..tune._space import Range, short
-from ..tune._storage import need_optuna, round_name
+from ..tune import Choice, Narrowing, Range, Study, Trial, figures, load, short
 from ._html import Markup, Section, element, facts, figure, foot, join, missing, page, paragraph, table, tiles
 from ._run import command
 from ._svg import NO_MATPLOTLIB, inline
@@ -20,7 +17,6 @@ _BEST = 20
 
 def study_page(folder: Path, storage: str | None, name: str | None) -> bytes:
     """The page of a search, finished or not; neither its data nor its networks are needed."""
-    need_optuna()
     study = load(folder, storage=storage, name=name)
     settings = study.settings
     sections = [
@@ -71,10 +67,7 @@ def _headline(study: Study) -> Iterator[tuple[str, str, str]]:
 
 def _test(study: Study) -> Iterator[tuple[str, str, str]]:
     """What the test part said, if it has been asked: a report is no reason to ask it."""
-    with study._place.existing() as (storage, own):
-        identity = storage.get_study_id_from_name(round_name(own, 1))
-        kept = storage.get_study_user_attrs(identity).get("test", {"result": {}})
-    for name, value in kept["result"].items():
+    for name, value in (study.test_result or {}).items():
         yield f"Test {name}", f"{value:.2%}" if name == "accuracy" else f"{value:.4f}", "the choice, once"
 
 
@@ -87,7 +80,7 @@ def _choice(study: Study) -> Markup:
     if not study.ranked:
         return missing("Configuration", "no trial is complete yet.")
     best, settings = study.best, study.settings
-    equals, first = len(as_good(study.trials, settings)), study.ranked[0]
+    equals, first = len(study.as_good), study.ranked[0]
     told = f"Trial {best.number} of round {best.round}, with a {_metric(study)} of {_show(study, best.score)}"
     if equals > 1:
         told += (
@@ -140,8 +133,8 @@ def _scores(study: Study) -> Markup:
     for index, name in enumerate(study.settings.space.ranges):
         with plotting.style():
             drawing, [[above], [below]] = plotting.panels(2, 1, "", width=3.9, height=1.9, height_ratios=[3.4, 1])
-            _figures._scores(above, study, name)
-            _figures._ranges(below, study, name)
+            figures.draw_scores(above, study, name)
+            figures.draw_ranges(below, study, name)
             above.legend(loc="best")
         first, last = study.rounds[0].ranges[name], study.ranges[name]
         course = [f"{name}: from ", _range(first), " to ", _range(last)]

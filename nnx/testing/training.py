@@ -9,10 +9,10 @@ import numpy as np
 
 from ..backend import Backend, HostArray
 from ..layers import Affine, BatchNorm, Dropout, Layer, ReLU
-from ..losses import SoftmaxCrossEntropy
+from ..losses import Loss, SoftmaxCrossEntropy
 from ..model import Sequential
 from ..ops import Ops
-from ..optimizers import Adam
+from ..optimizers import Adam, Optimizer
 from ..registry import get_backend
 from ..trainer import Trainer
 from ._arrays import mismatch, same_bits
@@ -138,8 +138,9 @@ def _alone(ops: Ops, dtype: str) -> Outcome:
     affine, norm = Affine(params["W"], params["b"]), BatchNorm(params["gamma"], params["beta"])
     parts: list[Layer] = [affine, norm, ReLU(), Dropout(0.25, seed=3)]
     loss, optimizer, losses = SoftmaxCrossEntropy(), Adam(0.01), []
-    for part in (*parts, loss, optimizer):
-        part._ops = ops  # type: ignore[attr-defined]
+    bound: list[Layer | Loss | Optimizer] = [*parts, loss, optimizer]
+    for part in bound:
+        part.bind(ops)
     for _ in range(3):
         y = ops.to_device(x)
         for layer in parts:

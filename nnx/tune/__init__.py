@@ -10,7 +10,7 @@ It needs Optuna: pip install 'nnx-array[tune]'.
 from ._narrow import Narrowing, narrow
 from ._search import search
 from ._settings import Settings
-from ._space import Choice, Linear, Log, Space
+from ._space import Choice, Linear, Log, Range, Space, short
 from ._study import Round, Study, load
 from ._trial import Trial
 
@@ -19,6 +19,7 @@ __all__ = [
     "Linear",
     "Log",
     "Narrowing",
+    "Range",
     "Round",
     "Settings",
     "Space",
@@ -27,4 +28,5 @@ __all__ = [
     "load",
     "narrow",
     "search",
+    "short",
 ]

@@ -14,15 +14,15 @@ from ..errors import CheckpointError, InputError
 from ..lab import Result
 from ..lab._result import write_csv
 from ..trainer import Trainer
-from . import _figures, _tables
-from ._choose import choose
+from . import _tables, figures
+from ._choose import as_good, choose
 from ._data import SearchData
 from ._narrow import Narrowing, ends_after
 from ._place import Place
 from ._queue import finished
 from ._settings import Build, Settings, trainer_for
 from ._space import Range, from_json
-from ._storage import load_round
+from ._storage import load_round, round_name
 from ._trial import Interrupted, Trial, from_optuna, ranked, run_trial
 
 if TYPE_CHECKING:
@@ -87,6 +87,12 @@ class Study(Result):
         return choose(self.trials, self.settings, self.ranges)
 
     @property
+    def as_good(self) -> list[Trial]:
+        """The trials that are as good as the first: within one standard error of its accuracy; with "val_loss" the
+        first alone."""
+        return as_good(self.trials, self.settings)
+
+    @property
     def ranges(self) -> dict[str, Range]:
         """As they are after the last round."""
         last = self.rounds[-1]
@@ -128,6 +134,14 @@ class Study(Result):
         """A new trainer with the values of the choice, for a training as long as one likes."""
         return trainer_for(self.settings, self.best.params, self._need_data(), self._build, self._backend)
 
+    @property
+    def test_result(self) -> dict[str, float] | None:
+        """What `evaluate_test` has given, if it was called; looking here asks nothing of the test part."""
+        with self._place.existing() as (storage, name):
+            identity = storage.get_study_id_from_name(round_name(name, 1))
+            stored = storage.get_study_user_attrs(identity).get("test")
+        return None if stored is None else dict(stored["result"])
+
     def evaluate_test(self) -> dict[str, float]:
         """Train the choice again, as in the search, and evaluate it on the test part: "loss" and "accuracy" or "r2", as
         `Trainer.evaluate` gives them.
@@ -135,11 +149,8 @@ class Study(Result):
         Done once: the study keeps the result, which later calls return. Raises `InputError` before the search's end:
         who looks at the test part earlier chooses by it.
         """
-        with self._place.existing() as (storage, name):
-            identity = storage.get_study_id_from_name(f"{name} round 1")
-            stored = storage.get_study_user_attrs(identity).get("test")
-        if stored is not None:
-            return dict(stored["result"])
+        if (stored := self.test_result) is not None:
+            return stored
         if not self.finished:
             raise InputError(
                 f"{self._place}: the search is not at its end; continue it first. The test part is evaluated once, "
@@ -150,6 +161,7 @@ class Study(Result):
         loss, score = trainer.evaluate(*data.test)
         result = {"loss": loss} if score is None else {"loss": loss, str(trainer.loss.metric): score}
         with self._place.existing() as (storage, name):
+            identity = storage.get_study_id_from_name(round_name(name, 1))
             storage.set_study_user_attr(identity, "test", {"trial": best.number, "result": result})
         return result
 
@@ -176,12 +188,12 @@ class Study(Result):
 
     def draw(self) -> "Figure":
         """Score against each parameter, with the ranges of each round."""
-        return _figures.scores(self)
+        return figures.scores(self)
 
     def curves(self, count: int = 20) -> "Figure":
         """The learning curves of the best trials."""
         with plotting.style():
-            return _figures.curves(self, check_count("count", count))
+            return figures.curves(self, check_count("count", count))
 
     def config(self) -> dict[str, Any]:
         """The choice as `nnx train --config` takes it; of a search with `build` the values of its parameters."""

@@ -59,14 +59,14 @@ def test_a_training_ahead_of_its_device_has_the_bits_of_one_in_step(backend, pre
 def waits_before_steps(backend, monkeypatch):
     """By epoch, how often the host had waited for its device before each step."""
     waits = {}
-    update = nnx.Trainer._update
+    update = nnx.Trainer.advance
     monkeypatch.setattr(CupyBackend, "steps_per_capture", 1)
 
     def counting(trainer, *inputs, **steps):
         waits.setdefault(trainer.epochs, []).append(len(HostCupy.waits))
         return update(trainer, *inputs, **steps)
 
-    monkeypatch.setattr(nnx.Trainer, "_update", counting)
+    monkeypatch.setattr(nnx.Trainer, "advance", counting)
     trained(backend)
     return list(waits.values())
 
@@ -168,10 +168,10 @@ def test_nodes_of_a_step(backend, network, nodes):
     x, t = map(backend.to_device, batches(net, 1)[0])
     step = trainer.training_step, net.batch, (x, t)  # `Trainer.step` looks whether arrays are NumPy's; these are, too
     for _ in range(WARM_UP + 1):
-        trainer._update(*step)
+        trainer.advance(*step)
     queue, before = Stream.current(), HostCupy.waits.copy()
     pushed = queue.pushed
-    trainer._update(*step)
+    trainer.advance(*step)
     copies = 4  # batch, labels, hyper-parameters, loss
     assert queue.pushed - pushed == nodes + copies
     assert HostCupy.waits == before

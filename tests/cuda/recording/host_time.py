@@ -82,14 +82,14 @@ def main() -> None:
         for _ in range(5):
             step()
         steps.append(step)
-    update = call_of(nnx.Trainer, "_update", steps[0])
+    update = call_of(nnx.Trainer, "advance", steps[0])
     captured = call_of(CapturedStep, "__call__", steps[0])
     gc.collect()
     with recording.quiet():
         figures = {
             "Trainer.step, arrays on the device": best(steps[0]),
             "Trainer.step, arrays on the host": best(steps[1]),
-            "Trainer._update": best(update),
+            "Trainer.advance": best(update),
             "CapturedStep()": best(captured),
         }
     figures["a step of fit"] = of_fit(nnx_trainer(net, "cupy"), net)

@@ -34,8 +34,8 @@ def scores(study: "Study") -> "Figure":
     )
     for i, name in enumerate(names):
         above, below = (axes[2 * (i // columns) + part][i % columns] for part in (0, 1))
-        _scores(above, study, name)
-        _ranges(below, study, name)
+        draw_scores(above, study, name)
+        draw_ranges(below, study, name)
     for i in range(len(names), rows * columns):
         for part in (0, 1):
             axes[2 * (i // columns) + part][i % columns].set_visible(False)
@@ -75,7 +75,7 @@ def _loss_scale(axes: "Axes", study: "Study", values: Iterable[float | None]) ->
         axes.set_yscale("log")
 
 
-def _scores(axes: "Axes", study: "Study", name: str) -> None:
+def draw_scores(axes: "Axes", study: "Study", name: str) -> None:
     spread = np.random.default_rng(0)
     choice = isinstance(study.settings.space.ranges[name], Choice)
     for each in study.rounds:
@@ -105,7 +105,7 @@ def _scores(axes: "Axes", study: "Study", name: str) -> None:
     axes.set_ylabel(study.settings.metric.replace("val_", "validation "))
 
 
-def _ranges(axes: "Axes", study: "Study", name: str) -> None:
+def draw_ranges(axes: "Axes", study: "Study", name: str) -> None:
     for each in study.rounds:
         colour, span = plotting.line(each.number - 1)["color"], each.ranges[name]
         if isinstance(span, Choice):
