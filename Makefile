@@ -1,4 +1,4 @@
-.PHONY: help check test bench docs
+.PHONY: help check test bench
 
 PYTHON ?= .venv/bin/python
 
@@ -6,7 +6,6 @@ help:
 	@echo "make check   lint, types, import arrows"
 	@echo "make test    all tests"
 	@echo "make bench   operations and training steps on every usable backend"
-	@echo "make docs    the table of tolerances in docs/conformance.md"
 	@echo "with PYTHON=... an environment of your own; default .venv: pip install -e '.[dev]'"
 
 check:

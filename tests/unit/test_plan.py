@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nnx
-from nnx.plan import AffineReLUStage, AffineStage, Plan
+from nnx.plan import AffineReLUStage, AffineStage
 
 ARCHITECTURES = {
     "relu": lambda: (nnx.Affine(12), nnx.ReLU(), nnx.Affine(9), nnx.ReLU(), nnx.Affine(4)),
@@ -105,10 +105,6 @@ def test_batches_of_any_size_share_the_buffers():
     reference = make("dropout", None)
     for n in (16, 7, 40, 16, 1):
         trainer.step(x[:n], t[:n])
-        fresh = (
-            Plan(reference.model.arena, reference.model.stages, reference.loss, reference.optimizer) if n == 0 else None
-        )
-        assert fresh is None
         reference._plan = None  # a plan of its own for every size: no shared buffer, no view
         reference.step(x[:n], t[:n])
     for name, value in trainer.model.state_dict().items():
