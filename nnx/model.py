@@ -28,6 +28,7 @@ from .datasets import Dataset
 from .errors import CheckpointError, InputError, InputTypeError, look_up, unknown
 from .initializers import Init
 from .layers import LAYERS, Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
+from .losses import Loss, SoftmaxCrossEntropy
 from .ops import Ops
 from .plan import infer, lower
 from .registry import BackendLike, choose
@@ -191,6 +192,18 @@ class Sequential:
                 for part in (_scaled(rows[i : i + _CHUNK], factor, self.dtype) for i in starts)
             ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def predict_proba(self, x: Any, loss: Loss | None = None) -> HostArray:
+        """The probabilities that the output for x means under a loss, by default `SoftmaxCrossEntropy()`: (n, c)."""
+        return (SoftmaxCrossEntropy() if loss is None else loss).probabilities(self.predict(x))
+
+    def evaluate(self, x: Any, t: Any = None, loss: Loss | str | None = None) -> tuple[float, float | None]:
+        """The loss, by default `SoftmaxCrossEntropy()`, and the accuracy (None for a loss without classes) on data."""
+        from .optimizers import SGD
+        from .trainer import Trainer
+
+        self._need("evaluate")
+        return Trainer(self, SGD(), loss).evaluate(x, t)
 
     def accuracy(self, x: Any, t: Any = None) -> float:
         """The share of rows whose greatest output is at the label. t: (n,) labels or (n, classes) rows; none for a
