@@ -6,6 +6,7 @@ is true in its return value ends the training. One that has `state_dict() -> dic
 """
 
 import math
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 
 class Callback(Protocol):
-    """Called after every epoch."""
+    """Called after every epoch. A class derived from it defines `__call__`; a function is one as it is."""
 
+    @abstractmethod
     def __call__(self, trainer: "Trainer", epoch: int, logs: dict[str, float], /) -> Any: ...
 
 

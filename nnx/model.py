@@ -55,6 +55,7 @@ class Sequential:
             if not isinstance(layer, Layer):
                 hint = f"; write {layer.__name__}()" if isinstance(layer, type) else ""
                 raise InputTypeError(f"Sequential: layer {i} is {layer!r}, expected a layer such as nnx.ReLU(){hint}.")
+            layer._check_class(f"Sequential: layer {i}")
             if layer.attached or any(layer is other for other in layers[:i]):
                 raise InputError(
                     f"Sequential: layer {i}, {layer!r}, is in use already; every place needs a layer of its own."

@@ -43,7 +43,7 @@ def by_name(x: Floats, t: npt.NDArray[np.int64]) -> float:
     trainer.fit(x, t, early_stopping=5, validation_data=(x, t), verbose=False)
     trainer.model.params["1.W"] *= 0.5
     loss, _ = trainer.model.evaluate(x, t)
-    return float(trainer.predict_proba(x).max()) + trainer.accuracy(x, t) + trainer.predict(x)[0, 0] + loss
+    return float(trainer.predict_proba(x).max() + trainer.predict(x).max()) + trainer.accuracy(x, t) + loss
 
 
 def show(trainer: nnx.Trainer, epoch: int, logs: dict[str, float]) -> bool:
