@@ -1,36 +1,72 @@
-"""What `Trainer.fit` calls after every epoch.
+"""What `Trainer.fit` calls on its way.
 
-A callback is any `callback(trainer, epoch, logs)`: epoch counts from 1, logs holds that epoch's history entries; what
-is true in its return value ends the training. One that has `state_dict() -> dict[str, numpy.ndarray]` and
+A callback is any `callback(trainer, epoch, logs)`, called after every epoch: epoch counts from 1, logs holds that
+epoch's history entries; what is true in its return value ends the training. It may also have the methods of
+`Callback`, of which it need not be a subclass. One that has `state_dict() -> dict[str, numpy.ndarray]` and
 `load_state_dict` is kept in checkpoints.
 """
 
 import math
-from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .backend import HostArray
+from .backend import Array, HostArray
 from .checks import check_count, check_number
-from .errors import InputError
+from .errors import InputError, InputTypeError, unknown
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
 
-class Callback(Protocol):
-    """Called after every epoch. A class derived from it defines `__call__`; a function is one as it is."""
+class Callback:
+    """Base of callbacks: each method does nothing, a subclass defines those that it wants.
 
-    @abstractmethod
-    def __call__(self, trainer: "Trainer", epoch: int, logs: dict[str, float], /) -> Any: ...
+    What one raises ends the training; the history and the checkpoint are kept.
+    """
+
+    def on_begin(self, trainer: "Trainer") -> None:
+        """The training begins, or goes on."""
+
+    def on_epoch_begin(self, trainer: "Trainer", epoch: int) -> None:
+        """An epoch begins, counted from 1; not one that goes on in its middle."""
+
+    def on_step(self, trainer: "Trainer", step: int, loss: Array) -> None:
+        """A step is done: its number over all trainings, from 1, and its loss, 0-d on the device: reading it waits.
+        (Steps that somebody looks at are not recorded together on a GPU.)"""
+
+    def __call__(self, trainer: "Trainer", epoch: int, logs: dict[str, float], /) -> Any:
+        """An epoch is done. True ends the training."""
+
+    def on_end(self, trainer: "Trainer", finished: bool) -> None:
+        """The training has ended. finished: by itself or by a callback's wish, not by Ctrl-C or an error."""
 
 
-class EarlyStopping:
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
+def has_hook(callback: Any, name: str) -> bool:
+    """Whether it defines this method of `Callback`."""
+    method = getattr(type(callback), name, None)
+    return method is not None and method is not getattr(Callback, name)
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """A list of callables, without methods that look like `Callback`'s and are none."""
+    if isinstance(callbacks, str) or not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise InputTypeError(f"callbacks: got {callbacks!r}, expected a list of callables such as [callback].")
+    for callback in callbacks:
+        for name in dir(type(callback)):
+            if name.startswith("on_") and name not in HOOKS:
+                raise unknown(f"method of {type(callback).__name__}", name, [*HOOKS, "__call__"])
+
+
+class EarlyStopping(Callback):
     """Ends the training after `patience` epochs in which `monitor` did not get better by more than `min_delta`.
 
-    monitor: an entry of the history; those with "accuracy" should rise, all others fall. `restore_best=True` returns to
-    the parameters of the best epoch at the end.
+    monitor: an entry of the history; those with "accuracy" or "r2" should rise, all others fall. `restore_best=True`
+    returns to the parameters of the best epoch at the end.
     """
 
     def __init__(
@@ -50,7 +86,8 @@ class EarlyStopping:
                 f"EarlyStopping: there is no {self.monitor!r} in the history, only {', '.join(logs)}; "
                 "pass validation_data to fit, or monitor another entry."
             )
-        value = -logs[self.monitor] if "accuracy" in self.monitor else logs[self.monitor]
+        rises = "accuracy" in self.monitor or "r2" in self.monitor
+        value = -logs[self.monitor] if rises else logs[self.monitor]
         if value < self.best - self.min_delta:
             self.best, self.waited = value, 0
             if self.restore_best:
@@ -59,9 +96,9 @@ class EarlyStopping:
         self.waited += 1
         return self.waited >= self.patience
 
-    def finish(self, trainer: "Trainer") -> None:
-        """Called when the training has ended by itself."""
-        if self._best_state:
+    def on_end(self, trainer: "Trainer", finished: bool) -> None:
+        """Return to the best parameters; not in a training that may be continued."""
+        if finished and self._best_state:
             trainer.model.load_state_dict(self._best_state)
 
     def state_dict(self) -> dict[str, HostArray]:

@@ -34,8 +34,19 @@ class DeviceData:
     anything is uploaded.
     """
 
+    gathers_on_host = False
+
     def __init__(
-        self, model: Sequential, loss: Loss, x: Any, t: Any, *, name: str, target: str, finite: bool = True
+        self,
+        model: Sequential,
+        loss: Loss,
+        x: Any,
+        t: Any,
+        *,
+        name: str,
+        target: str,
+        finite: bool = True,
+        weight: HostArray | None = None,
     ) -> None:
         ops = self._ops = model.ops
         inputs, targets, scale = as_arrays(x, t, name, target)
@@ -63,8 +74,9 @@ class DeviceData:
         inputs = np.ascontiguousarray(inputs) if on_host else in_rows(ops, inputs)
         self._given = inputs, np.ascontiguousarray(targets)
         self.x, self.t = ops.to_device(inputs) if on_host else inputs, ops.to_device(self._given[1])
+        self.weight = None if weight is None else ops.to_device(np.ascontiguousarray(weight, model.dtype))
         self._dtype = model.dtype
-        self._batches: dict[int, tuple[Array, Array]] = {}
+        self._batches: dict[int, tuple[Array, ...]] = {}
 
     def _check_finite(self, name: str, x: Array) -> None:
         ops = self._ops
@@ -76,24 +88,34 @@ class DeviceData:
     def __len__(self) -> int:
         return int(self.x.shape[0])
 
-    def gather(self, index: Array) -> tuple[Array, Array]:
-        """The rows of a native int64 index (n,), in buffers that the next batch of n rows overwrites."""
+    def targets(self) -> HostArray:
+        """All of them, on the host, in the form that the loss takes."""
+        return self._given[1]
+
+    def gather(self, index: Array) -> tuple[Array, ...]:
+        """x, t and, where there are any, weights: the rows of a native int64 index (n,), in buffers that the next batch
+        of n rows overwrites."""
         n = index.shape[0]
         if n not in self._batches:
-            self._batches[n] = self._buffer(n, self.x, self._dtype), self._buffer(n, self.t, dtype_name(self.t))
-        x, t = self._batches[n]
-        self._ops.take(self.x, index, self.scale, out=x)
-        self._ops.take(self.t, index, out=t)
-        return x, t
+            buffers = [self._buffer(n, self.x, self._dtype), self._buffer(n, self.t, dtype_name(self.t))]
+            if self.weight is not None:
+                buffers.append(self._buffer(n, self.weight, self._dtype))
+            self._batches[n] = tuple(buffers)
+        batch = self._batches[n]
+        self._ops.take(self.x, index, self.scale, out=batch[0])
+        self._ops.take(self.t, index, out=batch[1])
+        if self.weight is not None:
+            self._ops.take(self.weight, index, out=batch[2])
+        return batch
 
     def _buffer(self, n: int, rows: Array, dtype: str) -> Array:
         shape = (n, *rows.shape[1:])
         return self._ops.xp.reshape(self._ops.allocate(int(np.prod(shape)), dtype), shape)
 
     def checksum(self) -> int:
-        """CRC-32 of inputs and targets: tells another data set when a run is continued."""
+        """CRC-32 of inputs, targets and weights: tells another data set when a run is continued."""
         value = 0
-        for array in self._given:
+        for array in (*self._given, *(() if self.weight is None else (self.weight,))):
             host = array if isinstance(array, np.ndarray) else np.ascontiguousarray(self._ops.to_host(array))
             value = zlib.crc32(host.data if host.size else b"", value)
         return value

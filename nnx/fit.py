@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .backend import Array, Backend, CompileSeconds
-from .callbacks import Callback
+from .callbacks import has_hook
 from .device_data import DeviceData
 from .errors import DivergedError
-from .plan import Captured, Program
 from .progress import Progress
+from .step import TrainingStep
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -37,8 +37,8 @@ class FitState:
     epochs: int
     step: int = 0
     """Steps done of the current epoch."""
-    loss_sum: float = 0.0
-    """Sum of their losses."""
+    loss_total: float = 0.0
+    """Sum of their losses, each times its rows."""
     stopped: bool = False
     """Ended early by a callback."""
     checksum: int | None = None
@@ -54,7 +54,7 @@ class FitLoop:
         fit: FitState,
         data: DeviceData,
         validation: DeviceData | None,
-        hooks: Sequence[Callback],
+        hooks: Sequence[Callable[..., Any]],
         progress: Progress,
         checkpoint: "str | os.PathLike[str] | None",
         checkpoint_every: int | None,
@@ -63,7 +63,7 @@ class FitLoop:
         self.trainer, self.fit, self.data, self.validation = trainer, fit, data, validation
         self.hooks, self.progress = hooks, progress
         self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
-        self.train_accuracy = train_accuracy and trainer.loss.classifies
+        self.train_accuracy = train_accuracy and trainer.loss.metric is not None
         self.first = trainer.epochs
         self.done = 0
         """Steps since the start of this call."""
@@ -71,9 +71,10 @@ class FitLoop:
         """Losses that nobody has read yet: 0-d, or (k,) of k steps at once."""
         self.last_loss = math.nan
         self.compiled_before = _compile_seconds(trainer.model.backend)
-        self.steps: dict[tuple[Program, int], Captured] = {}
-        capturable = trainer.plan.capturable
-        self.at_once = trainer.model.ops.steps_per_capture if capturable else 1
+        self.step = TrainingStep(trainer.plan, data)
+        # Whoever looks at every step gets them one by one.
+        together = trainer.plan.capturable and not any(has_hook(hook, "on_step") for hook in hooks)
+        self.at_once = trainer.model.ops.steps_per_capture if together else 1
         """Steps that are captured together, where so many of whole batches follow one another."""
 
     def train(self, interrupted: threading.Event) -> bool:
@@ -92,6 +93,8 @@ class FitLoop:
         """One epoch, or what is left of it; False if it was interrupted before its end."""
         fit, trainer = self.fit, self.trainer
         began = time.perf_counter()
+        if fit.step == 0:
+            self.call("on_epoch_begin", trainer.epochs + 1)
         order = np.arange(fit.rows)
         if fit.shuffle:
             np.random.default_rng((trainer.seed, 1, trainer.epochs)).shuffle(order)
@@ -99,7 +102,8 @@ class FitLoop:
         size = fit.batch_size
         while fit.step * size < fit.rows:
             start, steps = fit.step * size, self.next_steps()
-            loss = self.update(index[start : min(start + steps * size, fit.rows)], steps)
+            stop = min(start + steps * size, fit.rows)
+            loss = trainer._update(self.step, (stop - start) // steps, (index[start:stop],), steps=steps)
             fit.step += steps
             self.done += steps
             self.pending.append(loss)
@@ -107,6 +111,7 @@ class FitLoop:
                 self.say_what_compiling_took()
             if trainer.model.ops.on_host or self.progress.due:
                 self.read()
+            self.call("on_step", trainer.steps, loss)
             saving = self.checkpoint_every is not None and trainer.steps % self.checkpoint_every == 0
             if (saving or interrupted.is_set()) and fit.step * size < fit.rows:
                 self.read()
@@ -123,23 +128,6 @@ class FitLoop:
             whole = min(whole, self.checkpoint_every - self.trainer.steps % self.checkpoint_every)
         return self.at_once if whole >= self.at_once else 1
 
-    def update(self, index: Array, steps: int) -> Array:
-        """So many steps on the rows of an index; gathering them is a part of what is captured."""
-        trainer, gather = self.trainer, self.data.gather
-        n = index.shape[0] // steps
-        program = trainer.plan.program(n)
-        if (program, steps) not in self.steps:
-
-            def step(index: Array, *numbers: Array) -> Array:
-                return program.step(*gather(index), *numbers)
-
-            def several(index: Array, *numbers: Array) -> list[Array]:
-                return [step(index[i * n : (i + 1) * n], *(part[i, ...] for part in numbers)) for i in range(steps)]
-
-            work = step if steps == 1 else several
-            self.steps[program, steps] = Captured(trainer.model.ops, work, capture=trainer.plan.capturable)
-        return trainer._update(self.steps[program, steps], index, steps=None if steps == 1 else steps)
-
     def say_what_compiling_took(self) -> None:
         """After the first step: a backend that compiles has spent its time by now."""
         seconds = _compile_seconds(self.trainer.model.backend) - self.compiled_before
@@ -151,20 +139,30 @@ class FitLoop:
         ops, fit = self.trainer.model.ops, self.fit
         arrays = self.pending if ops.on_host else ops.to_host_all(self.pending)
         losses = [float(loss) for array in arrays for loss in array.flat]
+        first = fit.step - len(losses)
         for i, value in enumerate(losses):
             if not math.isfinite(value):
-                self.diverged(value, fit.step - len(losses) + i + 1)
-            fit.loss_sum += value
+                self.diverged(value, first + i + 1)
+            fit.loss_total += value * self.rows_of(first + i)
             self.last_loss = value
         self.pending.clear()
         if self.progress.due:
             rows = self.done * fit.batch_size
             self.progress.show(self.done, rows, self.last_loss, self.trainer.epochs - self.first, fit.step)
 
+    def rows_of(self, step: int) -> int:
+        """How many rows a step of the epoch has, counted from 0: the last one may have fewer."""
+        return min(self.fit.batch_size, self.fit.rows - step * self.fit.batch_size)
+
+    def call(self, hook: str, *arguments: Any) -> None:
+        """What the callbacks have under this name."""
+        for callback in self.hooks:
+            if has_hook(callback, hook):
+                getattr(callback, hook)(self.trainer, *arguments)
+
     def diverged(self, value: float, step: int) -> None:
         trainer = self.trainer
-        n = min(self.fit.batch_size, self.fit.rows - (self.fit.step - 1) * self.fit.batch_size)
-        layer = trainer.plan.program(n).first_non_finite()
+        layer = trainer.plan.program(self.rows_of(self.fit.step - 1)).first_non_finite()
         where = f"first seen in the output of {layer}" if layer else "first seen in the loss itself"
         rate = trainer.optimizer.rate(trainer.steps - 1)
         raise DivergedError(
@@ -176,20 +174,28 @@ class FitLoop:
     def finish_epoch(self, began: float) -> None:
         fit, trainer = self.fit, self.trainer
         self.read()
-        logs = {"loss": fit.loss_sum / fit.step}
-        _, accuracy = trainer._evaluate(self.data) if self.train_accuracy else (0.0, None)
-        if accuracy is not None:
-            logs["accuracy"] = accuracy
+        logs = {"loss": fit.loss_total / fit.rows}
+        metric = trainer.loss.metric
+        if self.train_accuracy:
+            score = trainer.evaluate(self.data).score
+            if score is not None:
+                logs[str(metric)] = score
         if self.validation is not None:
-            logs["val_loss"], accuracy = trainer._evaluate(self.validation)
-            if accuracy is not None:
-                logs["val_accuracy"] = accuracy
+            logs["val_loss"], score = trainer.evaluate(self.validation)
+            if score is not None:
+                logs[f"val_{metric}"] = score
+        if penalty := trainer.penalty():
+            logs["penalty"] = penalty
         for name, value in logs.items():
             trainer.history.setdefault(name, []).append(value)
         trainer.epochs += 1
-        fit.step, fit.loss_sum = 0, 0.0
+        fit.step, fit.loss_total = 0, 0.0
         self.progress.epoch(trainer.epochs - fit.first_epoch, logs, time.perf_counter() - began)
-        stops = [bool(hook(trainer, trainer.epochs, logs)) for hook in self.hooks]
+        try:
+            stops = [bool(hook(trainer, trainer.epochs, logs)) for hook in self.hooks]
+        except BaseException:
+            self.save()  # the epoch is done, whatever became of what was called after it
+            raise
         fit.stopped = any(stops)
         self.save()
 

@@ -161,8 +161,8 @@ def gradient_check(
         raise InputError(f"t: got {native_t.shape[0]} rows for {native_x.shape[0]} rows of x; expected as many.")
     plan = Plan(copy.arena, copy.stages, loss, SGD())
     program, to_host = plan.program(native_x.shape[0]), copy.ops.to_host
-    keys = [layer.random_key(copy.seed, 0) for layer in plan.dropouts]
-    rng = copy.ops.to_device(np.stack(keys)) if keys else None
+    keys = plan.keys(copy.seed, 0)
+    rng = None if keys is None else copy.ops.to_device(keys)
 
     def value() -> float:
         return float(to_host(program.differentiate(native_x, native_t, rng)))

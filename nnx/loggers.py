@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .callbacks import Callback
 from .checkpoint import write_atomically
 from .checks import check_flag, check_path
 from .errors import InputError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _BINS = 50
 
 
-class CSVLogger:
+class CSVLogger(Callback):
     """One row an epoch: its number, and the entries of the history, as exact as they are.
 
     The file is whole after every epoch, whatever happens meanwhile. A training that goes on, in this process or in
@@ -59,8 +60,8 @@ class CSVLogger:
             ) from None
 
 
-class TensorBoard:
-    """Loss, accuracy and learning rate of every epoch, for `tensorboard --logdir FOLDER`, written by tensorboardX.
+class TensorBoard(Callback):
+    """Loss, accuracy or R2, and learning rate of every epoch, for `tensorboard --logdir FOLDER`, by tensorboardX.
 
     The tags are loss/train, loss/validation, accuracy/train, accuracy/validation, other entries of the history under
     their own names, and learning_rate (of the epoch's last step); the step is the epoch. histograms=True adds every
@@ -112,6 +113,9 @@ class TensorBoard:
             writer.write_event(Event(wall_time=time.time(), step=epoch, session_log=start))
         return writer
 
+    def on_end(self, trainer: "Trainer", finished: bool) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close the event file, which is whole after every epoch even without it; a next epoch begins another."""
         if self._writer is not None:
@@ -121,6 +125,6 @@ class TensorBoard:
 
 def _tag(name: str) -> str:
     quantity = name.removeprefix("val_")
-    if quantity not in ("loss", "accuracy"):
+    if quantity not in ("loss", "accuracy", "r2"):
         return name
     return f"{quantity}/{'validation' if name != quantity else 'train'}"

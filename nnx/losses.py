@@ -17,8 +17,11 @@ class Loss:
     """Base of the losses. Standing alone it has the layers' form: `forward(y, t)`, then `backward()`."""
 
     op: ClassVar[str]
-    classifies: ClassVar[bool]
-    """Whether targets are classes, so that there is an accuracy."""
+    metric: ClassVar[str | None] = None
+    """The score that goes with it: "accuracy", for which it defines `count_right`, "r2", for which it may define
+    `predicted`, or none."""
+    classes: ClassVar[bool] = False
+    """Whether targets are labels of classes, one of which holds."""
 
     def __init__(self) -> None:
         self._ops: Ops | None = None
@@ -27,6 +30,14 @@ class Loss:
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         """The targets in the form that the operation takes, for a model whose outputs are (n, *outputs)."""
         raise NotImplementedError(f"{type(self).__name__} must define check_targets")
+
+    def count_right(self, ops: Ops, y: Array, t: Array) -> Array:
+        """How many rows of the model's output y: (n, c) are right, 0-d; t: as `check_targets` gives them."""
+        raise NotImplementedError(f"{type(self).__name__} must define count_right(ops, y, t) for its accuracy")
+
+    def predicted(self, y: HostArray) -> HostArray:
+        """What is compared with the targets, of the model's output y: (n, c)."""
+        return y
 
     def forward(self, y: Array, t: Array) -> Array:
         """The mean loss over the rows of the model's output y: (n, c); 0-d."""
@@ -83,7 +94,12 @@ class SoftmaxCrossEntropy(Loss):
     """
 
     op = "softmax_cross_entropy"
-    classifies = True
+    metric = "accuracy"
+    classes = True
+
+    def count_right(self, ops: Ops, y: Array, t: Array) -> Array:
+        """Rows whose greatest output is the label's."""
+        return ops.count_correct(y, t)
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         _check_outputs(outputs)
@@ -126,7 +142,7 @@ class MeanSquaredError(Loss):
     """Mean over the rows of sum((y - t)**2) / 2. Targets: of the outputs' shape; (n,) will do for one column."""
 
     op = "mean_squared_error"
-    classifies = False
+    metric = "r2"
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         return _check_numbers(name, t, outputs, dtype)
@@ -149,7 +165,11 @@ class SigmoidCrossEntropy(Loss):
     """
 
     op = "sigmoid_cross_entropy"
-    classifies = False
+    metric = "accuracy"
+
+    def count_right(self, ops: Ops, y: Array, t: Array) -> Array:
+        """Rows in which every output is on the target's side of one half, as in scikit-learn's accuracy of labels."""
+        return ops.xp.sum(ops.xp.all((y > 0) == (t > 0.5), axis=1))
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         t = _check_numbers(name, t, outputs, dtype)
@@ -171,7 +191,11 @@ class PoissonDeviance(Loss):
     """
 
     op = "poisson_deviance"
-    classifies = False
+    metric = "r2"
+
+    def predicted(self, y: HostArray) -> HostArray:
+        """The expectations."""
+        return np.exp(y)
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         t = _check_numbers(name, t, outputs, dtype)

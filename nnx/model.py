@@ -36,6 +36,8 @@ from .registry import BackendLike, choose
 if TYPE_CHECKING:
     import torch
 
+    from .evaluation import Evaluation
+
 _MOST_PARAMETERS = 10**11  # nobody's memory holds more: a slip, told before the memory is asked for
 _CHUNK = 1024  # rows predicted at once: enough to keep a CPU busy, few enough for the caches
 
@@ -115,7 +117,7 @@ class Sequential:
 
         for i, layer in enumerate(self.layers):
             layer.attach(self.arena, names[i], f"{i}.")
-            if isinstance(layer, Dropout):
+            if layer.random:
                 layer.seed, layer.index = self.seed, i
         self.stages = lower(self.layers, self.shapes)
         self.built = True
@@ -198,13 +200,14 @@ class Sequential:
         """The probabilities that the output for x means under a loss, by default `SoftmaxCrossEntropy()`: (n, c)."""
         return (SoftmaxCrossEntropy() if loss is None else loss).probabilities(self.predict(x))
 
-    def evaluate(self, x: Any, t: Any = None, loss: Loss | str | None = None) -> tuple[float, float | None]:
-        """The loss, by default `SoftmaxCrossEntropy()`, and the accuracy (None for a loss without classes) on data."""
-        from .optimizers import SGD
-        from .trainer import Trainer
+    def evaluate(self, x: Any, t: Any = None, loss: Loss | None = None) -> "Evaluation":
+        """(loss, score) on data, as `Trainer.evaluate` gives them, for a loss, by default `SoftmaxCrossEntropy()`."""
+        from .device_data import DeviceData
+        from .evaluation import evaluate
 
         self._need("evaluate")
-        return Trainer(self, SGD(), loss).evaluate(x, t)
+        loss = SoftmaxCrossEntropy() if loss is None else loss
+        return evaluate(self, loss, DeviceData(self, loss, x, t, name="x", target="t"))
 
     def accuracy(self, x: Any, t: Any = None) -> float:
         """The share of rows whose greatest output is at the label. t: (n,) labels or (n, classes) rows; none for a

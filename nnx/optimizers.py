@@ -55,6 +55,10 @@ class Optimizer:
         """The leading entries of the operation's `hyper` at a step (counted from 0), in float64."""
         raise NotImplementedError(f"{type(self).__name__} must define coefficients(step)")
 
+    def decay(self, given: float) -> float:
+        """The weight decay in force, where the trainer was given this."""
+        return given
+
     def hyper(self, step: int, weight_decay: float = 0.0) -> tuple[float, ...]:
         """The operation's whole `hyper` at a step: coefficients, weight decay, gradient scale."""
         decay = self.rate(step) * weight_decay if self.decoupled else weight_decay
@@ -98,9 +102,7 @@ class Optimizer:
         getattr(ops, self.op)(param, grad, *state, self._native_hyper(ops, param), decay=decay)
 
     def _native_hyper(self, ops: Ops, param: Array) -> Array:
-        own = getattr(self, "weight_decay", 0.0)
-        decay = AdamW.DEFAULT_DECAY if own is None else own
-        return ops.to_device(np.array(self.hyper(self.t, decay), dtype_name(param)))
+        return ops.to_device(np.array(self.hyper(self.t, self.decay(0.0)), dtype_name(param)))
 
     def config(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
@@ -242,6 +244,14 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(lr, beta1, beta2, eps)
         self.weight_decay = None if weight_decay is None else check_number("weight_decay", weight_decay, 0)
+
+    def decay(self, given: float) -> float:
+        """Its own, else the trainer's, else 0.01. Raises where both are given and differ."""
+        if self.weight_decay is None:
+            return given if given > 0 else self.DEFAULT_DECAY
+        if given > 0 and given != self.weight_decay:
+            raise InputError(f"weight_decay: the trainer got {given} and {self!r} another; give it to one of them.")
+        return self.weight_decay
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

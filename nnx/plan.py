@@ -13,12 +13,11 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from .arena import Arena
-from .backend import Array
+from .backend import Array, HostArray
 from .errors import CaptureWarning
 from .layers import Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU
 from .losses import Loss
@@ -63,7 +62,17 @@ class Stage:
 
     def forward(self, program: "Program") -> Forward:
         layer, checked = self.layer, self._checked
-        return lambda x: checked(x, layer.forward(x))
+        if not layer.random:
+            return lambda x: checked(x, layer.forward(x))
+        row = program.random_row(layer)
+
+        def forward(x: Array) -> Array:
+            layer.rng = program.rng[row, ...]
+            y = layer.forward(x)
+            layer.rng = None
+            return checked(x, y)
+
+        return forward
 
     def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
         layer = self.layer
@@ -223,18 +232,21 @@ class Plan:
         loss: Loss,
         optimizer: Optimizer,
         *,
-        weight_decay: float = 0.0,
         clip_norm: float | None = None,
         precision: str = "float32",
+        guarded: bool = True,
+        report: Callable[[Array, Array], Array] | None = None,
     ) -> None:
+        """guarded: whether a step whose loss is not finite updates nothing. report: makes of a step's loss and `hyper`
+        what the step returns, where that is not the loss itself."""
         self.arena, self.ops, self.stages, self.loss = arena, arena.ops, tuple(stages), loss
         self.host_dtype = np.dtype(arena.dtype)
-        self.dropouts = [stage.layer for stage in stages if isinstance(stage, DropoutStage)]
+        self.random = [stage.layer for stage in stages if stage.layer.random]
+        """The layers with randomness, in the order of their keys."""
         self.state = {slot: arena.buffer() for slot in optimizer.slots}
         self.optimizer_op = getattr(self.ops, optimizer.op)
         self.clip_norm = None if clip_norm is None else self.constant(clip_norm)
-        penalised = weight_decay > 0 and not optimizer.decoupled
-        self.half_decay = self.constant(0.5 * weight_decay) if penalised else None
+        self.guarded, self.report = guarded, report
         self.precision = precision
         self.narrow = NarrowParameters(self, precision) if precision != "float32" else None
         self.scaling = LossScaling(self) if precision == "float16" else None
@@ -279,31 +291,13 @@ class Plan:
             self._buffers.append(self.ops.narrow(buffer, dtype) if narrow else buffer)
         return self._buffers[index]
 
-    def penalty(self, loss: Array) -> Array:
-        """The loss with weight decay's penalty, 0.5 * weight_decay * sum(W**2)."""
-        if self.half_decay is None:
-            return loss
-        return loss + self.half_decay * self.ops.sum_squares(self.arena.params.buffer[: self.arena.layout.decay])
+    def keys(self, seed: int, step: int) -> HostArray | None:
+        """The random keys of a step, uint32 (layers with randomness, 6); None without such layers."""
+        return np.stack([layer.random_key(seed, step) for layer in self.random]) if self.random else None
 
-
-class Captured:
-    """A step, or several as a list of losses, that the backend captures at its first call, by the shapes of that call's
-    inputs. capture=False: run as it is."""
-
-    def __init__(self, ops: Ops, step: Callable[..., Any], *, capture: bool = True) -> None:
-        self._ops, self._capture = ops, capture
-        self.run: Callable[..., Array] | None = None
-        """What the backend made of it."""
-
-        def uploading(*inputs: Array) -> Any:
-            return step(*(i if isinstance(i, ops.array_type) else ops.to_device(i) for i in inputs))
-
-        self._step = step if ops.on_host else uploading
-
-    def __call__(self, *inputs: Array) -> Array:
-        if self.run is None:
-            self.run = self._ops.capture(self._step, inputs) if self._capture else self._step
-        return self.run(*inputs)
+    def sum_squares(self) -> Array:
+        """Of all parameters that weight decay acts on, 0-d."""
+        return self.ops.sum_squares(self.arena.params.buffer[: self.arena.layout.decay])
 
 
 class Program:
@@ -315,8 +309,6 @@ class Program:
         self.masks: dict[Stage, Array] = {}
         self._products: dict[Stage, NarrowProducts] = {}
         self.rng: Array = None
-        self.run = Captured(self.ops, self.step, capture=plan.capturable)
-        """`step`, captured where the backend can do that: one launch on a GPU."""
         self._used = 0
         stages = plan.stages
         widest = max([math.prod(stage.shape) for stage in stages], default=1)
@@ -373,9 +365,9 @@ class Program:
     def constant(self, value: float) -> Array:
         return self.plan.constant(value)
 
-    def random_row(self, layer: Dropout) -> int:
+    def random_row(self, layer: Layer) -> int:
         """The row of the step's `rng` that belongs to a layer."""
-        return self.plan.dropouts.index(layer)
+        return self.plan.random.index(layer)
 
     def differentiate(self, x: Array, t: Array, rng: Array | None, weight: Array | None = None) -> Array:
         """Forward, loss (0-d, without penalty) and backward: the gradients are in the arena afterwards, times the loss
@@ -396,13 +388,14 @@ class Program:
             dy = backward(dy, values[i], values[i + 1])
         return loss
 
-    def step(self, x: Array, t: Array, hyper: Array, rng: Array | None = None) -> Array:
-        """One update; returns the loss, penalty included: fresh, 0-d. x, t: n rows. hyper, rng: this step's numbers."""
+    def step(self, x: Array, t: Array, hyper: Array, rng: Array | None = None, weight: Array | None = None) -> Array:
+        """One update; returns the loss before it: fresh, 0-d. x, t: n rows. hyper, rng: this step's numbers. weight: as
+        for `differentiate`."""
         plan, ops, arena = self.plan, self.ops, self.plan.arena
-        loss = guard = self.differentiate(x, t, rng)
+        loss = guard = self.differentiate(x, t, rng, weight)
         params, grads = arena.params.buffer, arena.grads.buffer
-        if plan.half_decay is not None:
-            loss = plan.penalty(loss)
+        if plan.report is not None:
+            loss = plan.report(loss, hyper)
         if plan.clip_norm is not None or plan.scaling is not None:
             norm = ops.global_norm(grads)
             if plan.scaling is not None:
@@ -410,6 +403,8 @@ class Program:
             if plan.clip_norm is not None:
                 ops.clip_(hyper, norm, plan.clip_norm)
             guard = guard + norm
+        if not plan.guarded:
+            guard = None
         state = [views.buffer for views in plan.state.values()]
         plan.optimizer_op(params, grads, *state, hyper, decay=arena.layout.decay, guard=guard)
         for span, constants in self.running:

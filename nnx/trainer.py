@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,22 @@ from . import checkpoint as checkpoint_file
 from . import dlpack, environment, losses, optimizers
 from . import model as models
 from .backend import Array, HostArray
-from .callbacks import Callback, EarlyStopping
+from .callbacks import EarlyStopping, check_callbacks
 from .checks import as_host, as_input, check_count, check_dtype, check_flag, check_number, check_path, check_seed
 from .datasets import Dataset
 from .device_data import DeviceData, as_arrays
 from .errors import CheckpointError, InputError, InputTypeError
+from .evaluation import Evaluation, evaluate
 from .fit import FitLoop, FitState, interruption
 from .losses import Loss, SoftmaxCrossEntropy
 from .model import Sequential
 from .optimizers import Adam, Optimizer
-from .plan import Plan, infer
+from .plan import Plan
 from .precision import check_precision
 from .progress import Progress
 from .registry import BackendLike, choose
-
-_EVALUATE = 1024  # rows evaluated at once
+from .step import TrainingStep
+from .weights import held_out, row_weights
 
 History = dict[str, list[float]]
 
@@ -73,7 +74,7 @@ class Trainer:
         self.dtype = None if dtype is None else check_dtype(dtype)
         self.precision = precision
         self._backend = backend
-        self._check_decay()
+        self.optimizer.decay(self.weight_decay)  # raises where it was given another
         if model.built:
             self._check_built(backend)
         check_precision(precision, model.dtype if model.built else self.dtype or "float32")
@@ -85,18 +86,11 @@ class Trainer:
         self.interrupted = False
         """Whether the last `fit` was ended by Ctrl-C."""
         self._plan: Plan | None = None
+        self._batches: TrainingStep | None = None
         self._fit: FitState | None = None
         self._continue = False
         self._callback_states: list[dict[str, HostArray]] = []
         self._saved_environment: dict[str, str] = {}
-
-    def _check_decay(self) -> None:
-        own = getattr(self.optimizer, "weight_decay", None)
-        if own is not None and self.weight_decay > 0 and own != self.weight_decay:
-            raise InputError(
-                f"weight_decay: the trainer got {self.weight_decay} and {self.optimizer!r} another; "
-                "give it to one of them."
-            )
 
     def _check_built(self, backend: BackendLike) -> None:
         if backend is not None and choose(backend).backend.name != self.model.backend.name:
@@ -122,17 +116,10 @@ class Trainer:
                 self.model.stages,
                 self.loss,
                 self.optimizer,
-                weight_decay=self._decay,
                 clip_norm=self.clip_norm,
                 precision=self.precision,
             )
-
-    @property
-    def _decay(self) -> float:
-        if self.weight_decay > 0 or not self.optimizer.decoupled:
-            return self.weight_decay
-        own = getattr(self.optimizer, "weight_decay", None)
-        return optimizers.AdamW.DEFAULT_DECAY if own is None else float(own)
+            self._batches = TrainingStep(self._plan)
 
     @property
     def plan(self) -> Plan:
@@ -147,7 +134,7 @@ class Trainer:
         """One update on one batch. x: (n, *input_shape); t: as the loss takes it. Returns the loss, 0-d, on the device.
 
         Both may be arrays of any library. On the device t is taken unchecked, as int64 labels or in the model's dtype.
-        The loss includes weight decay's penalty. If it is not finite, the update is skipped.
+        The loss is that before the update, without weight decay's penalty. If it is not finite, the update is skipped.
         """
         if self._plan is None:
             x = x if dlpack.on_device(x) else as_host("x", x)
@@ -163,29 +150,31 @@ class Trainer:
             t = self.loss.check_targets("t", t, model.output_shape, model.dtype)
         if t.shape[0] != x.shape[0]:
             raise InputError(f"t: got {t.shape[0]} rows for {x.shape[0]} rows of x; expected as many.")
-        return self._update(self.plan.program(x.shape[0]).run, x, t)
+        return self._update(self.training_step, x.shape[0], (x, t))
 
-    def _update(self, run: Callable[..., Array], *inputs: Array, steps: int | None = None) -> Array:
-        """One update by a captured step, which takes the step's numbers after the inputs, from the host: or so many
-        `steps`, with a row of numbers for each."""
-        plan, first = self.plan, self.steps
-        dropouts, dtype = plan.dropouts, plan.host_dtype
-        if steps is None:
-            numbers = [np.array(self.optimizer.hyper(first, self._decay), dtype)]
-            if dropouts:
-                numbers.append(np.stack([layer.random_key(self.seed, first) for layer in dropouts]))
+    @property
+    def training_step(self) -> TrainingStep:
+        """The update on a batch, as `step` runs it. Raises before the model is built."""
+        return TrainingStep(self.plan) if self._batches is None else self._batches
+
+    def _update(self, update: TrainingStep, n: int, batch: tuple[Any, ...], *, steps: int = 1) -> Array:
+        """So many updates on n rows each, with their numbers; returns the losses as `update` does."""
+        plan, first, optimizer = self.plan, self.steps, self.optimizer
+        decay = optimizer.decay(self.weight_decay)
+        if steps == 1:
+            hyper = np.array(optimizer.hyper(first, decay), plan.host_dtype)
+            rng = plan.keys(self.seed, first)
         else:
             every = range(first, first + steps)
-            numbers = [np.array([self.optimizer.hyper(step, self._decay) for step in every], dtype)]
-            if dropouts:
-                numbers.append(np.stack([[layer.random_key(self.seed, step) for layer in dropouts] for step in every]))
+            hyper = np.array([optimizer.hyper(step, decay) for step in every], plan.host_dtype)
+            rng = np.array([plan.keys(self.seed, step) for step in every]) if plan.random else None
         if plan.ops.on_host:
             # A loss that overflows is reported by fit, with the layer; NumPy's own warnings would only precede that.
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                loss = run(*inputs, *numbers)
+                loss = update(n, batch, hyper, rng, steps=steps)
         else:
-            loss = run(*inputs, *numbers)
-        self.steps += 1 if steps is None else steps
+            loss = update(n, batch, hyper, rng, steps=steps)
+        self.steps += steps
         return loss
 
     # Whole trainings --------------------------------------------------------------------------------------------------
@@ -198,9 +187,12 @@ class Trainer:
         epochs: int = 10,
         batch_size: int = 100,
         validation_data: Any = None,
+        validation_split: float | None = None,
+        sample_weight: Any = None,
+        class_weight: "Mapping[int, float] | str | None" = None,
         shuffle: bool = True,
         check_finite: bool = True,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callable[..., Any]] = (),
         early_stopping: EarlyStopping | int | None = None,
         checkpoint: "str | os.PathLike[str] | None" = None,
         checkpoint_every: int | None = None,
@@ -211,15 +203,19 @@ class Trainer:
         """Train for `epochs` passes over the data, in batches drawn without replacement; the last may be smaller.
 
         x_train, t_train: arrays of n rows, of any library, or one `Dataset`; uploaded once. validation_data: a pair of
-        arrays or a `Dataset`. early_stopping: an `EarlyStopping`, or its patience in epochs. check_finite=False trains
-        on data with NaN or infinity. checkpoint: a file written after every epoch, and after every `checkpoint_every`
+        arrays or a `Dataset`. validation_split: instead of it, the share of the rows that is kept out of the training
+        for validation, drawn by the trainer's seed. sample_weight: (n,), factors of the rows' losses. class_weight: the
+        like by label, as {label: factor} (1 for those left out) or "balanced", n / (classes * rows of the class), for a
+        loss of classes. early_stopping: an `EarlyStopping`, or its patience in epochs. check_finite=False trains on
+        data with NaN or infinity. checkpoint: a file written after every epoch, and after every `checkpoint_every`
         steps; Ctrl-C writes it, too, and returns. A loaded or interrupted training is continued, bit for bit, and
         `epochs` then counts from its beginning; resume=False begins anew with the parameters as they are.
-        train_accuracy=False leaves "accuracy" out, which takes a pass over the training data an epoch.
+        train_accuracy=False leaves "accuracy" (or "r2") out, which takes a pass over the training data an epoch.
 
-        Returns the history: "loss" (mean over the epoch's steps, weight decay's penalty included), "accuracy",
-        "val_loss", "val_accuracy" (evaluated after the epoch, without dropout; accuracies for classifiers only), one
-        float an epoch.
+        Returns the history, one float an epoch: "loss" (mean over the epoch's rows, each before its step's update, with
+        the rows' weights), "accuracy", "val_loss", "val_accuracy" (evaluated after the epoch, without dropout and
+        weights), and with weight decay "penalty" (after the epoch), which is in none of the losses. In the accuracies'
+        place stand "r2" and "val_r2" for a loss of numbers.
 
         Raises `DivergedError` with the step and the layer when the loss is NaN or infinite; the history is kept.
         """
@@ -228,9 +224,7 @@ class Trainer:
         check_finite, verbose = check_flag("check_finite", check_finite), check_flag("verbose", verbose)
         train_accuracy = check_flag("train_accuracy", train_accuracy)
         stopping = _stopping(early_stopping)
-        given: Any = callbacks
-        if isinstance(given, str) or not isinstance(given, Sequence) or not all(map(callable, given)):
-            raise InputTypeError(f"callbacks: got {callbacks!r}, expected a list of callables such as [callback].")
+        check_callbacks(callbacks)
         if checkpoint_every is not None:
             check_count("checkpoint_every", checkpoint_every)
             if checkpoint is None:
@@ -245,11 +239,25 @@ class Trainer:
         self.build(tuple(inputs.shape[1:]))
         if not isinstance(x_train, Dataset):
             x_train, t_train = inputs, targets
+        weight = row_weights(self.loss, targets, sample_weight, class_weight)
+        if validation_split is not None:
+            if validation_data is not None:
+                raise InputError("validation_split: got validation_data as well; pass one of them.")
+            (x_train, t_train, weight), validation_data = held_out(
+                self.model.ops, x_train, t_train, weight, validation_split, self.seed
+            )
         data = DeviceData(
-            self.model, self.loss, x_train, t_train, name="x_train", target="t_train", finite=check_finite
+            self.model,
+            self.loss,
+            x_train,
+            t_train,
+            name="x_train",
+            target="t_train",
+            finite=check_finite,
+            weight=weight,
         )
         validation = self._validation(validation_data, check_finite)
-        hooks: list[Callback] = [*callbacks, *stopping]
+        hooks: list[Callable[..., Any]] = [*callbacks, *stopping]
         fit = self._begin(data, epochs, batch_size, shuffle, resume)
         self._restore_callbacks(hooks)
 
@@ -265,16 +273,16 @@ class Trainer:
             if self.epochs > fit.first_epoch or fit.step:
                 progress.line(f"continuing after epoch {self.epochs - fit.first_epoch}, step {fit.step}")
             run = FitLoop(self, fit, data, validation, hooks, progress, checkpoint, checkpoint_every, train_accuracy)
+            finished = False
             try:
+                run.call("on_begin")
                 finished = run.train(interrupted)
+                self.interrupted = self._continue = not finished
             except BaseException:
                 self._fit = None  # a new fit begins with a new epoch
                 raise
-        self.interrupted = self._continue = not finished
-        if finished:
-            for hook in hooks:
-                if isinstance(hook, EarlyStopping):
-                    hook.finish(self)
+            finally:
+                run.call("on_end", finished)
         if checkpoint is not None:
             self.save(checkpoint)
         return self.history
@@ -347,32 +355,25 @@ class Trainer:
         return self.model.predict_proba(x, self.loss)
 
     def accuracy(self, x: Any, t: Any = None) -> float:
-        """`Sequential.accuracy`: the share of rows whose greatest output is at the label."""
-        return self.model.accuracy(x, t)
+        """The share of rows that are right, as `evaluate` gives it for a loss of classes."""
+        if self.loss.metric != "accuracy":
+            raise InputError(f"accuracy: {self.loss!r} is of numbers, not of classes; evaluate gives R2.")
+        return float(self.evaluate(x, t).score or 0.0)
 
-    def evaluate(self, x: Any, t: Any = None) -> tuple[float, float | None]:
-        """The loss, penalty included, and the accuracy (None for a loss without classes) on data, without dropout."""
+    def evaluate(self, x: Any, t: Any = None) -> Evaluation:
+        """(loss, score) on data, without dropout: the loss without weight decay's penalty, and by the loss' `metric`
+        the accuracy, R2 or None. x: rows or a `Dataset`, or a `DeviceData` that is evaluated again and again."""
         self.model._need("evaluate")
         self.build(self.model.input_shape)
-        return self._evaluate(DeviceData(self.model, self.loss, x, t, name="x", target="t"))
+        if not isinstance(x, DeviceData):
+            x = DeviceData(self.model, self.loss, x, t, name="x", target="t")
+        return evaluate(self.model, self.loss, x)
 
-    def _evaluate(self, data: DeviceData) -> tuple[float, float | None]:
-        plan, n = self.plan, len(data)
-        ops = plan.ops
-        value = getattr(ops, self.loss.op)
-        sums, correct = [], []
-        with np.errstate(over="ignore", invalid="ignore"):
-            for start in range(0, n, _EVALUATE):
-                index = np.arange(start, min(start + _EVALUATE, n))
-                x, t = data.gather(ops.to_device(index))
-                z = infer(ops, plan.stages, x)
-                sums.append((value(z, t), len(index)))
-                if self.loss.classifies:
-                    correct.append(ops.count_correct(z, t))
-        total = sum(float(ops.to_host(loss)) * rows for loss, rows in sums) / n
-        zero = ops.to_device(np.array(0, self.model.dtype))
-        total += float(ops.to_host(plan.penalty(zero)))
-        return total, sum(int(ops.to_host(c)) for c in correct) / n if self.loss.classifies else None
+    def penalty(self) -> float:
+        """Weight decay's part of what is minimised, 0.5 * weight_decay * sum(W**2); 0 where it is decoupled. Waits for
+        the device."""
+        decay = 0.0 if self.optimizer.decoupled else self.optimizer.decay(self.weight_decay)
+        return 0.5 * decay * float(self.plan.ops.to_host(self.plan.sum_squares())) if decay else 0.0
 
     # Checkpoints ------------------------------------------------------------------------------------------------------
 

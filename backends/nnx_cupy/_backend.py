@@ -1,6 +1,8 @@
 """The backend: the required members, memory and graphs, and the groups of operations."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,11 @@ class CupyBackend(ProductOps, ActivationOps, BatchNormOps, RandomOps, LossOps, O
     """Of a small network's steps one launch of the graph costs the host as much as the GPU needs for several."""
 
     def __init__(self, device: Device | None = None) -> None:
+        if device is None:
+            # CuPy imports this at its first reduction, and Optuna with it, which keeps an error of its own import, with
+            # the frames of whoever called: a whole training, graphs and all.
+            with suppress(ImportError):
+                import_module("cupyx.optimizing")
         super().__init__(CudaDevice() if device is None else device)
 
     @classmethod

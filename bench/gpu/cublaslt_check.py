@@ -1,8 +1,9 @@
 """What only a GPU can tell of cuBLASLt: `python bench/gpu/cublaslt_check.py FILE.json`, about a minute.
 
 The first script to run on a GPU: which epilogues have an algorithm and are right, what a zero and a NaN do, whether
-results repeat bit for bit, whether everything can be captured, and what a node of a graph costs. A part that fails is
-written down and harms no other; the exit status is 1 if anything failed or was wrong.
+results repeat bit for bit, whether everything can be captured, and what a node of a graph costs. The file is written
+anew after every result. A call that is refused is written down and harms no other; the exit status is 1 if anything
+failed or was wrong.
 """
 
 import json
@@ -10,14 +11,18 @@ import os
 import statistics
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import _inside
 import cupy
 import numpy as np
 from nnx_cupy import _cublaslt as lt
+
+from nnx.bench.report import Report
 
 SHAPES = [
     *((100, 784, 50), (100, 50, 10), (100, 784, 100), (100, 100, 100)),
@@ -35,7 +40,8 @@ TOLERANCE = {"float64": 1e-11, "float32": 3e-5, "float16": 2e-2, "bfloat16": 1e-
 TF32_TOLERANCE = 5e-3
 """Of the largest element."""
 
-Report = dict[str, Any]
+Results = Iterator[tuple[str, Any]]
+"""(name, result): written down as they come."""
 rng = np.random.default_rng(0)
 stream = cupy.cuda.Stream(non_blocking=True)
 wrong: list[str] = []
@@ -66,35 +72,37 @@ def expect(holds: bool, what: str) -> bool:
     return holds
 
 
-def device() -> Report:
+def attempt(what: str, call: Callable[[], Any]) -> Any:
+    """What a call returns; if it raises, a sentence that says so, and the call is among the failures."""
+    try:
+        return call()
+    except Exception as error:  # a status that nobody foresaw is a result, too
+        wrong.append(f"{what}: {type(error).__name__}")
+        return f"{type(error).__name__}: {error}"
+
+
+def device() -> Results:
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
-    return {
-        "name": properties["name"].decode(),
-        "compute capability": f"{properties['major']}.{properties['minor']}",
-        "cupy": cupy.__version__,
-        "driver": cupy.cuda.runtime.driverGetVersion(),
-        "cublaslt": lt.library().cublasLtGetVersion(),
-        "NVIDIA_TF32_OVERRIDE": os.environ.get("NVIDIA_TF32_OVERRIDE"),
-    }
+    yield "name", properties["name"].decode()
+    yield "compute capability", f"{properties['major']}.{properties['minor']}"
+    yield "cupy", cupy.__version__
+    yield "driver", cupy.cuda.runtime.driverGetVersion()
+    yield "cublaslt", lt.library().cublasLtGetVersion()
+    yield "NVIDIA_TF32_OVERRIDE", os.environ.get("NVIDIA_TF32_OVERRIDE")
 
 
 # Results --------------------------------------------------------------------------------------------------------------
 
 
-def products() -> Report:
+def products() -> Results:
     """By kind and shape: each epilogue's error, or why it was declined."""
-    report: Report = {}
     for (operands, output, tf32), shape in product(KINDS, SHAPES):
         name = f"{operands} to {output}{', TF32' if tf32 else ''}, {'x'.join(map(str, shape))}"
-        try:
-            report[name] = products_of(name, shape, operands, output, tf32)
-        except Exception as error:  # one kind may be unknown to CuPy or to the library
-            wrong.append(f"{name}: {type(error).__name__}")
-            report[name] = f"{type(error).__name__}: {error}"
-    return report
+        # One kind may be unknown to CuPy or to the library.
+        yield name, attempt(name, partial(products_of, name, shape, operands, output, tf32))
 
 
-def products_of(name: str, shape: tuple[int, int, int], operands: str, output: str, tf32: bool) -> Report:
+def products_of(name: str, shape: tuple[int, int, int], operands: str, output: str, tf32: bool) -> dict[str, Any]:
     (n, i, o), gemm, report = shape, lt.LtGemm(tf32=tf32), {}
     tolerance = TF32_TOLERANCE if tf32 else TOLERANCE[operands]
     x, w, dy = (normal(*s, dtype=operands) for s in ((n, i), (i, o), (n, o)))
@@ -108,7 +116,11 @@ def products_of(name: str, shape: tuple[int, int, int], operands: str, output: s
     with_bias, wanted_dx = z + on_host(b), on_host(dy) @ on_host(w).T
     wanted_dw, wanted_db = on_host(x).T @ on_host(dy), on_host(dy).sum(0)
 
-    def check(epilogue: str, result: Any, *pairs: tuple[Any, Any]) -> None:
+    def check(epilogue: str, call: Callable[[], Any], *pairs: tuple[Any, Any]) -> None:
+        result = attempt(f"{name}: {epilogue}", call)
+        if isinstance(result, str):
+            report[epilogue] = result
+            return
         if result is NotImplemented:
             report[epilogue] = "; ".join(gemm.declined)
             gemm.declined.clear()
@@ -117,64 +129,76 @@ def products_of(name: str, shape: tuple[int, int, int], operands: str, output: s
         report[epilogue] = float(max(errors))
         expect(report[epilogue] <= tolerance, f"{name}: {epilogue}")
 
-    check("none", gemm.affine(x, w, None, y), (y, z))
-    check("BIAS", gemm.affine(x, w, b, y), (y, with_bias))
-    check("RELU_BIAS", gemm.affine(x, w, b, y, relu=True), (y, np.maximum(with_bias, 0)))
-    check("RELU_AUX_BIAS", gemm.affine(x, w, b, y, relu=True, mask=bits), (y, np.maximum(with_bias, 0)))
+    affine, affine_dx, affine_dw = (partial(partial, f) for f in (gemm.affine, gemm.affine_dx, gemm.affine_dw))
+    check("none", affine(x, w, None, y), (y, z))
+    check("BIAS", affine(x, w, b, y), (y, with_bias))
+    check("RELU_BIAS", affine(x, w, b, y, relu=True), (y, np.maximum(with_bias, 0)))
+    check("RELU_AUX_BIAS", affine(x, w, b, y, relu=True, mask=bits), (y, np.maximum(with_bias, 0)))
     if isinstance(report["RELU_AUX_BIAS"], float):
         passed = np.unpackbits(cupy.asnumpy(bits), axis=1, bitorder="little")[:, :o] == (on_host(y) > 0)
         report["mask as expected, share"] = float(passed.mean())
-    check("dx", gemm.affine_dx(dy, w, dx), (dx, wanted_dx))
-    check("DRELU", gemm.affine_dx(dy, w, dx, mask=below), (dx, wanted_dx * kept))
+    check("dx", affine_dx(dy, w, dx), (dx, wanted_dx))
+    check("DRELU", affine_dx(dy, w, dx, mask=below), (dx, wanted_dx * kept))
     masked = wanted_dx * kept
-    check("DRELU_BGRAD", gemm.affine_dx(dy, w, dx, mask=below, db=db_below), (dx, masked), (db_below, masked.sum(0)))
-    check("dw", gemm.affine_dw(x, dy, dw), (dw, wanted_dw))
-    check("BGRADA", gemm.affine_dw(x, dy, dw, db=db), (dw, wanted_dw), (db, wanted_db))
+    check("DRELU_BGRAD", affine_dx(dy, w, dx, mask=below, db=db_below), (dx, masked), (db_below, masked.sum(0)))
+    check("dw", affine_dw(x, dy, dw), (dw, wanted_dw))
+    check("BGRADA", affine_dw(x, dy, dw, db=db), (dw, wanted_dw), (db, wanted_db))
     return report
 
 
-def special_values() -> Report:
+def special_values() -> Results:
     """What ReLU and its mask make of a zero and a NaN, as text. nnx wants: gradient 0 at 0, and NaN stays NaN."""
     gemm, y, dx, bits = lt.LtGemm(), empty(8, 8), empty(8, 8), mask(8, 8)
     zeros, b = cupy.zeros((8, 8), "float32"), cupy.zeros(8, "float32")
     b[1] = np.nan
-    report = {}
-    if gemm.affine(zeros, zeros, b, y, relu=True) is not NotImplemented:
-        report["RELU_BIAS"] = {"zero": str(float(y[0, 0])), "NaN": str(float(y[0, 1]))}
-    if gemm.affine(zeros, zeros, b, y, relu=True, mask=bits) is not NotImplemented:
-        report["RELU_AUX_BIAS"] = {"zero": str(float(y[0, 0])), "NaN": str(float(y[0, 1]))}
-        eye, ones = cupy.eye(8, dtype="float32"), cupy.ones((8, 8), "float32")
-        if gemm.affine_dx(ones, eye, dx, mask=bits) is not NotImplemented:
-            report["gradient"] = {"zero": str(float(dx[0, 0])), "NaN": str(float(dx[0, 1]))}
-    return report
+    eye, ones = cupy.eye(8, dtype="float32"), cupy.ones((8, 8), "float32")
+    for name, call, out in (
+        ("RELU_BIAS", partial(gemm.affine, zeros, zeros, b, y, relu=True), y),
+        ("RELU_AUX_BIAS", partial(gemm.affine, zeros, zeros, b, y, relu=True, mask=bits), y),
+        ("gradient", partial(gemm.affine_dx, ones, eye, dx, mask=bits), dx),
+    ):
+        result = attempt(name, call)
+        if result is NotImplemented or isinstance(result, str):
+            yield name, "declined" if result is NotImplemented else result
+            if name == "RELU_AUX_BIAS":
+                return  # there is no mask to ask about
+        else:
+            yield name, {"zero": str(float(out[0, 0])), "NaN": str(float(out[0, 1]))}
 
 
-def repeatability() -> Report:
+def repeatability() -> Results:
     """Distinct results of 50 runs beside work on another stream, and the splits of k in y and dw."""
     other, noise = cupy.cuda.Stream(non_blocking=True), normal(2048, 2048)
     stream.synchronize()
     x, w, dy = normal(100, 784), normal(784, 50), normal(100, 50)
-    report: Report = {}
     for deterministic in (True, False):
         gemm = lt.LtGemm(deterministic=deterministic)
-        seen: dict[str, set[bytes]] = {"y": set(), "dw": set(), "db": set()}
-        for _ in range(50):
-            with other:
-                cupy.matmul(noise, noise)
-            results = {"y": empty(100, 50), "dw": empty(784, 50), "db": empty(50)}
-            gemm.affine(x, w, None, results["y"])
-            if gemm.affine_dw(x, dy, results["dw"], db=results["db"]) is NotImplemented:
-                gemm.affine_dw(x, dy, results["dw"])
-                del results["db"]
-            for key, array in results.items():
-                seen[key].add(cupy.asnumpy(array).tobytes())
-        counts = {key: len(values) for key, values in seen.items()}
+        y, dw, db = empty(100, 50), empty(784, 50), empty(50)
+        counts: dict[str, Any] = {}
+        for key, call, results in (
+            ("y", partial(gemm.affine, x, w, None, y), (y,)),
+            ("dw", partial(gemm.affine_dw, x, dy, dw), (dw,)),
+            ("dw and db", partial(gemm.affine_dw, x, dy, dw, db=db), (dw, db)),
+        ):
+            counts[key] = attempt(key, partial(distinct, call, results, other, noise))
         splits = [splits_of(gemm, plan) for plan in gemm.plans.values() if plan.algorithm is not None]
-        report["deterministic" if deterministic else "any algorithm"] = {"results": counts, "splits": splits}
+        how = "deterministic" if deterministic else "any algorithm"
+        yield how, {"results": counts, "splits": splits, "reductions": gemm.reductions}
         if deterministic:
-            expect(max(counts.values()) == 1, "deterministic results repeat")
-            expect(max(splits) <= 1, "no split of k")
-    return report
+            expect(all(n == 1 for n in counts.values() if isinstance(n, int)), "deterministic results repeat")
+            expect(max(splits, default=0) <= 1 or gemm.reductions != 0, "no split of k")
+
+
+def distinct(call: Callable[[], Any], results: tuple[Any, ...], other: Any, noise: Any) -> int | str:
+    """How many different bits 50 calls give."""
+    seen = set()
+    for _ in range(50):
+        with other:
+            cupy.matmul(noise, noise)
+        if call() is NotImplemented:
+            return "declined"
+        seen.add(b"".join(cupy.asnumpy(array).tobytes() for array in results))
+    return len(seen)
 
 
 def splits_of(gemm: lt.LtGemm, plan: lt.Plan) -> int:
@@ -215,18 +239,17 @@ def microseconds(record: Callable[[], Any], copies: int = 20, launches: int = 20
     return round(statistics.median(times), 3)
 
 
-def nodes() -> Report:
+def nodes() -> Results:
     """Microseconds of each product in a graph, and of a kernel that does nothing."""
     nothing = cupy.RawKernel('extern "C" __global__ void nothing() {}', "nothing")
-    report: Report = {
-        f"empty kernel, {n} in a graph": microseconds(lambda: nothing((1,), (32,), ()), n) for n in (1, 8, 64)
-    }
+    for many in (1, 8, 64):
+        name = f"empty kernel, {many} in a graph"
+        yield name, attempt(name, partial(microseconds, partial(nothing, (1,), (32,), ()), many))
     for case in product(SHAPES[:OF_NETWORKS], (False, True), (True, False)):
-        report |= nodes_of(*case)
-    return report
+        yield from nodes_of(*case)
 
 
-def nodes_of(shape: tuple[int, int, int], tf32: bool, deterministic: bool) -> Report:
+def nodes_of(shape: tuple[int, int, int], tf32: bool, deterministic: bool) -> Results:
     (n, i, o), gemm = shape, lt.LtGemm(tf32=tf32, deterministic=deterministic)
     x, w, b, dy, below = normal(n, i), normal(i, o), normal(o), normal(n, o), mask(n, i)
     y, dx, dw, db = empty(n, o), empty(n, i), empty(i, o), empty(o)
@@ -238,11 +261,13 @@ def nodes_of(shape: tuple[int, int, int], tf32: bool, deterministic: bool) -> Re
         "dw": lambda: gemm.affine_dw(x, dy, dw),
         "dw and db": lambda: gemm.affine_dw(x, dy, dw, db=db),
     }
-    how = f"{', TF32' if tf32 else ''}{'' if deterministic else ', any algorithm'}"
-    return {
-        f"{n}x{i}x{o}, {name}{how}": "declined" if call() is NotImplemented else microseconds(call)
-        for name, call in calls.items()
-    }
+
+    def time_of(call: Callable[[], Any]) -> Any:
+        return "declined" if call() is NotImplemented else microseconds(call)
+
+    for what, call in calls.items():
+        name = f"{n}x{i}x{o}, {what}{', TF32' if tf32 else ''}{'' if deterministic else ', any algorithm'}"
+        yield name, attempt(name, partial(time_of, call))
 
 
 CROSS_ENTROPY = r"""
@@ -313,44 +338,48 @@ class Step:
         return all(result is not NotImplemented for result in results)
 
 
-def steps() -> Report:
+def steps() -> Results:
     """The step as a graph: whether it has the bits of one that is not, its nodes, and its microseconds."""
-    report: Report = {}
     for branches, tf32 in product((False, True), (False, True)):
         name = f"784-50-10, {'two branches' if branches else 'one stream'}{', TF32' if tf32 else ''}"
-        step = Step(tf32=tf32, branches=branches)
-        start = step.parameters.copy()
-        if not step():
-            report[name] = "declined"
-            continue
-        step.parameters[...] = start
-        for _ in range(20):
-            step()
-        expected = cupy.asnumpy(step.parameters)
-        step.parameters[...] = start
-        graph = captured(step)
-        for _ in range(20):
-            graph.launch(stream)
-        same = bool((cupy.asnumpy(step.parameters) == expected).all())
-        report[name] = {
-            "the graph has the bits of launches": expect(same, f"{name}: bits of the graph"),
-            "nodes": graph.debug_dot_str().count("shape="),
-            "microseconds, one step in a graph": microseconds(step, 1, 500),
-            "microseconds, eight steps in a graph": microseconds(step, 8, 500),
-        }
-    return report
+        yield name, attempt(name, partial(step_of, name, branches, tf32))
+
+
+def step_of(name: str, branches: bool, tf32: bool) -> Any:
+    step = Step(tf32=tf32, branches=branches)
+    start = step.parameters.copy()
+    if not step():
+        return "declined"
+    step.parameters[...] = start
+    for _ in range(20):
+        step()
+    expected = cupy.asnumpy(step.parameters)
+    step.parameters[...] = start
+    graph = captured(step)
+    for _ in range(20):
+        graph.launch(stream)
+    same = bool((cupy.asnumpy(step.parameters) == expected).all())
+    return {
+        "the graph has the bits of launches": expect(same, f"{name}: bits of the graph"),
+        "nodes": _inside.count(graph)["all"],
+        "microseconds, one step in a graph": microseconds(step, 1, 500),
+        "microseconds, eight steps in a graph": microseconds(step, 8, 500),
+    }
 
 
 def main(path: Path) -> int:
-    report: Report = {"failures": wrong}
+    report = Report(path)
+    report["failures"] = wrong
     for part in (device, products, special_values, repeatability, nodes, steps):
+        report[part.__name__] = {}
         try:
             with stream:
-                report[part.__name__] = part()
+                for name, result in part():
+                    report.add(part.__name__, name, result)
         except Exception:
             wrong.append(part.__name__)
-            report[part.__name__] = traceback.format_exc()
-        path.write_text(json.dumps(report, indent=1) + "\n")
+            report.add(part.__name__, "failed", traceback.format_exc())
+    report.finish()
     print(json.dumps({key: report[key] for key in ("device", "special_values", "repeatability", "steps")}, indent=1))
     print(f"{len(wrong)} failures{': ' if wrong else ''}{'; '.join(wrong)}")
     return 1 if wrong else 0

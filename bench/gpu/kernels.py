@@ -1,5 +1,6 @@
-"""What only a GPU can tell of our kernels and graphs: `python bench/gpu/kernels.py FILE.json`, about a minute.
+"""What only a GPU can tell of our kernels and graphs: `python bench/gpu/kernels.py FILE.json`, about half a minute.
 
+The file is written anew after every figure. One that cannot be had harms no other; the exit status is 1 then.
 Times are medians of CUDA events around warm launches, on random numbers (zeros would draw less power and clock higher).
 Rates are compared with this device's own copy, measured in the same run.
 """
@@ -8,15 +9,19 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import _inside
 import cupy
 import numpy as np
 
 import nnx
-from nnx.bench.networks import NETWORKS, batches, nnx_trainer
+from nnx.bench.networks import NETWORKS, Network, batches, nnx_trainer
+from nnx.bench.report import Report
 from nnx.ops import Ops
 
 
@@ -58,48 +63,52 @@ def cross_entropy_rate(ops: Ops, n: int = 16_384, c: int = 32_768) -> float:
     return 8 * n * c / seconds(lambda: ops.softmax_cross_entropy(z, t, dz=dz))
 
 
-def kernels(ops: Ops) -> dict[str, Any]:
-    """The kernels that are to run at the memory's speed."""
-    copied = copy_rate()
-    rates = {"adam_": adam_rate(ops), "softmax_cross_entropy": cross_entropy_rate(ops)}
-    shares = {name: rate / copied for name, rate in rates.items()}
-    return {"copy, bytes/s": copied, "rates, bytes/s": rates, "shares of the copy": shares}
+def step(net: Network) -> dict[str, Any]:
+    """The host's and the device's seconds per step, and the graph's nodes."""
+    trainer = nnx_trainer(net, "cupy")
+    to_device = trainer.model.backend.to_device
+    data = [(to_device(x), to_device(t)) for x, t in batches(net)]
+    for i in range(20):
+        trainer.step(*data[i % len(data)])
+    trainer.model.backend.synchronize()
+    count = 200  # few enough for the device's queue: the host never waits for it
+    begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+    start = time.perf_counter()
+    begin.record()
+    for i in range(count):
+        trainer.step(*data[i % len(data)])
+    end.record()
+    host = (time.perf_counter() - start) / count
+    end.synchronize()
+    device = cupy.cuda.get_elapsed_time(begin, end) / 1e3 / count
+    return {"host, s": host, "device, s": device, "nodes": _inside.count(_inside.graph(trainer, net.batch))["all"]}
 
 
-def steps() -> dict[str, Any]:
-    """Of S, L and M: the host's and the device's seconds per step, and the graph's nodes."""
-    results = {}
+def figures(ops: Ops) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """(section, name, what measures it): the steps, then the kernels that are to run at the memory's speed."""
     for net in NETWORKS.values():
-        trainer = nnx_trainer(net, "cupy")
-        to_device = trainer.model.backend.to_device
-        data = [(to_device(x), to_device(t)) for x, t in batches(net)]
-        for i in range(20):
-            trainer.step(*data[i % len(data)])
-        trainer.model.backend.synchronize()
-        count = 200  # few enough for the device's queue: the host never waits for it
-        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-        start = time.perf_counter()
-        begin.record()
-        for i in range(count):
-            trainer.step(*data[i % len(data)])
-        end.record()
-        host = (time.perf_counter() - start) / count
-        end.synchronize()
-        graph = trainer.plan.program(net.batch).run._run._recorder._graph
-        results[net.name] = {
-            "host, s": host,
-            "device, s": cupy.cuda.get_elapsed_time(begin, end) / 1e3 / count,
-            "nodes": graph.debug_dot_str().count("shape="),
-        }
-    return results
+        yield "steps", net.name, partial(step, net)
+    yield "bytes/s", "copy", copy_rate
+    yield "bytes/s", "adam_", partial(adam_rate, ops)
+    yield "bytes/s", "softmax_cross_entropy", partial(cross_entropy_rate, ops)
 
 
-def main(path: Path) -> None:
-    backend = nnx.get_backend("cupy")
-    report = {"device": backend.device_info(), "kernels": kernels(Ops(backend)), "steps": steps()}
-    path.write_text(json.dumps(report, indent=1) + "\n")
+def main(path: Path) -> int:
+    """1 if a figure could not be had."""
+    backend, report = nnx.get_backend("cupy"), Report(path)
+    report["device"] = backend.device_info()
+    for section, name, measure in figures(Ops(backend)):
+        try:
+            report.add(section, name, measure())
+        except Exception:
+            report.add("failures", f"{section}: {name}", traceback.format_exc())
+    rates = report.get("bytes/s", {})
+    if copied := rates.get("copy"):
+        report["shares of the copy"] = {name: rate / copied for name, rate in rates.items() if name != "copy"}
+    report.finish()
     print(json.dumps(report, indent=1))
+    return int("failures" in report)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(main(Path(sys.argv[1])))

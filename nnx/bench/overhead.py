@@ -13,7 +13,7 @@ from ..layers import Affine, ReLU
 from ..losses import SoftmaxCrossEntropy
 from ..model import Sequential
 from ..optimizers import SGD
-from ..plan import Captured
+from ..step import TrainingStep
 from ..trainer import Trainer
 from .networks import NETWORKS, batches
 
@@ -71,13 +71,12 @@ def run_overhead(backend: str) -> dict[str, float]:
     order = rng.permutation(len(rows))
     place = 0
 
-    program = trainer.plan.program(net.batch)
-    gathered = Captured(model.ops, lambda index, *numbers: program.step(*data.gather(index), *numbers))
+    gathered = TrainingStep(trainer.plan, data)
 
     def fit_step() -> None:
         nonlocal place
         place = (place + net.batch) % (len(rows) - net.batch)
-        trainer._update(gathered, order[place : place + net.batch])
+        trainer._update(gathered, net.batch, (order[place : place + net.batch],))
 
     step()
     fit_step()

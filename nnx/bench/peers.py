@@ -34,7 +34,10 @@ def nnx_candidate(net: Network, backend: str, data: Sequence[Batch]) -> Candidat
 
 
 def pytorch(net: Network, data: Sequence[Batch], *, compiled: bool = False, gpu: bool = False) -> Candidate:
-    """PyTorch: `Sequential` of `Linear` and `ReLU`, fused Adam; compiled for a GPU with mode="reduce-overhead"."""
+    """PyTorch: `Sequential` of `Linear` and `ReLU`, fused Adam; compiled for a GPU with mode="reduce-overhead".
+
+    Products of float32 are that, not TF32.
+    """
     import torch
 
     device = "cuda" if gpu else "cpu"
@@ -98,6 +101,7 @@ def _torch_parts(net: Network, device: str, *, capturable: bool = False) -> tupl
     import torch
 
     torch.set_num_threads(threads())
+    torch.set_float32_matmul_precision("highest")  # no TF32: its default, but an environment may say otherwise
     torch.manual_seed(0)
     layers: list[Any] = []
     for i, o in zip(net.sizes, net.sizes[1:], strict=False):
@@ -123,7 +127,10 @@ def _torch_batches(data: Sequence[Batch], device: str) -> list[tuple[Any, Any]]:
 
 
 def jax_jit(net: Network, data: Sequence[Batch], *, gpu: bool = False) -> Candidate:
-    """JAX with optax: the whole update in one jitted function, arguments donated; on the CPU waited for."""
+    """JAX with optax: the whole update in one jitted function, arguments donated; on the CPU waited for.
+
+    Products of float32 are that, as everybody else's here: left to itself, JAX takes TF32 on GPUs that have it.
+    """
     import jax
     import jax.numpy as jnp
     import optax
@@ -138,7 +145,7 @@ def jax_jit(net: Network, data: Sequence[Batch], *, gpu: bool = False) -> Candid
 
     def product(x: Any, w: Any) -> Any:
         if net.precision == "float32":
-            return x @ w
+            return jnp.matmul(x, w, precision="highest")  # the gradient's products, too
         return jnp.matmul(x.astype(net.precision), w.astype(net.precision), preferred_element_type=jnp.float32)
 
     def loss_of(params: Any, x: Any, t: Any) -> Any:

@@ -1,7 +1,8 @@
 """Training steps of S, L and M: every candidate in a process of its own, the processes taking turns.
 
 In one process the candidates' thread pools would spin against each other. A worker times all networks of one candidate:
-the first step (building, compiling and all), and the median of the warm ones.
+the first step (building, compiling and all), and the median of the warm ones. By hand, one candidate:
+`python -m nnx.bench.steps CANDIDATE NETWORKS`, which prints a line of JSON after each network.
 """
 
 import json
@@ -13,33 +14,36 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .measure import per_call
-from .networks import NETWORKS, batches
+from .networks import NETWORKS, Network, batches
 from .peers import FLOAT32_ONLY, candidate
 
 _WARM_UP_SECONDS, _SECONDS = 0.3, 1.0
 
 
-def worker(name: str, networks: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Seconds of the first and of a warm step, by network."""
-    times = {}
+def worker(name: str, networks: Sequence[str]) -> Iterator[dict[str, dict[str, float]]]:
+    """Seconds of the first and of a warm step, by network: after each network what is known so far."""
+    times: dict[str, dict[str, float]] = {}
     for net in (NETWORKS[n] for n in networks):
-        if net.precision != "float32" and name in FLOAT32_ONLY:
-            continue
-        data = batches(net)
-        start = time.perf_counter()
-        run, wait = candidate(name, net, data)
-        run(0)
+        if net.precision == "float32" or name not in FLOAT32_ONLY:
+            times[net.name] = _times(name, net)
+        yield times
+
+
+def _times(name: str, net: Network) -> dict[str, float]:
+    data = batches(net)
+    start = time.perf_counter()
+    run, wait = candidate(name, net, data)
+    run(0)
+    wait()
+    first = time.perf_counter() - start
+    until = time.perf_counter() + _WARM_UP_SECONDS
+    i = 1
+    while time.perf_counter() < until:
+        run(i)
         wait()
-        first = time.perf_counter() - start
-        until = time.perf_counter() + _WARM_UP_SECONDS
-        i = 1
-        while time.perf_counter() < until:
-            run(i)
-            wait()
-            i += 1
-        # Few enough steps that nobody has learned the digits by heart: learned networks compute with denormals.
-        times[net.name] = {"first": first, "warm": per_call(run, wait, seconds=_SECONDS, rounds=11)}
-    return times
+        i += 1
+    # Few enough steps that nobody has learned the digits by heart: learned networks compute with denormals.
+    return {"first": first, "warm": per_call(run, wait, seconds=_SECONDS, rounds=11)}
 
 
 def in_turns(
@@ -47,16 +51,16 @@ def in_turns(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(candidate, its times) for each worker process, round by round; failures carry an "error".
 
-    A worker is `python -m module candidate *arguments`; its last line is JSON.
+    A worker is `python -m module candidate *arguments`; its last line of JSON counts, also if it failed after that.
     """
     for turn in range(rounds):
         for name in names if turn % 2 == 0 else reversed(names):
             command = [sys.executable, "-m", module, name, *arguments]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                yield name, json.loads(done.stdout.splitlines()[-1])
-            else:
-                yield name, {"error": (done.stderr.strip().splitlines() or ["no message"])[-1]}
+            result = json.loads(([line for line in done.stdout.splitlines() if line.startswith("{")] or ["{}"])[-1])
+            if done.returncode != 0:
+                result["error"] = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            yield name, result
 
 
 def summary(runs: dict[str, list[dict[str, Any]]], networks: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -79,4 +83,5 @@ def summary(runs: dict[str, list[dict[str, Any]]], networks: Sequence[str]) -> d
 
 
 if __name__ == "__main__":
-    print(json.dumps(worker(sys.argv[1], sys.argv[2].split(","))))
+    for so_far in worker(sys.argv[1], sys.argv[2].split(",")):
+        print(json.dumps(so_far), flush=True)  # whoever stops it keeps the networks that are done

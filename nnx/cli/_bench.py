@@ -1,8 +1,8 @@
 """`nnx bench`: figures of this machine, and of others' libraries on it."""
 
-import json
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -45,12 +45,15 @@ def bench(
     peers: Annotated[bool, typer.Option("--peers", help="Other installed libraries, too, on the same steps.")] = False,
     networks: Annotated[str, typer.Option(help="Of S, L, M, and M16 (M with products in bfloat16).")] = "S,L,M",
     rounds: Annotated[int, typer.Option(help="Processes of each candidate, taking turns.")] = 3,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything to this file, anew after every result.")
+    ] = None,
     png: Annotated[Path | None, typer.Option(help="Draw the training steps into this file.")] = None,
 ) -> None:
     """Measure this machine's rates, single operations against them, training steps, and where backends cross over."""
     from ..bench.clocks import gpu_clocks
     from ..bench.networks import NETWORKS
+    from ..bench.report import Report
 
     usable = [status.name for status in list_backends() if status.usable]
     names = backends.split(",") if backends else usable
@@ -61,7 +64,8 @@ def bench(
         raise InputError(f"--networks: got {unknown[0]!r}, expected some of {', '.join(NETWORKS)}.")
     check_count("--rounds", rounds)
     console = Console()
-    report: dict[str, Any] = {
+    report = Report(json_file)
+    report |= {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "nnx": __version__,
         "python": sys.version.split()[0],
@@ -70,25 +74,38 @@ def bench(
         "environment": {k: v for k, v in os.environ.items() if k.startswith(_SETTINGS)},
         "backends": {name: environment.describe(get_backend(name)) for name in names},
     }
+    try:
+        report.write()  # rather now than after minutes of measuring
+    except OSError as error:
+        raise InputError(f"--json {json_file}: cannot be written ({error.strerror}); choose another file.") from error
+
+    def keep(section: str, results: Any) -> None:
+        report[section] = results
+        report.write()
+
     if script is not None:
-        report["script"] = _script(console, script, ctx.args, names, rounds)
+        keep("script", _script(console, script, ctx.args, names, rounds))
     else:
         both = ops == steps
         if both or ops:
-            report |= _ops(console, names)
+            _ops(console, names, keep)
             if peers:
-                report["op_peers"] = _op_peers(console, names, rounds)
+                keep("op_peers", _op_peers(console, names, rounds))
         if both or steps:
-            report["steps"] = _steps(console, names, nets, rounds, peers)
-            report["crossover"] = _crossover(console, names, nets[0])
-            report["overhead"] = _overhead(console, names)
+            table = _steps(console, names, nets, rounds, peers, keep)
+            keep("crossover", _crossover(console, names, nets[0]))
+            keep("overhead", _overhead(console, names))
             if png is not None:
-                _draw(png, report["steps"])
+                _draw(png, table)
     if clocks := gpu_clocks():  # while the GPU is still as it was when measured
         report["clocks"] = clocks
+    report.finish()
     if json_file is not None:
-        json_file.write_text(json.dumps(report, indent=2) + "\n")
         console.print(f"written to {json_file}", highlight=False)
+
+
+Keep = Callable[[str, Any], None]
+"""(section, its results so far): into the report, and that to its file."""
 
 
 def _version(package: str) -> str | None:
@@ -98,7 +115,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _ops(console: Console, names: list[str]) -> dict[str, Any]:
+def _ops(console: Console, names: list[str], keep: Keep) -> None:
     from ..bench.measure import product_rate, triad_rate
     from ..bench.ops import run_ops
 
@@ -108,6 +125,7 @@ def _ops(console: Console, names: list[str]) -> dict[str, Any]:
         f"memory {rates['triad'] / 1e9:.1f} GB/s (c = a + b, all cores)",
         highlight=False,
     )
+    keep("rates", rates)
     results = {}
     for name in names:
         table = Table("operation", "size", "ms", "rate", "of the machine's", title=f"operations on {name}")
@@ -116,7 +134,7 @@ def _ops(console: Console, names: list[str]) -> dict[str, Any]:
             rate = f"{row['rate']:.1f} {row['unit']}"
             table.add_row(row["op"], row["size"], f"{row['seconds'] * 1e3:.3f}", rate, f"{row['share_of_ceiling']:.0%}")
         console.print(table)
-    return {"rates": rates, "ops": results}
+        keep("ops", results)
 
 
 def _op_peers(console: Console, names: list[str], rounds: int) -> dict[str, Any]:
@@ -158,7 +176,9 @@ def _overhead(console: Console, names: list[str]) -> dict[str, Any]:
     return result
 
 
-def _steps(console: Console, names: list[str], nets: list[str], rounds: int, with_peers: bool) -> dict[str, Any]:
+def _steps(
+    console: Console, names: list[str], nets: list[str], rounds: int, with_peers: bool, keep: Keep
+) -> dict[str, Any]:
     from rich.progress import track
 
     from ..bench.networks import NETWORKS
@@ -167,11 +187,15 @@ def _steps(console: Console, names: list[str], nets: list[str], rounds: int, wit
 
     candidates = [*names, *(installed_peers(names) if with_peers else ["hand-written NumPy"])]
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in candidates}
+    failed: dict[str, str] = {}
     turns = in_turns("nnx.bench.steps", candidates, [",".join(nets)], rounds)
     for name, result in track(turns, "training steps", total=len(candidates) * rounds, transient=True, console=console):
-        if "error" in result and not any("error" in r for r in runs[name]):
-            console.print(f"{name}: failed: {result['error']}", markup=False, highlight=False)
+        if "error" in result and name not in failed:
+            failed[name] = result["error"]
+            keep("failed", failed)
+            console.print(f"{name}: failed: {failed[name]}", markup=False, highlight=False)
         runs[name].append(result)
+        keep("steps", summary(runs, nets))
     table = summary(runs, nets)
     for net in nets:
         about = NETWORKS[net]

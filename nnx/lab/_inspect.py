@@ -110,13 +110,14 @@ def gradient_norms(trainer: Trainer, x: Any, t: Any = None) -> dict[str, float]:
     data = DeviceData(model, trainer.loss, x, t, name="x", target="t")
     ops, arena = model.ops, model.arena
     plan = Plan(arena, model.stages, trainer.loss, trainer.optimizer)
-    keys = [layer.random_key(trainer.seed, trainer.steps) for layer in plan.dropouts]
-    rng = ops.to_device(np.stack(keys)) if keys else None
+    keys = plan.keys(trainer.seed, trainer.steps)
+    rng = None if keys is None else ops.to_device(keys)
     buffers = (arena.grads.buffer, arena.batch.buffer)
     kept = [np.array(ops.to_host(buffer)) for buffer in buffers]
     try:
         with np.errstate(over="ignore", invalid="ignore"):
-            plan.program(len(data)).differentiate(*data.gather(ops.to_device(np.arange(len(data)))), rng)
+            x, t, *_ = data.gather(ops.to_device(np.arange(len(data))))
+            plan.program(len(data)).differentiate(x, t, rng)
         return {name: float(np.linalg.norm(np.array(ops.to_host(g)))) for name, g in model.grads.items()}
     finally:
         for buffer, before in zip(buffers, kept, strict=True):
@@ -262,7 +263,7 @@ def inspect(
         data = config.dataset if data is None else data
     else:
         raise InputTypeError(f"run: got {run!r}, expected the folder of a run, or an nnx.Trainer.")
-    if not trainer.loss.classifies:
+    if not trainer.loss.classes:
         raise InputError(f"run: was trained with {trainer.loss!r}, expected a classifier; its mistakes can be counted.")
     learned_from, seen = _data(data, seed)
     outputs = trainer.model.output_shape

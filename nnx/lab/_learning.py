@@ -6,9 +6,8 @@ import numpy as np
 
 from ..datasets import Dataset
 from ..device_data import DeviceData
-from ..errors import DivergedError
 from ..trainer import Trainer
-from ._training import Tick
+from ._training import Tick, fit
 
 
 @dataclass(frozen=True)
@@ -60,20 +59,12 @@ def learn(
     looked_at = {round(epochs * (look + 1) / looks) for look in range(looks)}
     seen: list[int] = []
     accuracies: tuple[list[float], list[float]] = [], []
-    diverged = None
 
-    def told(trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
-        tick(name)
+    def look(epoch: int) -> None:
         if epoch in looked_at:
             seen.append(epoch)
             for found, part in zip(accuracies, parts, strict=True):
-                found.append(trainer._evaluate(part)[1] or 0.0)
+                found.append(trainer.evaluate(part).score or 0.0)
 
-    try:
-        trainer.fit(train, epochs=epochs, batch_size=batch_size, train_accuracy=False, callbacks=[told], verbose=False)
-    except DivergedError as error:
-        diverged = str(error)
-        tick(name)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    diverged = fit(trainer, train, name, tick, look, epochs=epochs, batch_size=batch_size)
     return Learning(tuple(seen), tuple(accuracies[0]), tuple(accuracies[1]), diverged)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ..datasets import Splits
+from ..datasets import Dataset, Splits
 from ..errors import DivergedError
 from ..trainer import Trainer
 
@@ -18,7 +18,7 @@ class Curve:
     """One training: an entry an epoch, fewer if it diverged."""
 
     loss: tuple[float, ...]
-    """Mean over the epoch's steps."""
+    """Mean over the epoch's rows."""
     val_accuracy: tuple[float, ...]
     """Share of the validation rows, after the epoch."""
     diverged: str | None
@@ -49,27 +49,35 @@ def ticking(epochs: int, *, verbose: bool) -> Iterator[Tick]:
         yield lambda name: bar.update(task, advance=1, description=name)
 
 
-def train(trainer: Trainer, splits: Splits, *, epochs: int, batch_size: int, name: str, tick: Tick) -> Curve:
-    """Fit the trainer, without a pass over the training data for their accuracy. Ctrl-C ends the whole experiment."""
-    diverged = None
+def fit(
+    trainer: Trainer,
+    train: Dataset,
+    name: str,
+    tick: Tick,
+    look: Callable[[int], Any] = lambda epoch: None,
+    **settings: Any,
+) -> str | None:
+    """Fit the trainer, without a pass over the training data for their accuracy; where it diverged, if it did. Ctrl-C
+    ends the whole experiment. look: called with each epoch's number. settings: as for `Trainer.fit`."""
 
-    def told(trainer: Trainer, epoch: int, logs: dict[str, float]) -> Any:
+    def told(trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         tick(name)
+        look(epoch)
 
+    diverged = None
     try:
-        trainer.fit(
-            splits.train,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation_data=splits.validation,
-            train_accuracy=False,
-            callbacks=[told],
-            verbose=False,
-        )
+        trainer.fit(train, train_accuracy=False, callbacks=[told], verbose=False, **settings)
     except DivergedError as error:
         diverged = str(error)
         tick(name)
     if trainer.interrupted:
         raise KeyboardInterrupt
+    return diverged
+
+
+def train(trainer: Trainer, splits: Splits, *, epochs: int, batch_size: int, name: str, tick: Tick) -> Curve:
+    """The trainer's curve on the training and validation parts."""
+    validation = splits.validation
+    diverged = fit(trainer, splits.train, name, tick, epochs=epochs, batch_size=batch_size, validation_data=validation)
     history = trainer.history
     return Curve(tuple(history.get("loss", ())), tuple(history.get("val_accuracy", ())), diverged)

@@ -20,20 +20,19 @@ class Dropout(Layer):
     """
 
     fields = ("dropout_ratio", "inverted")
+    random = True
 
     def __init__(self, dropout_ratio: float = 0.5, inverted: bool = False, *, seed: int | None = None) -> None:
         super().__init__()
         self.dropout_ratio = check_number("Dropout: dropout_ratio", dropout_ratio, 0, 1)
         self.inverted = check_flag("Dropout: inverted", inverted)
         self.seed = None if seed is None else check_seed(seed)
-        self.index = 0
-        self.step = 0
 
     def random_key(self, seed: int, step: int) -> HostArray:
-        """The `rng` of the operation `dropout`: uint32 [seed low, seed high, layer, step low, step high, threshold]."""
-        low = 0xFFFFFFFF
-        threshold = math.floor(self.dropout_ratio * 2**32)
-        return np.array([seed & low, seed >> 32, self.index, step & low, step >> 32, threshold], np.uint32)
+        """With the threshold of the operation `dropout` at its end."""
+        key = super().random_key(seed, step)
+        key[5] = math.floor(self.dropout_ratio * 2**32)
+        return key
 
     @property
     def training_factor(self) -> float:
@@ -50,12 +49,9 @@ class Dropout(Layer):
         check_float(ops, "x", x)
         if not train_flg:
             return ops.scale(x, ops.to_device(np.array(self.inference_factor, dtype_name(x))))
-        if self.seed is None:
-            self.seed = int(np.random.randint(0, 2**63, dtype=np.int64))  # noqa: NPY002  scripts seed this one
         mask = ops.xp.empty(x.shape, dtype=ops.xp.bool)
         factor = ops.to_device(np.array(self.training_factor, dtype_name(x)))
-        y = ops.dropout(x, ops.to_device(self.random_key(self.seed, self.step)), factor, mask=mask)
-        self.step += 1
+        y = ops.dropout(x, self.rng, factor, mask=mask)
         self._saved = mask, factor
         return y
 

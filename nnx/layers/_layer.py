@@ -2,11 +2,14 @@
 
 import copy
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..arena import Arena, Spec
-from ..backend import Array
+from ..backend import Array, HostArray
 from ..checks import check_float
 from ..errors import InputError, InputTypeError
 from ..ops import Ops
@@ -27,6 +30,13 @@ class Layer:
     then on (a CUDA graph): they do the same operations on native arrays at every step and nothing else. What they do in
     Python (count steps, draw with NumPy, upload numbers) would be done once and never again."""
 
+    random: ClassVar[bool] = False
+    """Whether `forward` draws random numbers in training: then it finds in `rng` the key of the step."""
+    seed: int | None = None
+    """Of a random layer: its model's, or its own where it stands alone."""
+    index: int = 0
+    """Of a random layer: its place in the model, so that no two layers draw alike."""
+
     def __init__(self) -> None:
         self.params: dict[str, Array] = {}
         self.grads: dict[str, Array] = {}
@@ -35,6 +45,9 @@ class Layer:
         self.attached = False
         self._ops: Ops | None = None
         self._saved: Any = None
+        self._rng: Array = None
+        self.step = 0
+        """How often a random layer that stands alone has drawn."""
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         """The layer's output. With train_flg=False nothing is stored: many threads may predict at once."""
@@ -65,6 +78,34 @@ class Layer:
         if self.attached:
             bare.params, bare.grads, bare.running, bare._ops = {}, {}, {}, None
         return bare
+
+    def random_key(self, seed: int, step: int) -> HostArray:
+        """What the random numbers of a step are made of, for `ops.philox` and `ops.dropout`: uint32 [seed low, seed
+        high, layer, step low, step high, 0], on the host."""
+        low = 0xFFFFFFFF
+        return np.array([seed & low, seed >> 32, self.index, step & low, step >> 32, 0], np.uint32)
+
+    @property
+    def rng(self) -> Array:
+        """The random key of this training step, a native array (6,): the trainer's, or of a layer that stands alone the
+        next of its own."""
+        if self._rng is not None:
+            return self._rng
+        if self.seed is None:  # scripts seed this generator
+            self.seed = int(np.random.randint(0, 2**63, dtype=np.int64))  # noqa: NPY002
+        self.step += 1
+        return self.ops.to_device(self.random_key(self.seed, self.step - 1))
+
+    @rng.setter
+    def rng(self, key: Array) -> None:
+        self._rng = key
+
+    def uniform(self, shape: Sequence[int]) -> Array:
+        """Random numbers in [0, 1) by this step's key, float32, the same on every backend: the upper 24 bits of Philox'
+        words, times 2**-24."""
+        xp = self.ops.xp
+        words = self.ops.philox(self.rng, math.prod(shape))
+        return xp.reshape(xp.astype(words >> 8, xp.float32) * 2.0**-24, tuple(shape))
 
     @property
     def ops(self) -> Ops:

@@ -1,7 +1,6 @@
 """The stochastic loop: scikit-learn's batches, stopping and learning rates around nnx's fused steps."""
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.model_selection import train_test_split
 from ..backend import Array, HostArray
 from ..device_data import DeviceData
 from ..losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
+from ..step import TrainingStep
 from ._network import Network, SparseData, forward, native_rows
 from ._solvers import Solver
 
@@ -141,10 +141,9 @@ class Batches:
             )
         self.starts = np.arange(0, n, min(size, n))
         self.sizes = np.diff(self.starts, append=n)
-        self.step: Callable[..., Array] = network.stepper(data, weighted=weight is not None)
-        self.on_host_index = network.ops.on_host or isinstance(data, SparseData)
-        self.dropouts = network.plan.dropouts
-        self.seed = int(estimator._random_state.randint(2**31)) if self.dropouts else 0
+        self.step = TrainingStep(network.plan, data)
+        self.on_host_index = network.ops.on_host or data.gathers_on_host
+        self.seed = int(estimator._random_state.randint(2**31)) if network.plan.random else 0
 
     def epoch(self) -> float:
         """One update on each batch; the mean loss over the rows, each batch's taken before its update."""
@@ -154,7 +153,7 @@ class Batches:
             order = np.arange(len(self.rows))
             self.estimator._random_state.shuffle(order)
             self.rows = self.rows[order]
-        totals, numbers = self.sizes, list[list[Any]]()
+        totals, weights = self.sizes, list[Array | None]([None] * len(self.sizes))
         if self.weight is not None:
             weight = self.weight[self.rows]
             totals = np.add.reduceat(weight, self.starts)
@@ -162,16 +161,13 @@ class Batches:
                 raise ZeroDivisionError("Weights sum to zero, can't be normalized")
             # Operations divide by the number of rows, scikit-learn by the sum of the weights.
             weight = ops.to_device((weight * np.repeat(self.sizes / totals, self.sizes)).astype(dtype))
-            numbers.append([weight[i : i + n] for i, n in zip(self.starts, self.sizes, strict=True)])
-        if self.dropouts:
-            first = self.solver.t
-            keys = [[layer.random_key(self.seed, first + i) for layer in self.dropouts] for i in range(len(self.sizes))]
-            numbers.append([np.stack(key) for key in keys])
+            weights = [weight[i : i + n] for i, n in zip(self.starts, self.sizes, strict=True)]
+        keys = [network.plan.keys(self.seed, self.solver.t + i) for i in range(len(self.sizes))]
         hypers = self.solver.hypers(self.estimator.alpha / totals).astype(dtype)
         index = self.rows if self.on_host_index else ops.to_device(self.rows)
         losses = [
-            self.step(index[start : start + n], *rest)
-            for start, n, *rest in zip(self.starts.tolist(), self.sizes.tolist(), hypers, *numbers, strict=True)
+            self.step(n, (index[start : start + n],), *rest)
+            for start, n, *rest in zip(self.starts.tolist(), self.sizes.tolist(), hypers, keys, weights, strict=True)
         ]
         values = np.array(losses, np.float64) if ops.on_host else ops.to_host(ops.xp.stack(losses)).astype(np.float64)
         return float(values @ self.sizes / len(self.rows))

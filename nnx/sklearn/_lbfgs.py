@@ -22,13 +22,13 @@ def fit_lbfgs(estimator: Any, network: Network, x: Any, t: HostArray, weight: Ho
         raise ZeroDivisionError("Weights sum to zero, can't be normalized")
     decay = estimator.alpha / total
     hyper = ops.to_device(np.array([decay, 1.0], dtype))
-    rest = [] if weight is None else [ops.to_device((weight * (n / total)).astype(dtype))]
+    factors = None if weight is None else ops.to_device((weight * (n / total)).astype(dtype))
     data, index = network.data(x, t), np.arange(n)
     inputs = data.gather(index if isinstance(data, SparseData) else ops.to_device(index))
 
     def loss_and_gradient(flat: HostArray) -> tuple[float, HostArray]:
         arena.params.buffer[...] = ops.to_device(flat.astype(dtype))
-        loss = network.differentiate(*inputs, hyper, rest, weighted=weight is not None)
+        loss = network.differentiate(inputs[0], inputs[1], hyper, factors)
         gradient = ops.to_host(arena.grads.buffer).astype(np.float64)
         gradient[: arena.layout.decay] += decay * flat[: arena.layout.decay]
         return float(loss), gradient

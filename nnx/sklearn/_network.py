@@ -1,6 +1,6 @@
 """An estimator's parameters: as an nnx model with its fused training step, and for predictions as they are."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..losses import Loss
 from ..model import Sequential
 from ..ops import Ops
 from ..optimizers import Optimizer
-from ..plan import Captured, Plan
+from ..plan import Plan
 from ..registry import BackendLike
 
 ACTIVATIONS: dict[str, type[Activation] | None] = {"identity": None, "logistic": Sigmoid, "tanh": Tanh, "relu": ReLU}
@@ -111,6 +111,8 @@ class SparseAffine(Affine):
 class SparseData:
     """What `DeviceData` is, for inputs in CSR: they stay on the host, and each batch's rows are gathered there."""
 
+    gathers_on_host = True
+
     def __init__(self, ops: Ops, x: Any, t: HostArray, dtype: str) -> None:
         self._ops, self._dtype = ops, dtype
         self._x, self._t = x.astype(dtype, copy=False), t
@@ -150,7 +152,7 @@ class Network:
         first = weights.coefs[0]
         self.model = Sequential(*layers).build(first.shape[0], backend=backend, dtype=dtype_name(first))
         self.ops, self.loss = self.model.ops, loss
-        self.plan = Plan(self.model.arena, self.model.stages, loss, optimizer)
+        self.plan = Plan(self.model.arena, self.model.stages, loss, optimizer, guarded=False, report=self.objective)
         affines = [layer.params for layer in layers if isinstance(layer, Affine)]
         norms = [{**layer.params, **layer.running} for layer in layers if isinstance(layer, BatchNorm)]
         self.weights = Weights([p["W"] for p in affines], [p["b"] for p in affines], norms or None)
@@ -160,9 +162,6 @@ class Network:
         outputs = self.weights.coefs[-1].shape[1]
         self._share = self.plan.constant(1 / outputs) if loss.op == "mean_squared_error" and outputs > 1 else None
         self._half = self.plan.constant(0.5)
-        arena = self.model.arena
-        self._penalised = arena.params.buffer[: arena.layout.decay]
-        self._state = [views.buffer for views in self.plan.state.values()]
 
     def host(self) -> Weights:
         """The weights as NumPy arrays: on the host the model's own, else copies."""
@@ -199,44 +198,11 @@ class Network:
             return DeviceData(self.model, self.loss, x, t, name="X", target="y", finite=False)
         return SparseData(self.ops, x, t, self.model.dtype)
 
-    def differentiate(self, x: Any, t: Array, hyper: Array, rest: Sequence[Array], *, weighted: bool) -> Array:
-        """The loss, with the penalty hyper[-2] / 2 * sum(W**2); the gradients, without it, are in the arena."""
-        program = self.plan.program(x.shape[0])
-        weight = rest[0] if weighted else None
-        rng = rest[-1] if self.plan.dropouts else None
-        loss = program.differentiate(x, t, rng, weight)
+    def objective(self, loss: Array, hyper: Array) -> Array:
+        """What scikit-learn reports: the loss with the penalty, hyper[-2] / 2 * sum(W**2)."""
         loss = loss if self._share is None else loss * self._share
-        return loss + self._half * hyper[-2] * self.ops.sum_squares(self._penalised)
+        return loss + self._half * hyper[-2] * self.plan.sum_squares()
 
-    def step(self, x: Any, t: Array, hyper: Array, rest: Sequence[Array], *, weighted: bool) -> Array:
-        """One update on one batch; returns its loss, 0-d. hyper: the optimizer's. rest: the rows' weights, and the
-        step's random keys."""
-        plan, arena = self.plan, self.plan.arena
-        loss = self.differentiate(x, t, hyper, rest, weighted=weighted)
-        plan.optimizer_op(arena.params.buffer, arena.grads.buffer, *self._state, hyper, decay=arena.layout.decay)
-        for span, constants in plan.program(x.shape[0]).running:
-            self.ops.running_average_(arena.running.buffer[span], arena.batch.buffer[span], constants)
-        return loss
-
-    def stepper(self, data: "DeviceData | SparseData", *, weighted: bool) -> Callable[..., Array]:
-        """step(index, hyper, *rest): one update on the rows of an index, as `step`; captured where the backend does
-        that."""
-        gather, runs = data.gather, dict[int, Captured]()
-
-        def dense(index: Array, hyper: Array, *rest: Array) -> Array:
-            return self.step(*gather(index), hyper, rest, weighted=weighted)
-
-        def given(x: Any, t: Array, hyper: Array, *rest: Array) -> Array:
-            return self.step(x, t, hyper, rest, weighted=weighted)
-
-        if isinstance(data, SparseData) and self.ops.on_host:
-            return lambda index, *numbers: given(*gather(index), *numbers)
-        inside = isinstance(data, DeviceData)  # whether gathering is a part of what is captured
-
-        def step(index: Array, *numbers: Array) -> Array:
-            n = index.shape[0]
-            if n not in runs:
-                runs[n] = Captured(self.ops, dense if inside else given)
-            return runs[n](index, *numbers) if inside else runs[n](*gather(index), *numbers)
-
-        return step
+    def differentiate(self, x: Any, t: Array, hyper: Array, weight: Array | None) -> Array:
+        """The objective; its gradients, without the penalty's, are in the arena."""
+        return self.objective(self.plan.program(x.shape[0]).differentiate(x, t, None, weight), hyper)

@@ -189,7 +189,7 @@ def trainer_for(
     trainer: Any = build(dict(params))
     if not isinstance(trainer, Trainer):
         raise WrongBuild(f"build: gave {trainer!r}, expected an nnx.Trainer.")
-    if settings.metric == "val_accuracy" and not trainer.loss.classifies:
+    if settings.metric == "val_accuracy" and trainer.loss.metric != "accuracy":
         raise WrongBuild(f"metric: {trainer.loss!r} has no accuracy; pass metric='val_loss'.")
     return trainer
 

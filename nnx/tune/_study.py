@@ -129,8 +129,8 @@ class Study(Result):
         return trainer_for(self.settings, self.best.params, self._need_data(), self._build, self._backend)
 
     def evaluate_test(self) -> dict[str, float]:
-        """Train the choice again, as in the search, and evaluate it on the test part: "loss" and, of classifiers,
-        "accuracy", as `Trainer.evaluate` gives them.
+        """Train the choice again, as in the search, and evaluate it on the test part: "loss" and "accuracy" or "r2", as
+        `Trainer.evaluate` gives them.
 
         Done once: the study keeps the result, which later calls return. Raises `InputError` before the search's end:
         who looks at the test part earlier chooses by it.
@@ -146,8 +146,9 @@ class Study(Result):
                 "with the final choice."
             )
         data, best = self._need_data(), self.best
-        loss, accuracy = self.repeat(best.number).evaluate(*data.test)
-        result = {"loss": loss} if accuracy is None else {"loss": loss, "accuracy": accuracy}
+        trainer = self.repeat(best.number)
+        loss, score = trainer.evaluate(*data.test)
+        result = {"loss": loss} if score is None else {"loss": loss, str(trainer.loss.metric): score}
         with self._place.existing() as (storage, name):
             storage.set_study_user_attr(identity, "test", {"trial": best.number, "result": result})
         return result

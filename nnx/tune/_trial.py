@@ -7,8 +7,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..errors import DivergedError
 from ..registry import use_backend
 from ..run_folder import RunConfig
@@ -130,8 +128,7 @@ class _Watch:
         self.hopeless = False
 
     def __call__(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool:
-        zero = trainer.model.ops.to_device(np.array(0, trainer.model.dtype))
-        self.loss = logs["val_loss"] - float(trainer.model.ops.to_host(trainer.plan.penalty(zero)))
+        self.loss = logs["val_loss"]
         self.score = logs["val_accuracy"] if self.metric == "val_accuracy" else self.loss
         self.hopeless = math.isfinite(self.score) and self.report(epoch, self.score)
         return self.hopeless

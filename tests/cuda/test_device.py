@@ -166,12 +166,12 @@ def test_nodes_of_a_step(backend, network, nodes):
     net = replace(net, sizes=(784, *(16 for _ in net.sizes[1:-1]), 10))
     trainer = nnx_trainer(net, backend)
     x, t = map(backend.to_device, batches(net, 1)[0])
-    run = trainer.plan.program(net.batch).run  # `step` looks whether arrays are NumPy's, as these are, too
+    step = trainer.training_step, net.batch, (x, t)  # `Trainer.step` looks whether arrays are NumPy's; these are, too
     for _ in range(WARM_UP + 1):
-        trainer._update(run, x, t)
+        trainer._update(*step)
     queue, before = Stream.current(), HostCupy.waits.copy()
     pushed = queue.pushed
-    trainer._update(run, x, t)
+    trainer._update(*step)
     copies = 4  # batch, labels, hyper-parameters, loss
     assert queue.pushed - pushed == nodes + copies
     assert HostCupy.waits == before
@@ -184,7 +184,7 @@ def test_a_step_of_arrays_on_the_host_is_one_copy_in_and_one_launch(backend):
     for _ in range(WARM_UP + 1):
         trainer.step(x, t)
     queue, before = Stream.current(), HostCupy.waits.copy()
-    nodes = len(trainer.plan.program(5).run.run.graph.work)
+    nodes = len(trainer.training_step.captured(5).run.graph.work)
     pushed = queue.pushed
     trainer.step(x, t)
     assert queue.pushed - pushed == 1 + nodes + 1  # all that it takes; the graph; the loss
@@ -297,7 +297,7 @@ def test_a_layer_that_is_capturable_is_recorded(backend):
     x, t = np.ones((4, 5), np.float32), np.zeros(4, int)
     for _ in range(WARM_UP + 1):
         trainer.step(x, t)
-    assert trainer.plan.program(4).run.run.graph is not None
+    assert trainer.training_step.captured(4).run.graph is not None
 
 
 # What goes wrong on the way -------------------------------------------------------------------------------------------

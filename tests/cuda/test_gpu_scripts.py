@@ -1,41 +1,28 @@
 """What is to be run on a GPU, run without one as far as that goes: an hour there is too dear for a slip in a script."""
 
-import importlib.util
 import json
 import os
-import re
-import subprocess
+import runpy
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from gpu_script import BENCH, on_the_host, script
 from host_cublaslt import HostCublasLt, HostCuda, HostGemm
-from host_cupy import HostCudaDevice, HostCupy, Stream
+from host_cupy import HostCudaDevice, Stream
 from nnx_cupy import CupyBackend, _cublaslt
 from threadpoolctl import threadpool_limits
 
 import nnx
 from nnx.bench import networks, peers
 from nnx.bench.networks import Network
+from nnx.bench.report import Report
 from nnx.cli import main
 from nnx.ops import Ops
-
-BENCH = Path(__file__).parents[2] / "bench"
 
 
 @pytest.fixture
 def cupy(monkeypatch):
-    module = HostCupy()
-    monkeypatch.setitem(sys.modules, "cupy", module)
-    return module
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(f"gpu_{name}", BENCH / "gpu" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return on_the_host(monkeypatch)
 
 
 # The kernels' figures -------------------------------------------------------------------------------------------------
@@ -57,16 +44,48 @@ def test_the_report_of_the_kernels(cupy, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(kernels, "NETWORKS", {"S": Network("S", (784, 5, 10), 4, "sgd")})
     for name, sizes in (("copy_rate", (1000,)), ("adam_rate", (1000,)), ("cross_entropy_rate", (3, 300))):
         monkeypatch.setattr(getattr(kernels, name), "__defaults__", sizes)
-    kernels.main(tmp_path / "kernels.json")
+    written = watch(monkeypatch)
+    assert kernels.main(tmp_path / "kernels.json") == 0
     report = json.loads((tmp_path / "kernels.json").read_text())
     assert report == json.loads(capsys.readouterr().out)
+    assert report["complete"] is True
     assert report["device"]["device"] == "a GPU on the host"
-    assert report["kernels"]["shares of the copy"]["adam_"] == pytest.approx(28 / 8)
+    assert report["shares of the copy"]["adam_"] == pytest.approx(28 / 8)
     step = report["steps"]["S"]
     # The host: a test asserts no times, but the device's are events', and the nodes are those of docs/gpu-status.md.
     assert step["host, s"] > 0
     assert step["device, s"] == pytest.approx(1e-3 / 200)
     assert step["nodes"] == 9
+    # After each figure the file held it.
+    assert [list(r.get("bytes/s", {})) for r in written[:-1]] == [
+        [], ["copy"], ["copy", "adam_"], ["copy", "adam_", "softmax_cross_entropy"]
+    ]  # fmt: skip
+    assert not any(r["complete"] for r in written[:-1])
+
+
+def watch(monkeypatch):
+    """What a report's file held after each writing."""
+    written, write = [], Report.write
+
+    def watched(self):
+        write(self)
+        written.append(json.loads(self._path.read_text()))
+
+    monkeypatch.setattr(Report, "write", watched)
+    return written
+
+
+def test_a_figure_that_cannot_be_had_harms_no_other(cupy, monkeypatch, tmp_path):
+    kernels, backend = script("kernels"), CupyBackend(HostCudaDevice())
+    monkeypatch.setattr(nnx, "get_backend", lambda name: backend)
+    monkeypatch.setattr(kernels, "NETWORKS", {})
+    monkeypatch.setattr(kernels, "adam_rate", lambda ops: 1 / 0)
+    for name, sizes in (("copy_rate", (1000,)), ("cross_entropy_rate", (3, 300))):
+        monkeypatch.setattr(getattr(kernels, name), "__defaults__", sizes)
+    assert kernels.main(tmp_path / "kernels.json") == 1
+    report = json.loads((tmp_path / "kernels.json").read_text())
+    assert list(report["bytes/s"]) == ["copy", "softmax_cross_entropy"]
+    assert "ZeroDivisionError" in report["failures"]["bytes/s: adam_"]
 
 
 # cuBLASLt -------------------------------------------------------------------------------------------------------------
@@ -101,7 +120,7 @@ def test_the_check_of_cublaslt_finds_nothing_wrong(check, tmp_path, capsys):
     assert {type(error) for errors in report["products"].values() for error in errors.values()} == {float}
     nothing = {"zero": "0.0", "NaN": "0.0"}
     assert report["special_values"] == {"RELU_BIAS": nothing, "RELU_AUX_BIAS": nothing, "gradient": nothing}
-    assert report["repeatability"]["deterministic"]["results"] == {"y": 1, "dw": 1, "db": 1}
+    assert report["repeatability"]["deterministic"]["results"] == {"y": 1, "dw": 1, "dw and db": 1}
     assert report["steps"]["784-50-10, one stream"]["nodes"] == 7
     assert report["steps"]["784-50-10, one stream"]["the graph has the bits of launches"] is True
 
@@ -116,6 +135,35 @@ def test_the_check_of_cublaslt_tells_what_is_wrong(check, monkeypatch, tmp_path,
     assert f"{len(failures)} failures: " in capsys.readouterr().out
 
 
+def test_a_call_that_is_refused_ends_nothing_else(check, monkeypatch, tmp_path, capsys):
+    """LtError of one epilogue, wherever it is asked for: the others of the shape, and all other parts, are there."""
+    affine_dw = Gemm.affine_dw
+
+    def refusing(self, x, dy, out, *, db=None):
+        if db is not None:
+            raise _cublaslt.LtError("cublasLtMatmulAlgoGetHeuristic: CUBLAS_STATUS_INVALID_VALUE")
+        return affine_dw(self, x, dy, out)
+
+    monkeypatch.setattr(Gemm, "affine_dw", refusing)
+    written = watch(monkeypatch)
+    assert check.main(tmp_path / "cublaslt.json") == 1, capsys.readouterr().out
+    report = json.loads((tmp_path / "cublaslt.json").read_text())
+    refused = "LtError: cublasLtMatmulAlgoGetHeuristic: CUBLAS_STATUS_INVALID_VALUE"
+    errors = report["products"]["float32 to float32, 4x5x6"]
+    assert {name for name, error in errors.items() if error == refused} == {"BGRADA"}
+    assert errors["dw"] < 1e-5
+    assert report["nodes"]["4x5x6, dw and db"] == refused
+    assert isinstance(report["nodes"]["4x5x6, dw and db, TF32, any algorithm"], str)
+    assert isinstance(report["nodes"]["4x5x6, dw, TF32, any algorithm"], float)
+    assert report["repeatability"]["deterministic"]["results"] == {"y": 1, "dw": 1, "dw and db": refused}
+    assert report["steps"]["784-50-10, one stream"] == refused
+    assert "float32 to float32, 4x5x6: BGRADA: LtError" in report["failures"]
+    # The file was written anew after each.
+    assert len(written) > len(report["products"]) + len(report["nodes"])
+    assert not any(r["complete"] for r in written[:-1])
+    assert report["complete"] is True
+
+
 # The sanitizers' run --------------------------------------------------------------------------------------------------
 
 
@@ -128,73 +176,20 @@ def test_our_kernels_alone_pass_the_kit(cupy, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines() == [f"{op}: passed" for op in few]
 
 
-# The recipe -----------------------------------------------------------------------------------------------------------
-
-FAKE_PYTHON = """#!/bin/sh
-echo "$@" >>"$LOG"
-echo ran
-case "$*" in *kernels.json*) exit 3 ;; esac
-"""
-
-
-@pytest.fixture
-def recipe(tmp_path):
-    """Runs bench/gpu.sh with programs that only write down how they were called."""
-    for name in ("python", "nvidia-smi", "compute-sanitizer"):
-        (tmp_path / name).write_text(FAKE_PYTHON.replace("$@", f"{name} $@"))
-        (tmp_path / name).chmod(0o755)
-    log, out = tmp_path / "log", tmp_path / "out"
-    environment = os.environ | {
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "PYTHON": str(tmp_path / "python"),
-        "LOG": str(log),
-    }
-    environment.pop("WHEELS", None)
-    done = subprocess.run(
-        ["bash", BENCH / "gpu.sh", out], env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
-    return SimpleNamespace(done=done, calls=log.read_text().splitlines(), out=out)
+def test_as_a_script_it_has_no_pool(cupy, monkeypatch):
+    """CuPy's pool rounds up, and hides what reaches behind an array's end."""
+    calls = []
+    monkeypatch.setattr(cupy.cuda, "set_allocator", calls.append, raising=False)
+    monkeypatch.setattr("nnx_cupy.CupyBackend", lambda device: calls.append("backend"))
+    monkeypatch.setattr("nnx_cupy._device.CudaDevice.__init__", lambda self: calls.append("device"))
+    monkeypatch.setattr("nnx.compose.OPERATIONS", ())
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(BENCH / "gpu" / "own_kernels.py"), run_name="__main__")
+    assert end.value.code == 0
+    assert calls == [None, "device", "backend"]
 
 
-def test_the_recipe_does_every_part_and_says_which_failed(recipe):
-    assert recipe.done.returncode == 1
-    assert recipe.done.stdout.splitlines()[-1] == "failed: kernels (3)"
-    assert recipe.done.stderr == ""
-    parts = re.findall(r"^== (\w+)$", recipe.done.stdout, re.MULTILINE)
-    assert {f"{part}.txt" for part in parts} | {"machine.txt", "clocks.csv"} == {f.name for f in recipe.out.iterdir()}
-    assert parts == ["cublaslt", "tests", "kernels", "steps", "mixed", "crossover", "memcheck", "racecheck", "ops"]
-
-
-def test_the_recipe_keeps_to_ten_minutes():
-    text = (BENCH / "gpu.sh").read_text()
-    limits = [int(limit) for limit in re.findall(r"^ *part \S+ (\d+) ", text, re.MULTILINE)]
-    looped = int(re.search(r'part "\$tool" (\d+)', text)[1])  # for two tools
-    assert sum(limits) + looped <= 600
-    assert "left=$((585 - SECONDS))" in text
-
-
-def test_what_the_recipe_runs_is_there(recipe):
-    """Files exist, and nnx knows the flags: each command line is parsed for real."""
-    from typer.main import get_command
-
-    from nnx.cli import _bench  # noqa: F401
-    from nnx.cli._app import app
-
-    command = get_command(app)
-    ours = [call.split() for call in recipe.calls if call.startswith("python ") and "pip freeze" not in call]
-    ours += [call.split()[4:] for call in recipe.calls if call.startswith("compute-sanitizer ")]
-    assert len(ours) == 9
-    for words in ours:
-        arguments = [word for word in words if word != "python" and not word.endswith("/python")]
-        if arguments[:2] == ["-m", "nnx"]:
-            name, *rest = arguments[2:]
-            sub = command.commands[name]
-            parsed = sub.make_context(name, rest).params
-            assert set((parsed["networks"] or "S").split(",")) <= set(networks.NETWORKS)
-        elif arguments[:2] == ["-m", "pytest"]:
-            assert Path(BENCH.parent, arguments[-1]).is_dir()
-        else:
-            assert Path(BENCH.parent, next(a for a in arguments if a.endswith(".py"))).is_file()
+# The figures ---------------------------------------------------------------------------------------------------------
 
 
 def test_clocks_are_in_the_json(tmp_path, monkeypatch, capsys):

@@ -57,7 +57,7 @@ def test_graphs_have_the_bits_of_launches(backend):
 def test_a_step_is_captured(backend, recwarn):
     _, trainer = trained(backend, steps=5)
     assert not [w for w in recwarn if "CUDA graph" in str(w.message)]
-    assert trainer.plan.program(100).run.run.graph is not None
+    assert trainer.training_step.captured(100).run.graph is not None
 
 
 def test_two_runs_have_the_same_bits(backend):

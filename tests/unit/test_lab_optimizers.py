@@ -5,7 +5,6 @@ import pytest
 
 import nnx
 from nnx import InputError, InputTypeError
-from nnx.fit import FitLoop
 
 BACKENDS = ["numpy", "numba"]
 QUICK = {"epochs": 1, "hidden": (10,), "batch_size": 100}
@@ -45,13 +44,13 @@ def test_paths_are_the_formulas(result):
 def test_trainings_begin_with_the_same_weights_and_take_the_same_batches(backend, monkeypatch):
     weights, batches = {}, {}
 
-    def update(self, index, steps, original=FitLoop.update):
-        name = type(self.trainer.optimizer).__name__
-        weights.setdefault(name, self.trainer.model.state_dict())
-        batches.setdefault(name, []).append(np.array(index))
-        return original(self, index, steps)
+    def update(self, step, n, batch, original=nnx.Trainer._update, **settings):
+        name = type(self.optimizer).__name__
+        weights.setdefault(name, self.model.state_dict())
+        batches.setdefault(name, []).append(np.array(batch[0]))
+        return original(self, step, n, batch, **settings)
 
-    monkeypatch.setattr(FitLoop, "update", update)
+    monkeypatch.setattr(nnx.Trainer, "_update", update)
     result = nnx.lab.optimizers(backend=backend, epochs=2, hidden=(10,), batch_size=400, seed=7)
     assert len(weights) == len(result.curves) == 7
     for name in weights:

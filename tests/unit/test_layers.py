@@ -202,3 +202,60 @@ def test_loss_values():
 def test_losses_refuse(call, message):
     with pytest.raises(nnx.NnxError, match=message):
         call()
+
+
+# Layers of one's own with randomness ----------------------------------------------------------------------------------
+
+
+class Noise(nnx.Layer):
+    """x + std * noise in training, uniform in [-0.5, 0.5)."""
+
+    fields = ("std",)
+    random = True
+    capturable = True
+
+    def __init__(self, std=0.1):
+        super().__init__()
+        self.std = std
+
+    def forward(self, x, train_flg=True):
+        return x + self.std * (self.uniform(x.shape) - 0.5) if train_flg else x
+
+    def backward(self, dout):
+        return dout
+
+
+def noisy(backend="numpy", **settings):
+    model = nnx.Sequential(nnx.Affine(5), Noise(1.0), nnx.Dropout(0.2), Noise(0.5), nnx.Affine(2))
+    return nnx.Trainer(model, nnx.SGD(0.1), backend=backend, seed=4, **settings)
+
+
+def test_noise_is_of_the_seed_the_layer_and_the_step_on_every_backend():
+    x, t = np.random.default_rng(0).normal(size=(30, 3)).astype("f"), np.arange(30) % 2
+    histories = [noisy(name).fit(x, t, epochs=3, batch_size=10, verbose=False)["loss"] for name in ("numpy", "numba")]
+    np.testing.assert_allclose(*histories, rtol=1e-5)
+    one, other = noisy(), noisy()
+    assert float(one.step(x, t)) == float(other.step(x, t))
+    other.steps = 5
+    assert float(one.step(x, t)) != float(other.step(x, t))
+
+
+def test_noise_goes_on_bit_for_bit_where_a_checkpoint_left_it(tmp_path):
+    x, t = np.random.default_rng(0).normal(size=(30, 3)).astype("f"), np.arange(30) % 2
+    settings = {"batch_size": 10, "verbose": False}
+    whole = noisy().fit(x, t, epochs=4, **settings)
+    half = noisy()
+    half.fit(x, t, epochs=2, checkpoint=tmp_path / "half", **settings)
+    loaded = nnx.Trainer.load(tmp_path / "half", backend="numpy", model=noisy().model)
+    assert loaded.fit(x, t, epochs=4, **settings) == whole
+
+
+def test_noise_alone_draws_anew_at_every_call_by_numpys_seed():
+    np.random.seed(3)  # noqa: NPY002
+    layer, x = Noise(), np.zeros((4, 5), np.float32)
+    first, second = layer.forward(x), layer.forward(x)
+    assert (first != second).any()
+    assert (np.abs(first) <= 0.05).all()
+    np.random.seed(3)  # noqa: NPY002
+    np.testing.assert_array_equal(Noise().forward(x), first)
+    np.testing.assert_array_equal(layer.forward(x, False), x)

@@ -62,16 +62,22 @@ def test_csv_has_a_row_an_epoch_as_exact_as_the_history(tmp_path):
         assert [float(row[name]) for row in rows] == values
 
 
+def killed_in_epoch_3(trainer, epoch, logs):
+    """After its row, before its checkpoint."""
+
+    def killed(path):
+        raise RuntimeError("killed")
+
+    if epoch == 3:
+        trainer.save = killed
+
+
 def test_csv_of_a_resumed_training_is_that_of_an_uninterrupted_one(tmp_path):
     whole, parted, checkpoint = tmp_path / "whole.csv", tmp_path / "parted.csv", tmp_path / "run.safetensors"
     fit(new_trainer(), 5, nnx.CSVLogger(whole))
 
-    def stop_later(trainer, epoch, logs):
-        if epoch == 3:
-            raise RuntimeError("killed after the row of epoch 3, before its checkpoint")
-
     with pytest.raises(RuntimeError):
-        fit(new_trainer(), 5, nnx.CSVLogger(parted), stop_later, checkpoint=checkpoint)
+        fit(new_trainer(), 5, nnx.CSVLogger(parted), killed_in_epoch_3, checkpoint=checkpoint)
     assert len(table(parted)) == 3
     trainer = nnx.Trainer.load(checkpoint)
     assert trainer.epochs == 2
@@ -156,13 +162,9 @@ def test_tensorboard_holds_histograms_on_request(backend, tmp_path):
 def test_tensorboard_of_a_resumed_training_has_each_epoch_once(tmp_path):
     checkpoint, board = tmp_path / "run.safetensors", tmp_path / "board"
 
-    def stop_later(trainer, epoch, logs):
-        if epoch == 3:
-            raise RuntimeError("killed")
-
     first = nnx.TensorBoard(board)
     with pytest.raises(RuntimeError):
-        fit(new_trainer(), 4, first, stop_later, checkpoint=checkpoint)
+        fit(new_trainer(), 4, first, killed_in_epoch_3, checkpoint=checkpoint)
     first.close()
     second = nnx.TensorBoard(board)
     history = fit(nnx.Trainer.load(checkpoint), 4, second)

@@ -1,0 +1,27 @@
+"""What these scripts need to know of nnx_cupy's inside and no public name tells: here, and nowhere else."""
+
+from typing import Any
+
+
+def graph(trainer: Any, n: int) -> Any:
+    """CuPy's graph of the step for batches of n rows. Raises RuntimeError where that step runs launch by launch."""
+    found = getattr(trainer.training_step.captured(n).run, "graph", None)
+    if found is None:
+        raise RuntimeError(f"the step of {n} rows is not a CUDA graph")
+    return found
+
+
+def count(graph: Any) -> dict[str, int]:
+    """Nodes of a graph of CuPy's: "all", and those that CUDA calls MEMCPY and MEMSET; the others are kernels."""
+    text = graph.debug_dot_str().upper()
+    return {"all": text.count("SHAPE="), "MEMCPY": text.count("MEMCPY"), "MEMSET": text.count("MEMSET")}
+
+
+def products(backend: Any) -> tuple[dict[str, int], list[str]]:
+    """Of cuBLASLt: why it declined products, with how often; and each product it was asked about, in words."""
+    gemm = backend._gemm
+    asked = [
+        f"{'no algorithm' if plan.algorithm is None else 'taken'}: {problem._asdict()}"
+        for problem, plan in gemm.plans.items()
+    ]
+    return dict(gemm.declined), asked
