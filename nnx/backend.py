@@ -46,6 +46,16 @@ class Backend(Protocol):
         """None if the backend can run here, else one sentence: why not, and what to do. Must not raise."""
 
 
+MEMBERS = ("name", "xp", "to_device", "to_host", "matmul", "synchronize", "device_info", "unavailable")
+"""What every backend has. The first two may be there only once it is made."""
+
+
+def missing_members(backend: Any) -> list[str]:
+    """The names of the members that a backend, or its class, lacks; methods with parentheses."""
+    wanted = MEMBERS[2:] if isinstance(backend, type) else MEMBERS
+    return [name if name in MEMBERS[:2] else f"{name}()" for name in wanted if not hasattr(backend, name)]
+
+
 @runtime_checkable
 class CompileSeconds(Protocol):
     """Optional, for a backend that compiles: `Trainer.fit` tells what its first step has taken."""

@@ -40,6 +40,8 @@ class BackendDiagnosis:
     reason: str | None
     info: dict[str, str] = field(default_factory=dict)
     ops: tuple[OpResult, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What else there is to say, such as methods with nearly the name of an operation."""
 
     @property
     def ok(self) -> bool:
@@ -173,7 +175,8 @@ def _examine(status: BackendStatus) -> BackendDiagnosis:
     try:
         backend = get_backend(status.name)
         report = testing.run(backend)
-        return BackendDiagnosis(status.name, status.provider, None, backend.device_info(), _ops(report))
+        notes = tuple(report.explanation.notes())
+        return BackendDiagnosis(status.name, status.provider, None, backend.device_info(), _ops(report), notes)
     except Exception as error:
         return BackendDiagnosis(status.name, status.provider, f"{type(error).__name__}: {error}")
 

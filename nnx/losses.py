@@ -1,5 +1,6 @@
 """Losses: each is one operation that gives the value and the gradient."""
 
+import re
 from typing import Any, ClassVar
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from .backend import Array, HostArray
 from .checks import as_floats, as_host, check_labels, check_native
 from .dtypes import FLOATS, dtype_name
-from .errors import InputError, unknown
+from .errors import InputError, look_up, unknown
 from .ops import Ops
 from .registry import get_backend
 
@@ -67,6 +68,13 @@ class Loss:
             raise InputError(f"{self!r}: backward needs a forward(y, t) before it.")
         return self._gradient if dout == 1.0 else self._gradient * dout
 
+    def probabilities(self, scores: HostArray) -> HostArray:
+        """The probabilities that a model's outputs (n, c) mean under this loss. Raises `InputError` where they mean
+        none."""
+        raise InputError(
+            f"predict_proba: under {self!r} a model's outputs are no scores of classes; predict gives them as they are."
+        )
+
     def config(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
         return {"loss": type(self).__name__}
@@ -109,6 +117,16 @@ class SoftmaxCrossEntropy(Loss):
             f"{name}: got targets of shape {t.shape}, expected (n,) integer labels or (n, {classes}) rows of "
             f"probabilities.{cure}"
         )
+
+    def probabilities(self, scores: HostArray) -> HostArray:
+        """Their softmax: each row sums to 1."""
+        if scores.ndim != 2 or scores.shape[1] < 2:
+            raise InputError(
+                f"predict_proba: got outputs of shape {scores.shape}, expected (n, classes) with two classes or more; "
+                "for yes or no in one column pass loss=nnx.SigmoidCrossEntropy()."
+            )
+        e = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
 def _check_probabilities(name: str, t: HostArray, dtype: str) -> HostArray:
@@ -164,6 +182,11 @@ class SigmoidCrossEntropy(Loss):
             raise InputError(f"{name}: got {t[wrong][0]}, expected 0, 1 or a probability between them.")
         return t
 
+    def probabilities(self, scores: HostArray) -> HostArray:
+        """Their sigmoid, element by element."""
+        with np.errstate(over="ignore"):  # to infinity, whose reciprocal is 0
+            return np.asarray(1 / (1 + np.exp(-scores)))
+
 
 class PoissonDeviance(Loss):
     """Mean over the rows of sum(t * log(t / m) - t + m), m = exp(y): half the deviance of counts with expectation m.
@@ -189,6 +212,16 @@ class PoissonDeviance(Loss):
 LOSSES: dict[str, type[Loss]] = {
     cls.__name__: cls for cls in (SoftmaxCrossEntropy, MeanSquaredError, SigmoidCrossEntropy, PoissonDeviance)
 }
+
+
+_SHORT = {"mse": "mean_squared_error", "cross_entropy": "softmax_cross_entropy"}
+
+
+def loss(name: str) -> Loss:
+    """A loss by its name in any case, such as `"softmax_cross_entropy"` or, in short, `"cross_entropy"`, `"mse"`."""
+    known = {re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", own).lower(): cls for own, cls in LOSSES.items()}
+    known |= {short: known[whole] for short, whole in _SHORT.items()}
+    return look_up("loss", name, known)()
 
 
 def from_config(config: dict[str, Any]) -> Loss:

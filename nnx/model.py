@@ -28,12 +28,15 @@ from .datasets import Dataset
 from .errors import CheckpointError, InputError, InputTypeError, look_up, unknown
 from .initializers import Init
 from .layers import LAYERS, Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
+from .losses import Loss, SoftmaxCrossEntropy
 from .ops import Ops
 from .plan import infer, lower
 from .registry import BackendLike, choose
 
 if TYPE_CHECKING:
     import torch
+
+    from .evaluation import Evaluation
 
 _MOST_PARAMETERS = 10**11  # nobody's memory holds more: a slip, told before the memory is asked for
 _CHUNK = 1024  # rows predicted at once: enough to keep a CPU busy, few enough for the caches
@@ -54,6 +57,7 @@ class Sequential:
             if not isinstance(layer, Layer):
                 hint = f"; write {layer.__name__}()" if isinstance(layer, type) else ""
                 raise InputTypeError(f"Sequential: layer {i} is {layer!r}, expected a layer such as nnx.ReLU(){hint}.")
+            layer.check_class(f"Sequential: layer {i}")
             if layer.attached or any(layer is other for other in layers[:i]):
                 raise InputError(
                     f"Sequential: layer {i}, {layer!r}, is in use already; every place needs a layer of its own."
@@ -191,6 +195,19 @@ class Sequential:
                 for part in (_scaled(rows[i : i + _CHUNK], factor, self.dtype) for i in starts)
             ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def predict_proba(self, x: Any, loss: Loss | None = None) -> HostArray:
+        """The probabilities that the output for x means under a loss, by default `SoftmaxCrossEntropy()`: (n, c)."""
+        return (SoftmaxCrossEntropy() if loss is None else loss).probabilities(self.predict(x))
+
+    def evaluate(self, x: Any, t: Any = None, loss: Loss | None = None) -> "Evaluation":
+        """(loss, score) on data, as `Trainer.evaluate` gives them, for a loss, by default `SoftmaxCrossEntropy()`."""
+        from .device_data import DeviceData
+        from .evaluation import evaluate
+
+        self.need_built("evaluate")
+        loss = SoftmaxCrossEntropy() if loss is None else loss
+        return evaluate(self, loss, DeviceData(self, loss, x, t, name="x", target="t"))
 
     def accuracy(self, x: Any, t: Any = None) -> float:
         """The share of rows whose greatest output is at the label. t: (n,) labels or (n, classes) rows; none for a

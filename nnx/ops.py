@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import compose
-from .backend import Array, Backend, HostArray, StepsPerCapture, ToHostAll
+from .backend import MEMBERS, Array, Backend, HostArray, StepsPerCapture, ToHostAll
 from .dtypes import BACKEND_DTYPES, register
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ class Explanation:
     fused: tuple[str, ...]
     composed: tuple[str, ...]
     declined: dict[str, int]
+    misspelt: dict[str, str] = field(default_factory=dict)
+    """Methods of the backend that are no operations, but nearly have the name of one; and that name."""
 
     def __str__(self) -> str:
         rows = [f"backend {self.backend}: {len(self.fused)} operations fused, {len(self.composed)} composed"]
@@ -32,7 +36,14 @@ class Explanation:
             how = "fused" if name in self.fused else "composed"
             times = self.declined.get(name, 0)
             rows.append(f"  {name:<24}{how}" + (f", declined {times} times" if times else ""))
-        return "\n".join(rows)
+        return "\n".join([*rows, *(f"  {note}" for note in self.notes())])
+
+    def notes(self) -> list[str]:
+        """A sentence for each method that is misspelt."""
+        return [
+            f"it has a method {name!r}, which nothing calls; did you mean the operation {operation}?"
+            for name, operation in self.misspelt.items()
+        ]
 
 
 class Ops(Operations):
@@ -95,7 +106,22 @@ class Ops(Operations):
     def explain(self) -> Explanation:
         """Operation by operation: fused or composed, and how often a fused one declined its input so far."""
         composed = tuple(name for name in compose.OPERATIONS if name not in self._fused)
-        return Explanation(self.backend.name, self._fused, composed, dict(self._declined))
+        return Explanation(
+            self.backend.name, self._fused, composed, dict(self._declined), _misspelt(type(self.backend))
+        )
+
+
+@cache
+def _misspelt(backend: type[Backend]) -> dict[str, str]:
+    """A backend's public methods that nearly have the name of an operation that it lacks."""
+    found = {}
+    for name in dir(backend):
+        if name.startswith("_") or name in (*MEMBERS, *compose.OPERATIONS) or not callable(getattr(backend, name)):
+            continue
+        near = get_close_matches(name, compose.OPERATIONS, n=1, cutoff=0.85)
+        if near and not hasattr(backend, near[0]):
+            found[name] = near[0]
+    return found
 
 
 def _by_name(name: str) -> Ops:

@@ -55,25 +55,33 @@ class Stage:
         return type(self) is not Stage or self.layer.capturable
 
     def infer(self, ops: Ops, x: Array) -> Array:
-        return self.layer.forward(x, False)
+        return self._checked(x, self.layer.forward(x, False))
+
+    def _checked(self, x: Array, y: Array) -> Array:
+        return self.layer.check_output("forward", y, (x.shape[0], *self.shape), "declare said")
 
     def forward(self, program: "Program") -> Forward:
-        layer = self.layer
+        layer, checked = self.layer, self._checked
         if not layer.random:
-            return layer.forward
+            return lambda x: checked(x, layer.forward(x))
         row = program.random_row(layer)
 
         def forward(x: Array) -> Array:
             layer.rng = program.rng[row, ...]
             y = layer.forward(x)
             layer.rng = None
-            return y
+            return checked(x, y)
 
         return forward
 
     def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
         layer = self.layer
-        return lambda dy, x, y: layer.backward(dy)
+
+        def run(dy: Array, x: Array, y: Array) -> Array | None:
+            dx = layer.backward(dy)
+            return layer.check_output("backward", dx, tuple(x.shape), "its input was") if needs_dx else None
+
+        return run
 
 
 class AffineStage(Stage):

@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TypeAlias
 
 from . import trial
-from .backend import Backend
+from .backend import Backend, missing_members
 from .errors import BackendError, BackendWarning, InputError, InputTypeError, unknown
 from .ops import Ops
 
@@ -86,6 +86,8 @@ def _load(name: str, entries: list[EntryPoint]) -> "type[Backend] | str":
         return f"several distributions bring a backend of this name ({providers}): uninstall all but one"
     try:
         cls: type[Backend] = entries[0].load()
+        if missing := missing_members(cls):
+            return _lacking(entries[0], missing)
         reason = cls.unavailable()
     except Exception as error:
         return (
@@ -93,6 +95,10 @@ def _load(name: str, entries: list[EntryPoint]) -> "type[Backend] | str":
             "Reinstall or uninstall that distribution"
         )
     return cls if reason is None else reason
+
+
+def _lacking(entry: EntryPoint, missing: list[str]) -> str:
+    return f"its plugin, from {_provider(entry)}, lacks {', '.join(missing)}, which every backend has (nnx.Backend)"
 
 
 def list_backends() -> list[BackendStatus]:
@@ -116,9 +122,12 @@ def _make(name: str) -> "Backend | str":
             if isinstance(loaded, str):
                 return loaded
             try:
-                _backends[name] = loaded()
+                made = loaded()
             except Exception as error:
                 return f"it failed to start: {type(error).__name__}: {error}"
+            if missing := missing_members(made):
+                return _lacking(_installed()[name][0], missing)
+            _backends[name] = made
         return _backends[name]
 
 
@@ -198,11 +207,7 @@ def _resolve(request: str, source: str) -> Choice:
 def choose(backend: BackendLike = None) -> Choice:
     """The backend to use and why; `backend` is a name, a list of names, an instance, or None for what is set."""
     if backend is not None and not isinstance(backend, str):
-        missing = [
-            m
-            for m in ("name", "xp", "to_device", "to_host", "matmul", "synchronize", "device_info")
-            if not hasattr(backend, m)
-        ]
+        missing = [name for name in missing_members(backend) if name != "unavailable()"]
         if isinstance(backend, type) and not missing:
             raise InputTypeError(
                 f"backend: got the class {backend.__name__}, expected one of it: {backend.__name__}()."

@@ -40,7 +40,8 @@ class ResumeWarning(UserWarning):
 class Trainer:
     """Trains a model with an optimizer and a loss.
 
-    optimizer: default `Adam()`. loss: default `SoftmaxCrossEntropy()`. weight_decay: adds 0.5 * weight_decay *
+    optimizer: default `Adam()`. loss: default `SoftmaxCrossEntropy()`. Both also by name, such as `"adam"` and `"mse"`,
+    with their default settings. weight_decay: adds 0.5 * weight_decay *
     sum(W**2) to the loss and weight_decay * W to the gradient, of weights only (with `AdamW` decoupled, and not in the
     loss). clip_norm: gradients of a greater Euclidean norm are scaled down to it. backend, dtype, seed: for building
     the model; the seed also draws the order of the rows and the dropout masks, alike on every backend.
@@ -54,8 +55,8 @@ class Trainer:
     def __init__(
         self,
         model: Sequential,
-        optimizer: "Optimizer | None" = None,
-        loss: Loss | None = None,
+        optimizer: "Optimizer | str | None" = None,
+        loss: Loss | str | None = None,
         *,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
@@ -64,9 +65,9 @@ class Trainer:
         dtype: str | None = None,
         precision: str = "float32",
     ) -> None:
-        self.model = _expect("model", model, Sequential)
-        self.optimizer: Optimizer = Adam() if optimizer is None else _expect("optimizer", optimizer, Optimizer)
-        self.loss: Loss = SoftmaxCrossEntropy() if loss is None else _expect("loss", loss, Loss)
+        self.model: Sequential = _expect("model", model, Sequential)
+        self.optimizer: Optimizer = Adam() if optimizer is None else _named("optimizer", optimizer, Optimizer)
+        self.loss: Loss = SoftmaxCrossEntropy() if loss is None else _named("loss", loss, Loss)
         self.weight_decay = check_number("weight_decay", weight_decay, 0)
         self.clip_norm = None if clip_norm is None else check_number("clip_norm", clip_norm, 0, above=True)
         self.seed = check_seed(seed)
@@ -193,7 +194,7 @@ class Trainer:
         shuffle: bool = True,
         check_finite: bool = True,
         callbacks: Sequence[Callable[..., Any]] = (),
-        early_stopping: EarlyStopping | None = None,
+        early_stopping: EarlyStopping | int | None = None,
         checkpoint: "str | os.PathLike[str] | None" = None,
         checkpoint_every: int | None = None,
         resume: bool = True,
@@ -205,12 +206,12 @@ class Trainer:
         x_train, t_train: arrays of n rows, of any library, or one `Dataset`; uploaded once. validation_data: a pair of
         arrays or a `Dataset`. validation_split: instead of it, the share of the rows that is kept out of the training
         for validation, drawn by the trainer's seed. sample_weight: (n,), factors of the rows' losses. class_weight: the
-        like by label, as {label: factor} (1 for those left out) or "balanced", n / (classes * rows of the class), for
-        a loss of classes. check_finite=False trains on data with NaN or infinity. checkpoint: a file written after
-        every epoch, and after every `checkpoint_every` steps; Ctrl-C writes it, too, and returns. A loaded or
-        interrupted training is continued, bit for bit, and `epochs` then counts from its beginning; resume=False begins
-        anew with the parameters as they are. train_accuracy=False leaves "accuracy" (or "r2") out, which takes a pass
-        over the training data an epoch.
+        like by label, as {label: factor} (1 for those left out) or "balanced", n / (classes * rows of the class), for a
+        loss of classes. early_stopping: an `EarlyStopping`, or its patience in epochs. check_finite=False trains on
+        data with NaN or infinity. checkpoint: a file written after every epoch, and after every `checkpoint_every`
+        steps; Ctrl-C writes it, too, and returns. A loaded or interrupted training is continued, bit for bit, and
+        `epochs` then counts from its beginning; resume=False begins anew with the parameters as they are.
+        train_accuracy=False leaves "accuracy" (or "r2") out, which takes a pass over the training data an epoch.
 
         Returns the history, one float an epoch: "loss" (mean over the epoch's rows, each before its step's update, with
         the rows' weights), "accuracy", "val_loss", "val_accuracy" (evaluated after the epoch, without dropout and
@@ -223,8 +224,7 @@ class Trainer:
         shuffle, resume = check_flag("shuffle", shuffle), check_flag("resume", resume)
         check_finite, verbose = check_flag("check_finite", check_finite), check_flag("verbose", verbose)
         train_accuracy = check_flag("train_accuracy", train_accuracy)
-        if early_stopping is not None:
-            _expect("early_stopping", early_stopping, EarlyStopping)
+        stopping = _stopping(early_stopping)
         check_callbacks(callbacks)
         if checkpoint_every is not None:
             check_count("checkpoint_every", checkpoint_every)
@@ -258,7 +258,7 @@ class Trainer:
             weight=weight,
         )
         validation = self._validation(validation_data, check_finite)
-        hooks: list[Callable[..., Any]] = [*callbacks, *([early_stopping] if early_stopping else [])]
+        hooks: list[Callable[..., Any]] = [*callbacks, *stopping]
         fit = self._begin(data, epochs, batch_size, shuffle, resume)
         self._restore_callbacks(hooks)
 
@@ -346,6 +346,20 @@ class Trainer:
             for hook, state in zip(with_state, self._callback_states, strict=True):
                 hook.load_state_dict(state)
         self._with_state = with_state
+
+    def predict(self, x: Any) -> HostArray:
+        """`Sequential.predict`: the model's output for x, (n, ...)."""
+        return self.model.predict(x)
+
+    def predict_proba(self, x: Any) -> HostArray:
+        """The probabilities that the output means under this trainer's loss, (n, c): its softmax or its sigmoid."""
+        return self.model.predict_proba(x, self.loss)
+
+    def accuracy(self, x: Any, t: Any = None) -> float:
+        """The share of rows that are right, as `evaluate` gives it for a loss of classes."""
+        if self.loss.metric != "accuracy":
+            raise InputError(f"accuracy: {self.loss!r} is of numbers, not of classes; evaluate gives R2.")
+        return float(self.evaluate(x, t).score or 0.0)
 
     def evaluate(self, x: Any, t: Any = None) -> Evaluation:
         """(loss, score) on data, without dropout: the loss without weight decay's penalty, and by the loss' `metric`
@@ -460,6 +474,21 @@ class Trainer:
 
     def __repr__(self) -> str:
         return f"Trainer({self.model!r}, {self.optimizer!r}, {self.loss!r}, steps={self.steps})"
+
+
+def _named(name: str, value: Any, kind: "type[Optimizer] | type[Loss]") -> Any:
+    """A part, or the one of that name."""
+    if isinstance(value, str):
+        return optimizers.optimizer(value) if kind is Optimizer else losses.loss(value)
+    return _expect(name, value, kind)
+
+
+def _stopping(value: Any) -> list[EarlyStopping]:
+    if value is None:
+        return []
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return [EarlyStopping(patience=check_count("early_stopping", value))]
+    return [_expect("early_stopping", value, EarlyStopping)]
 
 
 def _expect(name: str, value: Any, kind: type) -> Any:

@@ -1,6 +1,7 @@
 """`nnx backends`: which there are, which one is used, and why."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..registry import choose, list_backends
@@ -13,7 +14,9 @@ def backends() -> None:
     console = Console()
     table = Table("backend", "usable", "brought by", "why not, and what to do")
     for status in list_backends():
-        table.add_row(status.name, "yes" if status.usable else "no", status.provider, status.reason or "")
+        table.add_row(
+            status.name, "yes" if status.usable else "no", escape(status.provider), escape(status.reason or "")
+        )
     console.print(table)
     choice = choose()
     console.print(f"Used now: {choice.backend.name} ({choice.why}).", highlight=False, markup=False)

@@ -50,6 +50,8 @@ def _show(console: Console, backend: BackendDiagnosis) -> None:
         mark = "[green]PASS[/]" if op.passed else "[red]FAIL[/]"
         table.add_row(op.op, mark, op.how, f"{op.seconds * 1e3:.0f}", str(op.declined) if op.declined else "")
     console.print(table)
+    for note in backend.notes:
+        console.print(f"  [yellow]note:[/] {escape(note)}")
     for op in backend.ops:
         if op.error is not None:
             console.print(f"  [red]FAIL[/] {escape(op.error)}")

@@ -11,7 +11,7 @@ import numpy as np
 from ..arena import Arena, Spec
 from ..backend import Array, HostArray
 from ..checks import check_float
-from ..errors import InputError
+from ..errors import InputError, InputTypeError
 from ..ops import Ops
 from ..registry import get_backend
 
@@ -119,6 +119,28 @@ class Layer:
             self._ops = Ops(get_backend())
         return self._ops
 
+    def check_class(self, where: str) -> None:
+        """Before it is used: a class of one's own has what every layer has. where: its place, for the message."""
+        name = type(self).__name__
+        if not hasattr(self, "attached"):
+            raise InputTypeError(f"{where}, {name}: its __init__ must begin with super().__init__().")
+        for method, given in (("forward(self, x, train_flg=True)", (None, False)), ("backward(self, dout)", (None,))):
+            own = getattr(self, method.partition("(")[0])
+            signature = inspect.signature(own)
+            try:
+                signature.bind(*given)
+            except TypeError:
+                raise InputTypeError(f"{where}, {name}: got {own.__name__}{signature}, expected {method}.") from None
+
+    def check_output(self, method: str, got: Array, expected: tuple[int, ...], by: str) -> Array:
+        """What a layer of one's own gave, if it has the shape that it should have."""
+        shape = getattr(got, "shape", None)
+        if shape is None:
+            raise InputTypeError(f"{self!r}: {method} gave {got!r}, expected an array of shape {expected}.")
+        if tuple(shape) != expected:
+            raise InputError(f"{self!r}: {method} gave {_rows(tuple(shape))}, {by} {_rows(expected)}.")
+        return got
+
     def _check_gradient(self, dout: Array, shape: tuple[int, ...]) -> None:
         """Before any kernel runs: the gradient has the shape of the last output. Kernels check no bounds."""
         check_float(self.ops, "dout", dout)
@@ -143,3 +165,7 @@ class Layer:
             if value != parameters[name].default:
                 shown.append(repr(value) if name == next(iter(parameters)) else f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _rows(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(['n', *map(str, shape[1:])])})" if shape else "a number"

@@ -100,6 +100,7 @@ class Report:
         if not how.fused:
             verb = "passed" if self.ok else "ran"
             lines.append(f"It has no operation of its own: everything {verb} by falling back to the compositions.")
+        lines += [f"  {note}" for note in how.notes()]
         lines += [f"  declined {times} times: {op}" for op, times in how.declined.items()]
         seconds: dict[str, list[float]] = {}
         for result in self.results:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, HostArray
+from ..backend import Array, HostArray, missing_members
 from ..ops import Ops
 from ._arrays import mismatch, same_bits
 from ._case import SUMS
@@ -79,6 +79,8 @@ def views(ops: Ops, dtype: str) -> None:
 def descriptions(ops: Ops) -> None:
     """name, unavailable(), device_info() and synchronize() are what the contract says."""
     where, backend = "required[descriptions]", ops.backend
+    missing = missing_members(backend)
+    _require(not missing, f"{where}: the backend lacks {', '.join(missing)}; nnx.Backend says what they do")
     name: Any = backend.name
     _require(isinstance(name, str) and bool(name), f"{where}: name is {name!r}, expected a string")
     reason: Any = type(backend).unavailable()

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from nnx_numpy import NumpyBackend
 
+import nnx
 from nnx import compose, testing
 from nnx.errors import InputError
+from nnx.ops import Ops
 from nnx.testing._arrays import LAYOUTS, Placed, mismatch
 from nnx.testing._cases import CASES
 from nnx.testing._reference import philox_block
@@ -247,6 +249,35 @@ class TestRequiredMembers:
                 return {"threads": 2}
 
         assert "device_info() gave {'threads': 2}, expected a dictionary of strings" in failures(Wrong(), "required")
+
+    def test_a_member_that_is_not_there(self, members_only):
+        class Wrong(members_only):
+            synchronize = property()
+
+        text = failures(Wrong(), "required")
+        assert "required[descriptions]: the backend lacks synchronize(); nnx.Backend says what they do" in text
+
+    def test_a_misspelt_operation_is_told_of(self, members_only):
+        class Misspelt(members_only):
+            def afine_relu(self, x, w, b=None, *, out=None):
+                raise AssertionError
+
+            def adam(self, *args):
+                raise AssertionError
+
+            def prepare(self):
+                pass
+
+        report = testing.run(Misspelt(), ["relu"])
+        for text in (str(report), str(report.explanation)):
+            assert "it has a method 'afine_relu', which nothing calls; did you mean the operation affine_relu?" in text
+            assert "it has a method 'adam', which nothing calls; did you mean the operation adam_?" in text
+            assert "prepare" not in text
+        assert report.ok
+
+    @pytest.mark.parametrize("name", ["numpy", "numba"])
+    def test_the_backends_that_come_with_nnx_misspell_nothing(self, name):
+        assert Ops(nnx.get_backend(name)).explain().misspelt == {}
 
     def test_a_training_that_goes_astray(self, members_only):
         class Wrong(members_only):

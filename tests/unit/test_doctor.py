@@ -12,6 +12,7 @@ import nnx
 from nnx import doctor, registry
 from nnx.cli import main
 from nnx.doctor import Machine, advice
+from nnx.ops import Ops
 
 FINE = Machine({}, frozenset({"avx2", "avx512f"}), 4, 8e9, frozenset({"numpy", "cupy-cuda13x"}))
 NUMPY = type(nnx.get_backend("numpy"))
@@ -134,6 +135,28 @@ def test_a_wrong_operation_fails(backends, capsys):
     assert failed == ["relu", "relu_backward", "training"]  # the second: its numerical gradient is of the first
     assert "relu[float32-" in out
     assert "not well" in out
+
+
+def test_a_misspelt_operation_is_noted(backends, capsys):
+    composed = next(name for name in Ops(NUMPY()).explain().composed if len(name) > 5)
+    backends(numpy=type("Misspelt", (NUMPY,), {composed + "s": lambda self: None}))
+    assert run() == 0
+    note = f"note: it has a method '{composed}s', which nothing calls; did you mean the operation {composed}?"
+    assert note in capsys.readouterr().out
+
+
+def test_the_list_of_backends_keeps_the_brackets_of_what_to_install(backends, capsys, monkeypatch):
+    class NoPackage(NUMPY):
+        @classmethod
+        def unavailable(cls):
+            return "install with: pip install 'nnx-array[cuda12]'"
+
+    backends(numpy=NUMPY, cupy=NoPackage)
+    monkeypatch.setattr(sys, "argv", ["nnx", "backends"])
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main()
+    assert "pip install 'nnx-array[cuda12]'" in capsys.readouterr().out
 
 
 def test_the_backend_asked_for_cannot_run(backends, capsys, monkeypatch):

@@ -211,3 +211,87 @@ class TestGradientCheck:
         x, t = data()
         assert max(nnx.lab.gradient_check(nnx.Sequential(*layers()), x, t).errors.values()) < 1e-4
         assert len(nnx.lab.lr_find((x, t), trained().model, steps=20, verbose=False).lr)
+
+
+class NoSuper(nnx.Layer):
+    def __init__(self):
+        pass
+
+
+class OneArgument(nnx.Layer):
+    def forward(self, x):
+        return x
+
+
+class NoGradient(LeakyReLU):
+    def backward(self):
+        return None
+
+
+class Widen(nnx.Layer):
+    def forward(self, x, train_flg=True):
+        return self.ops.xp.concat((x, x), axis=1)
+
+    def backward(self, dout):
+        half = dout.shape[1] // 2
+        return dout[:, :half] + dout[:, half:]
+
+
+class Widened(Widen):
+    def declare(self, shape):
+        return (), (2 * shape[0],)
+
+
+class Forgets(LeakyReLU):
+    def forward(self, x, train_flg=True):
+        super().forward(x, train_flg)
+
+
+class WrongGradient(Widened):
+    def backward(self, dout):
+        return dout
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("layer", "message"),
+        [
+            (NoSuper, r"^Sequential: layer 1, NoSuper: its __init__ must begin with super\(\).__init__\(\)\.$"),
+            (OneArgument, r"layer 1, OneArgument: got forward\(x\), expected forward\(self, x, train_flg=True\)\.$"),
+            (NoGradient, r"layer 1, NoGradient: got backward\(\), expected backward\(self, dout\)\.$"),
+        ],
+    )
+    def test_a_class_that_is_no_layer_is_refused_at_the_door(self, layer, message):
+        with pytest.raises(nnx.InputTypeError, match=message):
+            nnx.Sequential(nnx.Affine(3), layer())
+
+    @pytest.mark.parametrize(
+        ("layer", "message"),
+        [
+            (Widen, r"Widen\(\): forward gave \(n, 14\), declare said \(n, 7\)\."),
+            (Forgets, r"Forgets\(\): forward gave None, expected an array of shape \(30, 7\)\."),
+            (WrongGradient, r"WrongGradient\(\): backward gave \(n, 14\), its input was \(n, 7\)\."),
+        ],
+    )
+    def test_shapes_that_disagree_are_told_with_the_layer(self, layer, message):
+        trainer = nnx.Trainer(nnx.Sequential(nnx.Affine(7), layer(), nnx.Affine(3)), backend="numpy")
+        with pytest.raises(nnx.NnxError, match=message):
+            trainer.step(*data())
+
+    def test_predict_tells_it_too(self):
+        model = nnx.Sequential(nnx.Affine(7), Widen()).build(5, backend="numpy")
+        with pytest.raises(nnx.InputError, match=r"Widen\(\): forward gave \(n, 14\), declare said \(n, 7\)\."):
+            model.predict(data()[0])
+
+    def test_with_a_declaration_it_trains(self):
+        trainer = nnx.Trainer(nnx.Sequential(nnx.Affine(7), Widened(), nnx.Affine(3)), backend="numpy")
+        trainer.step(*data())
+        assert trainer.model.params["2.W"].shape == (14, 3)
+
+    def test_a_callback_class_that_defines_another_method(self):
+        class Printing(nnx.Callback):
+            def on_epoch_end(self, trainer, epoch, logs):
+                print(logs)
+
+        with pytest.raises(nnx.InputError, match="unknown method of Printing 'on_epoch_end'"):
+            trained().fit(*data(), callbacks=[Printing()], verbose=False)

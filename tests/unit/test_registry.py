@@ -55,6 +55,15 @@ class BreaksWhenMade(Good):
         raise OSError("no memory")
 
 
+class Half(Good):
+    synchronize = property()  # to hasattr it is not there
+
+
+class Nameless:
+    to_device, to_host, matmul = Good.to_device, Good.to_host, Good.matmul
+    synchronize, device_info, unavailable = Good.synchronize, Good.device_info, Good.unavailable
+
+
 class Entry:
     def __init__(self, name, target, value=None, dist="some-dist"):
         self.name, self.target, self.value = name, target, value or f"module:{name}"
@@ -144,7 +153,9 @@ def test_environment_variable_that_cannot_be_followed(install, monkeypatch, valu
             "its plugin, from some-dist 1.2, is broken: ImportError: no module named zzz",
         ),
         (Rude, "is broken: RuntimeError: boom. Reinstall or uninstall that distribution"),
-        (object, "is broken: AttributeError"),
+        (object, r"its plugin, from some-dist 1.2, lacks to_device\(\), .*, unavailable\(\), which every backend has"),
+        (Half, r"its plugin, from some-dist 1.2, lacks synchronize\(\), which every backend has .nnx.Backend."),
+        (Nameless, "its plugin, from some-dist 1.2, lacks name, xp, which every backend has"),
         (BreaksWhenMade, "it failed to start: OSError: no memory"),
     ],
 )

@@ -168,6 +168,63 @@ def test_early_stopping_returns_to_the_best(data):
     assert t.evaluate(val)[0] == history["val_loss"][best]
 
 
+def test_early_stopping_by_its_patience(data):
+    train, val = data.split(0.2, 0.8)
+    settings = {"epochs": 100, "validation_data": val, "verbose": False}
+    by_number, by_object = (nnx.Trainer(nnx.MLP((50,), 10), nnx.Adam(lr=0.05)) for _ in "ab")
+    by_number.fit(train, early_stopping=3, **settings)
+    by_object.fit(train, early_stopping=nnx.EarlyStopping(patience=3), **settings)
+    assert by_number.history == by_object.history
+    with pytest.raises(nnx.InputError, match="early_stopping: got 0, expected a whole number of at least 1"):
+        by_number.fit(train, early_stopping=0, **settings)
+    with pytest.raises(nnx.InputTypeError, match="early_stopping: got True, expected an nnx.EarlyStopping"):
+        by_number.fit(train, early_stopping=True, **settings)
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        (("adam", "mse"), "Adam(lr=0.001, beta1=0.9, beta2=0.999, eps=1e-08), MeanSquaredError()"),
+        (("SGD", "sigmoid_cross_entropy"), "SGD(lr=0.01), SigmoidCrossEntropy()"),
+        (("momentum", "Cross_Entropy"), "Momentum(lr=0.01, momentum=0.9), SoftmaxCrossEntropy()"),
+    ],
+)
+def test_optimizers_and_losses_by_name(names, parts):
+    assert parts in repr(nnx.Trainer(nnx.MLP((), 2), *names))
+
+
+def test_a_trainer_and_its_model_answer_alike(data):
+    t = trainer()
+    t.fit(data, epochs=1, verbose=False)
+    np.testing.assert_array_equal(t.predict(data), t.model.predict(data))
+    assert t.accuracy(data) == t.model.accuracy(data) == t.evaluate(data)[1]
+    assert t.model.evaluate(data) == t.evaluate(data)
+    p = t.predict_proba(data)
+    np.testing.assert_array_equal(p, t.model.predict_proba(data))
+    np.testing.assert_allclose(p, nnx.functions.softmax(t.predict(data)), rtol=1e-5)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
+    assert p.dtype == np.float32
+    with pytest.raises(
+        nnx.InputError, match=r"accuracy: MeanSquaredError\(\) is of numbers, not of classes; evaluate giv"
+    ):
+        nnx.Trainer(t.model, loss="mse").accuracy(data)
+
+
+def test_probabilities_follow_the_loss():
+    model = nnx.MLP((), 1).build(2, backend="numpy")
+    model.params["1.W"][...] = [[1], [1000]]
+    x = np.array([[0, 0], [1, 0], [0, -1], [0, 1]])
+    p = nnx.Trainer(model, loss="sigmoid_cross_entropy").predict_proba(x)
+    np.testing.assert_allclose(p[:, 0], [0.5, 1 / (1 + np.exp(-1)), 0, 1], rtol=1e-6)
+    np.testing.assert_array_equal(model.predict_proba(x, nnx.SigmoidCrossEntropy()), p)
+    with pytest.raises(nnx.InputError, match=r"got outputs of shape \(4, 1\), .*pass loss=nnx.SigmoidCrossEntropy"):
+        model.predict_proba(x)
+    with pytest.raises(
+        nnx.InputError, match=r"under MeanSquaredError\(\) a model's outputs are no scores of classes; pred"
+    ):
+        nnx.Trainer(model, loss="mse").predict_proba(x)
+
+
 def test_early_stopping_names_what_there_is(data):
     with pytest.raises(
         nnx.InputError, match=r"no 'val_loss' in the history, only loss, accuracy; pass validation_data"
@@ -333,7 +390,15 @@ def test_step_refuses_before_any_kernel_runs(x, t, message):
     [
         (lambda: nnx.Trainer("model"), "model: got 'model', expected an nnx.Sequential"),
         (lambda: nnx.Trainer(nnx.MLP((), 2), nnx.Adam), r"expected an nnx.Optimizer; write Adam\(\)"),
-        (lambda: nnx.Trainer(nnx.MLP((), 2), loss="mse"), "loss: got 'mse', expected an nnx.Loss"),
+        (lambda: nnx.Trainer(nnx.MLP((), 2), loss=3), "loss: got 3, expected an nnx.Loss"),
+        (
+            lambda: nnx.Trainer(nnx.MLP((), 2), loss="msee"),
+            "unknown loss 'msee'. Did you mean 'mse'. Known: cross_entropy, ",
+        ),
+        (
+            lambda: nnx.Trainer(nnx.MLP((), 2), "adma"),
+            "unknown optimizer 'adma'. Did you mean 'adam'. Known: adagrad, ",
+        ),
         (
             lambda: nnx.Trainer(nnx.MLP((), 2), weight_decay=-1),
             "weight_decay: got -1, expected a finite number of at least 0",
