@@ -130,7 +130,7 @@ def branching(x):
             lambda: one(lambda x: where(x, 1, 0)),
             "where: got <value x of a formula>, expected a comparison such as x > 0",
         ),
-        (lambda: one(lambda x: where(x == 0, 1, 0)), "where: got False, .* == and != are no comparisons of a formula"),
+        (lambda: one(lambda x: where(x == 0, 1, 0)), "where: got False, .*== and != are no comparisons of a formula"),
         (lambda: one(lambda x: x**0.5), r"a formula's power: got 0\.5, expected a whole number of at least 1"),
         (lambda: one(lambda x: f.exp("x")), "exp: got 'x', expected a value of the formula or a number"),
         (lambda: one(lambda x: x, "my formula"), "a formula's name: got 'my formula', expected a name such as 'swish'"),
