@@ -5,7 +5,7 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from . import datasets, functions, schedules
+from . import datasets, formula, functions, schedules
 from .backend import Backend
 from .callbacks import Callback, EarlyStopping
 from .errors import (
@@ -17,9 +17,9 @@ from .errors import (
     InputTypeError,
     NnxError,
 )
-from .layers import Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
+from .layers import Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
 from .loggers import CSVLogger, TensorBoard
-from .losses import Loss, MeanSquaredError, PoissonDeviance, SigmoidCrossEntropy, SoftmaxCrossEntropy
+from .losses import ElementwiseLoss, Loss, MeanSquaredError, PoissonDeviance, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from .model import MLP, Sequential
 from .ops import Ops
 from .optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
@@ -42,6 +42,7 @@ __version__ = _version("nnx-array")
 __all__ = [
     "MLP",
     "SGD",
+    "Activation",
     "AdaGrad",
     "Adam",
     "AdamW",
@@ -57,6 +58,7 @@ __all__ = [
     "DivergedError",
     "Dropout",
     "EarlyStopping",
+    "ElementwiseLoss",
     "Flatten",
     "Identity",
     "InputError",
@@ -81,6 +83,7 @@ __all__ = [
     "TensorBoard",
     "Trainer",
     "datasets",
+    "formula",
     "from_torch",
     "functions",
     "get_backend",

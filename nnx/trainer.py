@@ -336,7 +336,7 @@ class Trainer:
     def _evaluate(self, data: DeviceData) -> tuple[float, float | None]:
         plan, n = self.plan, len(data)
         ops = plan.ops
-        value = getattr(ops, self.loss.op)
+        value = self.loss.bound(ops, self.model.dtype)
         sums, correct = [], []
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, n, _EVALUATE):

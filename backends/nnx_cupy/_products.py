@@ -1,4 +1,4 @@
-"""Matrix products with what is fused to them: the bias, ReLU, and the bias gradient."""
+"""Matrix products with what is fused to them: the bias, an activation, and the bias gradient."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ._bias import BiasOps
 from ._device import Device
-from ._launch import BLOCK, Array, contiguous, size, takes
+from ._launch import BLOCK, Array, Formula, contiguous, size, takes
 from ._precision import NARROW, PrecisionOps
 
 _WARPS = BLOCK // 32
@@ -18,16 +18,6 @@ class ProductOps(BiasOps, PrecisionOps):
     def __init__(self, device: Device) -> None:
         super().__init__(device)
         self._gemm = device.gemm()
-        self._relu_epilogue = self._keeps_nan()
-
-    def _keeps_nan(self) -> bool:
-        """Whether cuBLASLt's ReLU keeps NaN, as the specification wants. Where it makes NaN 0, ReLU is our own kernel:
-        a NaN would vanish in the first hidden layer, and the loss look sound."""
-        xp = self.xp
-        one, bias, y = xp.ones((8, 8), np.float32), xp.full(8, np.nan, np.float32), xp.empty((8, 8), np.float32)
-        if self._gemm.affine(one, one, bias, y, relu=True) is NotImplemented:
-            return False
-        return bool(xp.isnan(y).all())
 
     def matmul(self, a: Array, b: Array, /, *, out: Array | None = None) -> Array:
         if a.ndim != 2 or b.ndim != 2 or not _floats(a, b, out) or (out is not None and not out.flags.c_contiguous):
@@ -57,32 +47,28 @@ class ProductOps(BiasOps, PrecisionOps):
             )
         return out
 
-    def affine(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Any:
-        return self._affine(x, w, b, out, relu=False)
-
-    def affine_relu(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Any:
-        return self._affine(x, w, b, out, relu=True)
-
-    def _affine(self, x: Array, w: Array, b: Array | None, out: Array | None, *, relu: bool) -> Any:
+    def affine(
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None = None,
+        *,
+        activation: Formula | None = None,
+        out: Array | None = None,
+    ) -> Any:
         if not _multiply((x, w), (b, out)):
             return NotImplemented
         y = self.empty((len(x), w.shape[1]), _of_products(x)) if out is None else out
-        fused = relu and self._relu_epilogue and x.dtype == y.dtype  # narrow ones have not been asked about NaN
-        bias = b if fused or not relu else None  # our ReLU adds the bias in the same pass
-        if self._gemm.affine(x, w, bias, y, relu=fused) is not NotImplemented:
-            if relu and not fused:
-                self._finish(y, b, relu)
+        bias = b if activation is None else None  # an activation adds the bias in the same pass
+        if self._gemm.affine(x, w, bias, y) is NotImplemented:
+            self._product(x, w, y)
+        elif activation is None:
             return y
-        self._product(x, w, y)
-        self._finish(y, b, relu)
-        return y
-
-    def _finish(self, y: Array, b: Array | None, relu: bool) -> None:
-        """Bias and ReLU after a product that has neither, in place."""
-        if relu:
-            self._add_bias_relu(y, self.xp.zeros(y.shape[1], y.dtype) if b is None else b)
+        if activation is not None:
+            self._add_bias(y, self.xp.zeros(y.shape[1], y.dtype) if b is None else b, activation)
         elif b is not None:
             self._add_bias(y, b)
+        return y
 
     def affine_backward(
         self,

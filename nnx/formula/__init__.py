@@ -9,7 +9,7 @@ body of a Python loop, which Numba compiles, and of a CUDA kernel. What stands i
 from typing import Any
 
 from ..errors import unknown
-from ._derivative import derivative
+from ._derivative import derivative, replaced
 from ._formula import Formula, Instruction
 from ._value import (
     FUNCTIONS,
@@ -46,6 +46,7 @@ __all__ = [
     "log1p",
     "maximum",
     "minimum",
+    "replaced",
     "sigmoid",
     "sign",
     "softplus",

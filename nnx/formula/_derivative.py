@@ -36,6 +36,18 @@ def simplified(op: str, args: Sequence[Value]) -> Value:
     return Value(op, *args)
 
 
+def replaced(value: Value, known: dict[Value, Value]) -> Value:
+    """The value with others in place of some of those it comes from, simplified where these are numbers."""
+    done = dict(known)
+
+    def walk(n: Value) -> Value:
+        if n not in done:
+            done[n] = n if n.op in ("input", "number") else simplified(n.op, [walk(a) for a in n.args])
+        return done[n]
+
+    return walk(value)
+
+
 def derivative(of: Value, by: Value) -> Value:
     """The derivative of a value by an input, as another value. Where a formula has a kink it is the right one's."""
     known: dict[Value, Value] = {by: _ONE}

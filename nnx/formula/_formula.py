@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import InputError, InputTypeError
 from ._arrays import on_arrays
-from ._derivative import simplified
+from ._derivative import replaced
 from ._value import COMPARISONS, Value, as_value
 
 Instruction = tuple[str, str, tuple["str | float", ...]]
@@ -61,15 +61,15 @@ class Formula:
     def fix(self, **known: float) -> "Formula":
         """The formula with numbers in place of some scalars, without what is then decided: sums with 0, products with 0
         and 1, choices."""
-        done: dict[Value, Value] = {Value("input", name): Value("number", float(v)) for name, v in known.items()}
-
-        def walk(n: Value) -> Value:
-            if n not in done:
-                done[n] = n if n.op in ("input", "number") else simplified(n.op, [walk(a) for a in n.args])
-            return done[n]
-
+        numbers = {Value("input", name): Value("number", float(number)) for name, number in known.items()}
+        values = tuple(replaced(value, numbers) for value in self.values)
         scalars = [s for s in self.scalars if s not in known]
-        return Formula(self.name, lambda *_: tuple(map(walk, self.values)), self.inputs, self.outputs, scalars)
+        return Formula(self.name, lambda *_: values, self.inputs, self.outputs, scalars)
+
+    def only(self, *outputs: str) -> "Formula":
+        """The formula of some of the outputs."""
+        values = tuple(self.values[self.outputs.index(name)] for name in outputs)
+        return Formula(self.name, lambda *_: values, self.inputs, outputs, self.scalars)
 
     def on_arrays(self, xp: Any, **values: Any) -> tuple[Any, ...]:
         """The outputs for arrays (and 0-d arrays or numbers as scalars), by Array API names: the specification."""
@@ -86,12 +86,12 @@ class Formula:
     def python(self) -> tuple[list[str], list[str]]:
         """Statements that compute the results of one element, and an expression for each. Every variable x is written
         `x_`, further ones are `_0`, `_1` ...; a number is written `R(...)`, R being the type of the elements; functions
-        have their names here, abs and the operators are Python's."""
+        have the names of `OPERATIONS`."""
         return self._written(lambda number: f"R({number!r})", _PYTHON, lambda op: "")
 
     def c(self, real: str = "REAL") -> tuple[list[str], list[str]]:
-        """As `python`, in C++ with `real` as the type of the elements: `sigmoid` and `softplus` are to be defined, all
-        other functions are the language's own."""
+        """As `python`, in C++ with `real` as the type of the elements. `sigmoid`, `softplus`, `maximum` and `minimum`
+        are to be defined, all other functions are the language's own."""
         lines, results = self._written(
             lambda number: f"{real}({_c_number(number)})", _C, lambda op: "bool " if op in COMPARISONS else f"{real} "
         )
@@ -106,8 +106,6 @@ class Formula:
         lines = []
         for name, op, args in self.instructions:
             form = f"({{}} {op} {{}})" if op in _INFIX else forms.get(op, f"{op}({', '.join(['{}'] * len(args))})")
-            if op in ("maximum", "minimum") and isinstance(args[1], float):  # no NaN: the first one's comes through
-                form = forms[f"{op} of a number"]
             lines.append(f"{kind(op)}{name} = {form.format(*map(of, args))}")
         return lines, [of(r) for r in self.results]
 
@@ -123,23 +121,8 @@ class Formula:
         return f"<formula {self.name}({', '.join((*self.inputs, *self.scalars))}): {body}>"
 
 
-_PYTHON = {
-    "neg": "(-{})",
-    "where": "({1} if {0} else {2})",
-    "maximum": "({1} if ({0} < {1}) | ({1} != {1}) else {0})",
-    "minimum": "({1} if ({0} > {1}) | ({1} != {1}) else {0})",
-    "maximum of a number": "({1} if {0} < {1} else {0})",
-    "minimum of a number": "({1} if {0} > {1} else {0})",
-}
-_C = {
-    "neg": "(-{})",
-    "abs": "fabs({})",
-    "where": "({} ? {} : {})",
-    "maximum": "({0} < {1} || {1} != {1} ? {1} : {0})",
-    "minimum": "({0} > {1} || {1} != {1} ? {1} : {0})",
-    "maximum of a number": "({0} < {1} ? {1} : {0})",
-    "minimum of a number": "({0} > {1} ? {1} : {0})",
-}
+_PYTHON = {"neg": "(-{})"}
+_C = {"neg": "(-{})", "abs": "fabs({})", "where": "({} ? {} : {})"}
 
 
 def _c_number(number: float) -> str:

@@ -48,7 +48,7 @@ class Dropout(Layer):
         ops = self.ops
         check_float(ops, "x", x)
         if not train_flg:
-            return ops.scale(x, ops.to_device(np.array(self.inference_factor, str(x.dtype))))
+            return x * ops.to_device(np.array(self.inference_factor, str(x.dtype)))
         if self.seed is None:
             self.seed = int(np.random.randint(0, 2**63, dtype=np.int64))  # noqa: NPY002  scripts seed this one
         mask = ops.xp.empty(x.shape, dtype=ops.xp.bool)

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..backend import Array, HostArray
 from ..device_data import DeviceData
-from ..layers import Activation, Affine, BatchNorm, Dropout, Layer, ReLU, Sigmoid, Tanh
-from ..losses import Loss
+from ..layers import RUNNING_AVERAGE, SIGMOID, Activation, Affine, BatchNorm, Dropout, Layer, ReLU, Sigmoid, Tanh
+from ..losses import Loss, MeanSquaredError
 from ..model import Sequential
 from ..ops import Ops
 from ..optimizers import Optimizer
@@ -46,14 +46,15 @@ class Weights:
 
 def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, dtype: str, x: Any) -> Array:
     """The fused inference: (n, outputs). weights: native, of that dtype, as x: (n, features), or sparse on the host."""
-    kind, last = ACTIVATIONS[activation], len(weights.coefs) - 1
+    last, layer = len(weights.coefs) - 1, ACTIVATIONS[activation]
+    kind = None if layer is None else layer().formula
     for i, (w, b) in enumerate(zip(weights.coefs, weights.intercepts, strict=True)):
         hidden = i < last
         if not isinstance(x, ops.array_type):
             x = np.asarray(x @ w)
             x += b
-        elif hidden and kind is ReLU and weights.norms is None:
-            x = ops.affine_relu(x, w, b)
+        elif hidden and kind is not None and weights.norms is None:
+            x = ops.affine(x, w, b, activation=kind)
             continue
         else:
             x = ops.affine(x, w, b)
@@ -63,12 +64,12 @@ def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, dt
             names = ("gamma", "beta", "running_mean", "running_var")
             x = ops.batch_norm_inference(x, *(norm[name] for name in names), hyper)
         if hidden and kind is not None:
-            x = getattr(ops, kind.op)(x)
+            x = ops.activation(kind, x)
     match out_activation:
         case "softmax":
             return ops.softmax(x)
         case "logistic":
-            return ops.sigmoid(x)
+            return ops.activation(SIGMOID, x)
         case "exp":
             return ops.xp.exp(x)
     return x
@@ -157,7 +158,7 @@ class Network:
         self.load(weights)
         # scikit-learn averages squares over the outputs, too, in the loss but not in its gradient.
         outputs = self.weights.coefs[-1].shape[1]
-        self._share = self.plan.constant(1 / outputs) if loss.op == "mean_squared_error" and outputs > 1 else None
+        self._share = self.plan.constant(1 / outputs) if isinstance(loss, MeanSquaredError) and outputs > 1 else None
         self._half = self.plan.constant(0.5)
         arena = self.model.arena
         self._penalised = arena.params.buffer[: arena.layout.decay]
@@ -212,9 +213,10 @@ class Network:
         step's random keys."""
         plan, arena = self.plan, self.plan.arena
         loss = self.differentiate(x, t, hyper, rest, weighted=weighted)
-        plan.optimizer_op(arena.params.buffer, arena.grads.buffer, *self._state, hyper, decay=arena.layout.decay)
+        params, grads = arena.params.buffer, arena.grads.buffer
+        self.ops.update_(plan.update, hyper, params, grads, *self._state, decay=arena.layout.decay)
         for span, constants in plan.program(x.shape[0]).running:
-            self.ops.running_average_(arena.running.buffer[span], arena.batch.buffer[span], constants)
+            self.ops.update_(RUNNING_AVERAGE, constants, arena.running.buffer[span], arena.batch.buffer[span])
         return loss
 
     def stepper(self, data: "DeviceData | SparseData", *, weighted: bool) -> Callable[..., Array]:
