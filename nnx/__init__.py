@@ -4,7 +4,7 @@ import typing as _typing
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 
-from . import datasets, functions, schedules
+from . import datasets, formula, functions, schedules
 from .backend import Backend
 from .callbacks import Callback, EarlyStopping
 from .errors import (
@@ -18,9 +18,9 @@ from .errors import (
     InputTypeError,
     NnxError,
 )
-from .layers import Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
+from .layers import Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
 from .loggers import CSVLogger, TensorBoard
-from .losses import Loss, MeanSquaredError, PoissonDeviance, SigmoidCrossEntropy, SoftmaxCrossEntropy
+from .losses import ElementwiseLoss, Loss, MeanSquaredError, PoissonDeviance, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from .model import MLP, Sequential
 from .ops import Ops
 from .optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
@@ -46,6 +46,7 @@ __version__ = _version("nnx-array")
 __all__ = [
     "MLP",
     "SGD",
+    "Activation",
     "AdaGrad",
     "Adam",
     "AdamW",
@@ -63,6 +64,7 @@ __all__ = [
     "DivergedError",
     "Dropout",
     "EarlyStopping",
+    "ElementwiseLoss",
     "Flatten",
     "Identity",
     "InputError",
@@ -87,6 +89,7 @@ __all__ = [
     "TensorBoard",
     "Trainer",
     "datasets",
+    "formula",
     "from_torch",
     "functions",
     "get_backend",

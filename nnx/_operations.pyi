@@ -3,6 +3,7 @@
 from typing import Any
 
 from .backend import Array
+from .formula import Formula
 
 class Operations:
     """Every operation of nnx.compose, bound to a backend."""
@@ -10,8 +11,9 @@ class Operations:
     def allocate(self, size: int, dtype: str) -> Array: ...
     def take(self, data: Array, index: Array, scale: Array | None = None, *, out: Array | None = None) -> Array: ...
     def capture(self, step: Any, example_inputs: tuple[Array, ...]) -> Any: ...
-    def affine(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Array: ...
-    def affine_relu(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Array: ...
+    def affine(
+        self, x: Array, w: Array, b: Array | None = None, *, activation: Formula | None = None, out: Array | None = None
+    ) -> Array: ...
     def affine_backward(
         self,
         dy: Array,
@@ -22,13 +24,17 @@ class Operations:
         dw: Array | None = None,
         db: Array | None = None,
     ) -> None: ...
-    def relu(self, x: Array, *, out: Array | None = None) -> Array: ...
-    def relu_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Array: ...
-    def sigmoid(self, x: Array, *, out: Array | None = None) -> Array: ...
-    def sigmoid_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Array: ...
-    def tanh(self, x: Array, *, out: Array | None = None) -> Array: ...
-    def tanh_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Array: ...
-    def scale(self, x: Array, factor: Array, *, out: Array | None = None) -> Array: ...
+    def activation(self, formula: Formula, x: Array, *, out: Array | None = None) -> Array: ...
+    def activation_backward(
+        self,
+        formula: Formula,
+        dy: Array,
+        x: Array | None,
+        y: Array,
+        *,
+        out: Array | None = None,
+        db: Array | None = None,
+    ) -> Array: ...
     def batch_norm(
         self,
         x: Array,
@@ -57,9 +63,7 @@ class Operations:
     def batch_norm_inference(
         self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, hyper: Array, *, out: Array | None = None
     ) -> Array: ...
-    def running_average_(self, running: Array, batch: Array, hyper: Array, *, guard: Array | None = None) -> None: ...
     def philox(self, rng: Array, size: int) -> Array: ...
-    def philox_uniform(self, rng: Array, size: int, dtype: str) -> Array: ...
     def dropout(
         self, x: Array, rng: Array, factor: Array, *, out: Array | None = None, mask: Array | None = None
     ) -> Array: ...
@@ -77,30 +81,12 @@ class Operations:
         dz: Array | None = None,
         db: Array | None = None,
     ) -> Array: ...
-    def sigmoid_cross_entropy(
+    def loss(
         self,
+        formula: Formula,
         z: Array,
         t: Array,
-        *,
-        weight: Array | None = None,
-        bias: Array | None = None,
-        dz: Array | None = None,
-        db: Array | None = None,
-    ) -> Array: ...
-    def mean_squared_error(
-        self,
-        z: Array,
-        t: Array,
-        *,
-        weight: Array | None = None,
-        bias: Array | None = None,
-        dz: Array | None = None,
-        db: Array | None = None,
-    ) -> Array: ...
-    def poisson_deviance(
-        self,
-        z: Array,
-        t: Array,
+        hyper: Array | None = None,
         *,
         weight: Array | None = None,
         bias: Array | None = None,
@@ -114,22 +100,6 @@ class Operations:
     def rescale_(self, x: Array, scaling: Array) -> None: ...
     def unscale_(self, hyper: Array, norm: Array, scaling: Array) -> None: ...
     def clip_(self, hyper: Array, norm: Array, limit: Array) -> None: ...
-    def sgd_(self, p: Array, g: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None) -> None: ...
-    def momentum_(
-        self, p: Array, g: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-    ) -> None: ...
-    def nesterov_(
-        self, p: Array, g: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-    ) -> None: ...
-    def adagrad_(
-        self, p: Array, g: Array, h: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-    ) -> None: ...
-    def rmsprop_(
-        self, p: Array, g: Array, h: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-    ) -> None: ...
-    def adam_(
-        self, p: Array, g: Array, m: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-    ) -> None: ...
-    def adamw_(
-        self, p: Array, g: Array, m: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+    def update_(
+        self, formula: Formula, hyper: Array, *arrays: Array, decay: int = 0, guard: Array | None = None
     ) -> None: ...

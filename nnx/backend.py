@@ -1,6 +1,6 @@
 """The contract between nnx and an array backend: two attributes and six short methods, and what it may have beside."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy.typing as npt
@@ -69,8 +69,9 @@ class CompileSeconds(Protocol):
 class WarmUp(Protocol):
     """Optional, for a backend that compiles: `nnx warmup` does it beforehand."""
 
-    def warm_up(self) -> Iterator[tuple[str, int]]:
-        """Compile everything; yield each part's name and the number of all parts."""
+    def warm_up(self, formulas: Iterable[tuple[str, Any]], /) -> Iterator[tuple[str, int]]:
+        """Compile everything, the formulas that are built in among it, each after the name of the operation that takes
+        it; yield each part's name and the number of all parts."""
 
 
 @runtime_checkable

@@ -7,16 +7,21 @@ returning `NotImplemented` before it has written anything. Conventions:
 - A trailing underscore: the first arguments are mutated, and None is returned. Nothing else mutates an input.
 - `out`, `dx`, `dw`, `db`, `dz`, `mask`, `mean`, `var` are written if given, not added to, and never overlap an input.
 - `db` is the gradient of a bias that was added just below: the column sums of the gradient returned.
+- `formula` is an `nnx.formula.Formula`: one element's part of an operation.
 - `hyper` is a 1-D array in the parameters' dtype, derived in float64 on the host. A Python number would be baked into a
-  captured CUDA graph. The last two entries of every optimizer's are `weight_decay` and `grad_scale`; the leading
-  `decay` elements of the flat buffers are under weight decay.
+  captured CUDA graph. The last entry of every optimizer's is `grad_scale`; the leading `decay` elements of the flat
+  buffers are under weight decay.
 - `guard` is a 0-d array: where it is not finite nothing is updated, so that parameters survive a loss that is not.
 - No operation copies to the host or waits for the device.
 """
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 from .backend import Array
+
+if TYPE_CHECKING:
+    from .formula import Formula
 
 
 def _write(out: Array | None, value: Array) -> Array:
@@ -63,15 +68,20 @@ def capture(ops: Any, step: Any, example_inputs: tuple[Array, ...]) -> Any:
 # Layers ---------------------------------------------------------------------------------------------------------------
 
 
-def affine(ops: Any, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Array:
-    """x @ w + b. x: (n, i), w: (i, o), b: (o,)."""
+def affine(
+    ops: Any,
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    activation: "Formula | None" = None,
+    out: Array | None = None,
+) -> Array:
+    """x @ w + b, or the activation of that, as in `activation`. x: (n, i), w: (i, o), b: (o,)."""
     y = ops.matmul(x, w, out=out)
-    return y if b is None else _write(out, y + b)
-
-
-def affine_relu(ops: Any, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Array:
-    """max(x @ w + b, 0)."""
-    return _write(out, ops.relu(ops.affine(x, w, b)))
+    if b is not None:
+        y = _write(out, y + b)
+    return y if activation is None else _write(out, ops.activation(activation, y))
 
 
 def affine_backward(
@@ -93,47 +103,30 @@ def affine_backward(
         ops.matmul(dy, w.T, out=dx)
 
 
-def relu(ops: Any, x: Array, *, out: Array | None = None) -> Array:
-    """max(x, 0); NaN stays NaN."""
-    return _write(out, ops.xp.maximum(x, ops.xp.zeros_like(x)))
+def activation(ops: Any, formula: "Formula", x: Array, *, out: Array | None = None) -> Array:
+    """The formula's y of each x. NaN stays NaN."""
+    return _write(out, formula.on_arrays(ops.xp, x=x)[0])
 
 
-def _activation_backward(ops: Any, dx: Array, out: Array | None, db: Array | None) -> Array:
+def activation_backward(
+    ops: Any,
+    formula: "Formula",
+    dy: Array,
+    x: Array | None,
+    y: Array,
+    *,
+    out: Array | None = None,
+    db: Array | None = None,
+) -> Array:
+    """The formula's dx of each dy, x and y, y the activation of x; x is None where the formula does not use it."""
+    (dx,) = formula.on_arrays(ops.xp, dy=dy, x=x, y=y)
+    return _with_column_sums(ops, dx, out, db)
+
+
+def _with_column_sums(ops: Any, dx: Array, out: Array | None, db: Array | None) -> Array:
     if db is not None:
         db[...] = ops.xp.sum(dx, axis=0)
     return _write(out, dx)
-
-
-def relu_backward(ops: Any, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Array:
-    """dy * (y > 0), y the activation."""
-    return _activation_backward(ops, dy * ops.xp.astype(y > 0, dy.dtype), out, db)
-
-
-def sigmoid(ops: Any, x: Array, *, out: Array | None = None) -> Array:
-    """1 / (1 + exp(-x)), without overflow."""
-    xp = ops.xp
-    e = xp.exp(-xp.abs(x))
-    return _write(out, xp.where(x >= 0, 1 / (1 + e), e / (1 + e)))
-
-
-def sigmoid_backward(ops: Any, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Array:
-    """dy * y * (1 - y), y the activation."""
-    return _activation_backward(ops, dy * y * (1 - y), out, db)
-
-
-def tanh(ops: Any, x: Array, *, out: Array | None = None) -> Array:
-    """The hyperbolic tangent."""
-    return _write(out, ops.xp.tanh(x))
-
-
-def tanh_backward(ops: Any, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Array:
-    """dy * (1 - y**2), y the activation."""
-    return _activation_backward(ops, dy * (1 - y * y), out, db)
-
-
-def scale(ops: Any, x: Array, factor: Array, *, out: Array | None = None) -> Array:
-    """x times the 0-d `factor` (the classical Dropout's prediction)."""
-    return _write(out, x * factor)
 
 
 def batch_norm(
@@ -210,11 +203,6 @@ def batch_norm_inference(
     return _write(out, (x - mean) * (gamma / ops.xp.sqrt(var + hyper[0])) + beta)
 
 
-def running_average_(ops: Any, running: Array, batch: Array, hyper: Array, *, guard: Array | None = None) -> None:
-    """running = momentum * running + (1 - momentum) * batch. hyper: [eps, momentum, 1 - momentum]."""
-    _update(ops, guard, (running, hyper[1] * running + hyper[2] * batch))
-
-
 # Random numbers -------------------------------------------------------------------------------------------------------
 
 _M0, _M1, _W0, _W1, _LOW = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85, 0xFFFFFFFF
@@ -240,11 +228,6 @@ def philox(ops: Any, rng: Array, size: int) -> Array:
     return xp.astype(words, xp.uint32)
 
 
-def philox_uniform(ops: Any, rng: Array, size: int, dtype: str) -> Array:
-    """`size` numbers in [0, 1): the upper 24 bits of each word of `philox`, times 2**-24 (exact in float32)."""
-    return ops.xp.astype(ops.philox(rng, size) >> 8, getattr(ops.xp, dtype)) * 2.0**-24
-
-
 def dropout(
     ops: Any, x: Array, rng: Array, factor: Array, *, out: Array | None = None, mask: Array | None = None
 ) -> Array:
@@ -268,7 +251,7 @@ def dropout_backward(
     ops: Any, dy: Array, mask: Array, factor: Array, *, out: Array | None = None, db: Array | None = None
 ) -> Array:
     """dy * mask * factor."""
-    return _activation_backward(ops, dy * ops.xp.astype(mask, dy.dtype) * factor, out, db)
+    return _with_column_sums(ops, dy * ops.xp.astype(mask, dy.dtype) * factor, out, db)
 
 
 # Losses and metrics ---------------------------------------------------------------------------------------------------
@@ -334,69 +317,26 @@ def softmax_cross_entropy(
     return loss
 
 
-def sigmoid_cross_entropy(
+def loss(
     ops: Any,
+    formula: "Formula",
     z: Array,
     t: Array,
+    hyper: Array | None = None,
     *,
     weight: Array | None = None,
     bias: Array | None = None,
     dz: Array | None = None,
     db: Array | None = None,
 ) -> Array:
-    """Mean over the rows of -sum(t * log(p) + (1 - t) * log(1 - p)), p = sigmoid(z + bias), 0-d; dz = (p - t) / n.
+    """Mean over the rows of the sum of the formula's `loss` of each z + bias and t, 0-d; dz = its `dz` / n.
 
-    z, t: (n, c), t in 0..1: a problem of two classes in one column, or c labels of which any may hold.
+    z, t: (n, c). hyper: the formula's scalars in their order, None if it has none.
     """
-    xp = ops.xp
-    if bias is not None:
-        z = z + bias
-    e = xp.exp(-xp.abs(z))
-    # log(1 + exp(z)) - t * z, in a form in which nothing overflows and nothing is lost.
-    losses = xp.maximum(z, xp.zeros_like(z)) - t * z + xp.log1p(e)
-    _write_gradients(ops, ops.sigmoid(z) - t, weight, dz, db)
-    return xp.sum(_weighted(ops, losses, weight)) / z.shape[0]
-
-
-def mean_squared_error(
-    ops: Any,
-    z: Array,
-    t: Array,
-    *,
-    weight: Array | None = None,
-    bias: Array | None = None,
-    dz: Array | None = None,
-    db: Array | None = None,
-) -> Array:
-    """Mean over the rows of sum((z + bias - t)**2) / 2, 0-d; dz = (z + bias - t) / n. z, t: (n, c)."""
-    difference = (z if bias is None else z + bias) - t
-    _write_gradients(ops, difference, weight, dz, db)
-    return ops.xp.sum(_weighted(ops, difference * difference, weight)) / (2 * z.shape[0])
-
-
-def poisson_deviance(
-    ops: Any,
-    z: Array,
-    t: Array,
-    *,
-    weight: Array | None = None,
-    bias: Array | None = None,
-    dz: Array | None = None,
-    db: Array | None = None,
-) -> Array:
-    """Mean over the rows of sum(t * log(t / y) - t + y), y = exp(z + bias), 0-d: half the deviance; dz = (y - t) / n.
-
-    z, t: (n, c), t at least 0: counts or frequencies, whose expectation is y (Nelder & Wedderburn 1972).
-    0 * log(0) is 0.
-    """
-    xp = ops.xp
-    if bias is not None:
-        z = z + bias
-    y = xp.exp(z)
-    positive = xp.where(t > 0, t, xp.ones_like(t))
-    losses = t * (xp.log(positive) - z) - t + y
-    _write_gradients(ops, y - t, weight, dz, db)
-    return xp.sum(_weighted(ops, losses, weight)) / z.shape[0]
+    scalars = {name: hyper[i] for i, name in enumerate(formula.scalars)} if hyper is not None else {}
+    losses, gradients = formula.on_arrays(ops.xp, z=z if bias is None else z + bias, t=t, **scalars)
+    _write_gradients(ops, gradients, weight, dz, db)
+    return ops.xp.sum(_weighted(ops, losses, weight)) / z.shape[0]
 
 
 def count_correct(ops: Any, y: Array, t: Array) -> Array:
@@ -427,8 +367,8 @@ def narrow(ops: Any, x: Array, precision: str, *, out: Array | None = None) -> A
     """x rounded to the nearest number of `precision`, "bfloat16" or "float16", ties to even; beyond them to infinity.
 
     x: float32. The dtype of the result is the backend's own: the narrow one where that makes products fast; here
-    float32, which holds the same numbers. Such arrays, all of one precision, serve as x, w and dy of `affine`,
-    `affine_relu` and `affine_backward` (without db), whose other arguments and results are float32. out: an earlier
+    float32, which holds the same numbers. Such arrays, all of one precision, serve as x, w and dy of `affine` and
+    `affine_backward` (without db), whose other arguments and results are float32. out: an earlier
     result of this shape and precision.
     """
     xp = ops.xp
@@ -479,97 +419,31 @@ def _update(ops: Any, guard: Array | None, *pairs: tuple[Array, Array]) -> None:
         target[...] = value if guard is None else ops.xp.where(ops.xp.isfinite(guard), value, target)
 
 
-def _decayed(ops: Any, p: Array, decay: int) -> Array:
-    """p where weight decay applies, in the leading `decay` elements in row-major order, and 0 elsewhere."""
-    flat = ops.xp.reshape(p, (-1,))
-    return ops.xp.reshape(ops.xp.concat((flat[:decay], ops.xp.zeros_like(flat[decay:]))), p.shape)
-
-
-def _gradient(ops: Any, p: Array, g: Array, hyper: Array, decay: int) -> Array:
-    """g * grad_scale + weight_decay * p, the latter where weight decay applies."""
-    g = g * hyper[-1]
-    return g + hyper[-2] * _decayed(ops, p, decay) if decay else g
-
-
 def clip_(ops: Any, hyper: Array, norm: Array, limit: Array) -> None:
     """Lower grad_scale, the last of an optimizer's `hyper`, so that grad_scale * norm is at most `limit` (both 0-d)."""
     norm = norm * hyper[-1]
     hyper[-1] = hyper[-1] * (limit / ops.xp.maximum(norm, limit))
 
 
-def sgd_(ops: Any, p: Array, g: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None) -> None:
-    """p -= lr * g. hyper: [lr, weight_decay, grad_scale]."""
-    _update(ops, guard, (p, p - hyper[0] * _gradient(ops, p, g, hyper, decay)))
-
-
-def momentum_(
-    ops: Any, p: Array, g: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+def update_(
+    ops: Any, formula: "Formula", hyper: Array, *arrays: Array, decay: int = 0, guard: Array | None = None
 ) -> None:
-    """v = momentum * v - lr * g; p += v. hyper: [lr, momentum, weight_decay, grad_scale] (Polyak 1964)."""
-    v_new = hyper[1] * v - hyper[0] * _gradient(ops, p, g, hyper, decay)
-    _update(ops, guard, (p, p + v_new), (v, v_new))
+    """One step of an optimizer, or another update in place: the formula's outputs replace the arrays of their names.
 
-
-def nesterov_(
-    ops: Any, p: Array, g: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-) -> None:
-    """v = momentum * v - lr * g; p += momentum * v - lr * g (Nesterov 1983, as in Bengio et al. 2013).
-
-    hyper: [lr, momentum, weight_decay, grad_scale].
+    arrays: the formula's inputs in their order, the first being the parameters, of one shape. hyper: its scalars in
+    their order. The scalar `weight_decay`, if it has one, is 0 but in the leading `decay` elements, in row-major order.
     """
-    step = hyper[0] * _gradient(ops, p, g, hyper, decay)
-    v_new = hyper[1] * v - step
-    _update(ops, guard, (p, p + hyper[1] * v_new - step), (v, v_new))
-
-
-def adagrad_(
-    ops: Any, p: Array, g: Array, h: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-) -> None:
-    """h += g**2; p -= lr * g / (sqrt(h) + eps). hyper: [lr, eps, weight_decay, grad_scale] (Duchi et al. 2011)."""
-    g = _gradient(ops, p, g, hyper, decay)
-    h_new = h + g * g
-    _update(ops, guard, (p, p - hyper[0] * g / (ops.xp.sqrt(h_new) + hyper[1])), (h, h_new))
-
-
-def rmsprop_(
-    ops: Any, p: Array, g: Array, h: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-) -> None:
-    """h += (1 - rho) * (g**2 - h); p -= lr * g / (sqrt(h) + eps) (Tieleman & Hinton 2012).
-
-    hyper: [lr, eps, 1 - rho, weight_decay, grad_scale].
-    """
-    g = _gradient(ops, p, g, hyper, decay)
-    h_new = h + hyper[2] * (g * g - h)
-    _update(ops, guard, (p, p - hyper[0] * g / (ops.xp.sqrt(h_new) + hyper[1])), (h, h_new))
-
-
-def adam_(
-    ops: Any, p: Array, g: Array, m: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-) -> None:
-    """m += (1 - beta1) * (g - m); v += (1 - beta2) * (g**2 - v); p -= a * m / (b * sqrt(v) + eps) (Kingma & Ba 2015).
-
-    hyper: [a, b, eps, 1 - beta1, 1 - beta2, weight_decay, grad_scale], weight_decay being L2 (added to the gradient).
-    With c1 = 1 - beta1**t and c2 = 1 - beta2**t, the paper's form is a = lr / c1, b = 1 / sqrt(c2).
-    """
-    _adam(ops, p, p, _gradient(ops, p, g, hyper, decay), m, v, hyper, guard)
-
-
-def adamw_(
-    ops: Any, p: Array, g: Array, m: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-) -> None:
-    """Adam with decoupled weight decay: first p -= hyper[-2] * p (Loshchilov & Hutter 2019).
-
-    hyper: [a, b, eps, 1 - beta1, 1 - beta2, lr * weight_decay, grad_scale].
-    """
-    start = p - hyper[-2] * _decayed(ops, p, decay) if decay else p
-    _adam(ops, p, start, g * hyper[-1], m, v, hyper, guard)
-
-
-def _adam(ops: Any, p: Array, start: Array, g: Array, m: Array, v: Array, hyper: Array, guard: Array | None) -> None:
-    m_new = m + hyper[3] * (g - m)
-    v_new = v + hyper[4] * (g * g - v)
-    p_new = start - hyper[0] * m_new / (hyper[1] * ops.xp.sqrt(v_new) + hyper[2])
-    _update(ops, guard, (p, p_new), (m, m_new), (v, v_new))
+    xp = ops.xp
+    scalars = {name: hyper[i] for i, name in enumerate(formula.scalars)}
+    values = formula.on_arrays(xp, **dict(zip(formula.inputs, arrays, strict=True)), **scalars)
+    if "weight_decay" in scalars:
+        plain = formula.fix(weight_decay=0.0)
+        others = plain.on_arrays(xp, **dict(zip(formula.inputs, arrays, strict=True)), **scalars)
+        size = math.prod(arrays[0].shape)
+        decayed = xp.reshape(xp.arange(size) < decay, arrays[0].shape)
+        values = tuple(xp.where(decayed, a, b) for a, b in zip(values, others, strict=True))
+    targets = [arrays[formula.inputs.index(name)] for name in formula.outputs]
+    _update(ops, guard, *zip(targets, values, strict=True))
 
 
 OPERATIONS = tuple(

@@ -26,7 +26,7 @@ class Evaluation(NamedTuple):
 def evaluate(model: Sequential, loss: Loss, data: DeviceData) -> Evaluation:
     """By the model as it predicts: without dropout, with running statistics."""
     ops, n = model.ops, len(data)
-    value = getattr(ops, loss.op)
+    value = loss.bound(ops, model.dtype)
     sums, right, outputs = [], [], []
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, n, _AT_ONCE):

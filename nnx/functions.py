@@ -14,12 +14,15 @@ from .checks import as_host, check_count, check_number, check_seed
 from .datasets import one_hot
 from .dtypes import FLOATS, dtype_name
 from .errors import InputError, InputTypeError
-from .losses import Loss, SoftmaxCrossEntropy
+from .layers import RELU, SIGMOID
+from .losses import Loss, MeanSquaredError, SoftmaxCrossEntropy
 from .model import Sequential
 from .ops import Ops
 from .optimizers import SGD
 from .plan import Plan
 from .registry import active_ops
+
+_SQUARES = MeanSquaredError().formula
 
 __all__ = [
     "cross_entropy_error",
@@ -50,13 +53,13 @@ def step(x: Any) -> Array:
 def sigmoid(x: Any) -> Array:
     """1 / (1 + exp(-x)), elementwise."""
     ops = active_ops()
-    return ops.sigmoid(_floating(ops, "x", x))
+    return ops.activation(SIGMOID, _floating(ops, "x", x))
 
 
 def relu(x: Any) -> Array:
     """max(x, 0), elementwise."""
     ops = active_ops()
-    return ops.relu(_floating(ops, "x", x))
+    return ops.activation(RELU, _floating(ops, "x", x))
 
 
 def softmax(x: Any) -> Array:
@@ -84,7 +87,7 @@ def mean_squared_error(y: Any, t: Any) -> Array:
     if y.shape != t.shape:
         raise InputError(f"t: got shape {tuple(t.shape)}, expected y's {tuple(y.shape)}.")
     with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity is NaN, a great square infinity
-        return ops.mean_squared_error(_rows(ops, y), ops.xp.astype(_rows(ops, t), y.dtype))
+        return ops.loss(_SQUARES, _rows(ops, y), ops.xp.astype(_rows(ops, t), y.dtype))
 
 
 def cross_entropy_error(y: Any, t: Any) -> Array:

@@ -1,6 +1,8 @@
-"""Losses: each is one operation that gives the value and the gradient."""
+"""Losses: each is one operation that gives the value and the gradient, by a formula of one output and its target."""
 
 import re
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,6 +11,7 @@ from .backend import Array, HostArray
 from .checks import as_floats, as_host, check_labels, check_native
 from .dtypes import FLOATS, dtype_name
 from .errors import InputError, look_up, unknown
+from .formula import Formula, Number, Value, derivative, exp, log, sigmoid, softplus, where
 from .ops import Ops
 from .registry import get_backend
 
@@ -16,12 +19,13 @@ from .registry import get_backend
 class Loss:
     """Base of the losses. Standing alone it has the layers' form: `forward(y, t)`, then `backward()`."""
 
-    op: ClassVar[str]
     metric: ClassVar[str | None] = None
     """The score that goes with it: "accuracy", for which it defines `count_right`, "r2", for which it may define
     `predicted`, or none."""
     classes: ClassVar[bool] = False
     """Whether targets are labels of classes, one of which holds."""
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Names of its numbers: attributes and constructor arguments."""
 
     def __init__(self) -> None:
         self._ops: Ops | None = None
@@ -34,6 +38,10 @@ class Loss:
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         """The targets in the form that the operation takes, for a model whose outputs are (n, *outputs)."""
         raise NotImplementedError(f"{type(self).__name__} must define check_targets")
+
+    def bound(self, ops: Ops, dtype: str) -> Callable[..., Array]:
+        """f(z, t, *, weight, bias, dz, db): the loss as an operation of a backend, see `ops.loss`."""
+        raise NotImplementedError(f"{type(self).__name__} must define bound(ops, dtype)")
 
     def count_right(self, ops: Ops, y: Array, t: Array) -> Array:
         """How many rows of the model's output y: (n, c) are right, 0-d; t: as `check_targets` gives them."""
@@ -60,7 +68,7 @@ class Loss:
         if on_host:
             t = self._ops.to_device(self.check_targets("t", t, tuple(y.shape[1:]), dtype_name(y)))
         self._gradient = self._ops.xp.empty_like(y)
-        return getattr(self._ops, self.op)(y, t, dz=self._gradient)
+        return self.bound(self._ops, dtype_name(y))(y, t, dz=self._gradient)
 
     def backward(self, dout: float = 1.0) -> Array:
         """The gradient with respect to y, times `dout`."""
@@ -77,10 +85,47 @@ class Loss:
 
     def config(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
-        return {"loss": type(self).__name__}
+        return {"loss": type(self).__name__, **{name: getattr(self, name) for name in self.settings}}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.settings)
+        return f"{type(self).__name__}({values})"
+
+
+class ElementwiseLoss(Loss):
+    """Base of the losses that are means over the rows of sums over a formula of each output and its target.
+
+    A subclass defines `function`, by the functions of `nnx.formula`; its settings are arguments of their names. The
+    gradient follows; `derivative` may give a better form. Targets: of the outputs' shape; (n,) will do for one column.
+    """
+
+    def function(self, *values: Any, **settings: Any) -> Number:
+        """function(z, t, **settings): the loss of an output z and its target t."""
+        raise NotImplementedError(f"{type(self).__name__} must define function(z, t)")
+
+    def derivative(self, *values: Any, **settings: Any) -> Number:
+        """derivative(z, t, **settings): the derivative of the loss by z."""
+        value = self.function(*values, **settings)
+        return derivative(value, values[0]) if isinstance(value, Value) else 0.0
+
+    @cached_property
+    def formula(self) -> Formula:
+        """Of z and t and the settings: loss and dz."""
+
+        def both(z: Value, t: Value, *numbers: Value) -> tuple[Number, Number]:
+            settings = dict(zip(self.settings, numbers, strict=True))
+            return self.function(z, t, **settings), self.derivative(z, t, **settings)
+
+        return Formula(type(self).__name__.lower(), both, ["z", "t"], ["loss", "dz"], self.settings)
+
+    def bound(self, ops: Ops, dtype: str) -> Callable[..., Array]:
+        numbers = [float(getattr(self, name)) for name in self.settings]
+        hyper = ops.to_device(np.array(numbers, dtype)) if numbers else None
+        operation, formula = ops.loss, self.formula
+        return lambda z, t, **others: operation(formula, z, t, hyper, **others)
+
+    def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
+        return _check_numbers(name, t, outputs, dtype)
 
 
 def _check_outputs(outputs: tuple[int, ...]) -> None:
@@ -97,13 +142,15 @@ class SoftmaxCrossEntropy(Loss):
     Targets: (n,) integer labels in 0..c-1, or (n, c) rows of probabilities that sum to 1, one-hot among them.
     """
 
-    op = "softmax_cross_entropy"
     metric = "accuracy"
     classes = True
 
     def count_right(self, ops: Ops, y: Array, t: Array) -> Array:
         """Rows whose greatest output is the label's."""
         return ops.count_correct(y, t)
+
+    def bound(self, ops: Ops, dtype: str) -> Callable[..., Array]:
+        return ops.softmax_cross_entropy
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         _check_outputs(outputs)
@@ -142,14 +189,16 @@ def _check_probabilities(name: str, t: HostArray, dtype: str) -> HostArray:
     return rows
 
 
-class MeanSquaredError(Loss):
+class MeanSquaredError(ElementwiseLoss):
     """Mean over the rows of sum((y - t)**2) / 2. Targets: of the outputs' shape; (n,) will do for one column."""
 
-    op = "mean_squared_error"
     metric = "r2"
 
-    def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
-        return _check_numbers(name, t, outputs, dtype)
+    def function(self, z: Number, t: Number) -> Number:
+        return 0.5 * (z - t) ** 2
+
+    def derivative(self, z: Number, t: Number) -> Number:
+        return z - t
 
 
 def _check_numbers(name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
@@ -161,19 +210,24 @@ def _check_numbers(name: str, t: HostArray, outputs: tuple[int, ...], dtype: str
     return as_floats(t, dtype)
 
 
-class SigmoidCrossEntropy(Loss):
+class SigmoidCrossEntropy(ElementwiseLoss):
     """Mean over the rows of -sum(t * log(p) + (1 - t) * log(1 - p)), p = sigmoid(y).
 
     For two classes in one column of outputs, or labels of which any number may hold at once, a column each. Targets: 0,
     1 or a probability, of the outputs' shape; (n,) will do for one column.
     """
 
-    op = "sigmoid_cross_entropy"
     metric = "accuracy"
 
     def count_right(self, ops: Ops, y: Array, t: Array) -> Array:
         """Rows in which every output is on the target's side of one half, as in scikit-learn's accuracy of labels."""
         return ops.xp.sum(ops.xp.all((y > 0) == (t > 0.5), axis=1))
+
+    def function(self, z: Number, t: Number) -> Number:
+        return softplus(z) - t * z
+
+    def derivative(self, z: Number, t: Number) -> Number:
+        return sigmoid(z) - t
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         t = _check_numbers(name, t, outputs, dtype)
@@ -188,18 +242,24 @@ class SigmoidCrossEntropy(Loss):
             return np.asarray(1 / (1 + np.exp(-scores)))
 
 
-class PoissonDeviance(Loss):
-    """Mean over the rows of sum(t * log(t / m) - t + m), m = exp(y): half the deviance of counts with expectation m.
+class PoissonDeviance(ElementwiseLoss):
+    """Mean over the rows of sum(t * log(t / m) - t + m), m = exp(y): half the deviance of counts with expectation m
+    (Nelder & Wedderburn 1972). 0 * log(0) is 0.
 
     Targets: numbers of at least 0, of the outputs' shape; (n,) will do for one column.
     """
 
-    op = "poisson_deviance"
     metric = "r2"
 
     def predicted(self, y: HostArray) -> HostArray:
         """The expectations."""
         return np.exp(y)
+
+    def function(self, z: Number, t: Number) -> Number:
+        return t * (log(where(t > 0, t, 1.0)) - z) - t + exp(z)
+
+    def derivative(self, z: Number, t: Number) -> Number:
+        return exp(z) - t
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         t = _check_numbers(name, t, outputs, dtype)
@@ -226,6 +286,8 @@ def loss(name: str) -> Loss:
 
 def from_config(config: dict[str, Any]) -> Loss:
     """The loss that `Loss.config` described."""
-    if config["loss"] not in LOSSES:
-        raise unknown("loss", config["loss"], LOSSES)
-    return LOSSES[config["loss"]]()
+    settings = dict(config)
+    name = settings.pop("loss")
+    if name not in LOSSES:
+        raise unknown("loss", name, LOSSES)
+    return LOSSES[name](**settings)

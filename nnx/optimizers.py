@@ -1,8 +1,10 @@
-"""Optimizers: each turns its settings into the `hyper` array of one operation, for the trainer or for `update(params,
-grads)`."""
+"""Optimizers: each is a rule for one parameter, and turns its settings into the numbers that the rule needs at a step,
+for the trainer or for `update(params, grads)`."""
 
+import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,16 +15,20 @@ from .backend import Array
 from .checks import check_native, check_number
 from .dtypes import FLOATS, dtype_name
 from .errors import InputError, InputTypeError, look_up
+from .formula import Formula, Number, Value, sqrt, where
 from .ops import Ops
 from .registry import get_backend
 from .schedules import Constant, Schedule
 
 
 class Optimizer:
-    """Base of the optimizers. `lr` is a number or a schedule, and may be set anew at any time."""
+    """Base of the optimizers. `lr` is a number or a schedule, and may be set anew at any time.
 
-    op: ClassVar[str]
-    """The operation that does the update."""
+    A subclass defines `rule(p, g, *state, *coefficients)`, a static method: a formula (see `nnx.formula`) of one
+    parameter, its gradient, its state and some numbers, that returns the new parameter and the new state.
+    """
+
+    rule: ClassVar[Callable[..., Any]]
     slots: ClassVar[tuple[str, ...]] = ()
     """Names of the state arrays, each of the parameters' shapes, zero at first."""
     settings: ClassVar[tuple[str, ...]] = ()
@@ -56,15 +62,22 @@ class Optimizer:
         return self._schedule(step)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
-        """The leading entries of the operation's `hyper` at a step (counted from 0), in float64."""
-        raise NotImplementedError(f"{type(self).__name__} must define coefficients(step)")
+        """The numbers that the rule takes after the state, at a step counted from 0, in float64. By default `lr` is the
+        rate, and every other one the attribute of its name."""
+        names = _coefficients(type(self))
+        return tuple(self.rate(step) if name == "lr" else getattr(self, name) for name in names)
+
+    @classmethod
+    def formula(cls) -> Formula:
+        """The rule with weight decay and the gradient's scale, as `ops.update_` takes it."""
+        return _formula(cls)  # type: ignore[arg-type]  # a class can be hashed
 
     def decay(self, given: float) -> float:
         """The weight decay in force, where the trainer was given this."""
         return given
 
     def hyper(self, step: int, weight_decay: float = 0.0) -> tuple[float, ...]:
-        """The operation's whole `hyper` at a step: coefficients, weight decay, gradient scale."""
+        """The formula's scalars at a step: coefficients, weight decay, gradient scale."""
         decay = self.rate(step) * weight_decay if self.decoupled else weight_decay
         return (*self.coefficients(step), decay, 1.0)
 
@@ -92,7 +105,7 @@ class Optimizer:
             self.state = {slot: dict(views) for slot, views in self._buffers.items()}
         state = [self._buffers[slot].buffer for slot in self.slots]
         hyper = self._native_hyper(ops, params.buffer)
-        getattr(ops, self.op)(params.buffer, grads.buffer, *state, hyper, decay=params.layout.decay)
+        ops.update_(self.formula(), hyper, params.buffer, grads.buffer, *state, decay=params.layout.decay)
 
     def _update_array(self, ops: Ops, name: str, param: Array, grad: Array) -> None:
         state = []
@@ -103,7 +116,7 @@ class Optimizer:
             state.append(arrays[name])
         # In a plain mapping a weight is told from a bias by its dimensions.
         decay = math.prod(param.shape) if self.decoupled and param.ndim > 1 else 0
-        getattr(ops, self.op)(param, grad, *state, self._native_hyper(ops, param), decay=decay)
+        ops.update_(self.formula(), self._native_hyper(ops, param), param, grad, *state, decay=decay)
 
     def _native_hyper(self, ops: Ops, param: Array) -> Array:
         return ops.to_device(np.array(self.hyper(self.t, self.decay(0.0)), dtype_name(param)))
@@ -116,6 +129,27 @@ class Optimizer:
     def __repr__(self) -> str:
         values = {"lr": self.lr, **{name: getattr(self, name) for name in self.settings}}
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in values.items())})"
+
+
+def _coefficients(cls: type[Optimizer]) -> list[str]:
+    """Names of the rule's arguments after p, g and the state."""
+    return list(inspect.signature(cls.rule).parameters)[2 + len(cls.slots) :]
+
+
+@cache
+def _formula(cls: type[Optimizer]) -> Formula:
+    if not hasattr(cls, "rule"):
+        raise InputTypeError(f"{cls.__name__} must define rule(p, g, *state, *coefficients), a static method.")
+    names = _coefficients(cls)
+
+    def whole(p: Value, g: Value, *others: Value) -> Any:
+        *others, weight_decay, grad_scale = others  # type: ignore[assignment]
+        # A choice, so that a parameter that is infinite stays alone where there is no weight decay.
+        decay, g = where(weight_decay > 0, weight_decay * p, 0.0), g * grad_scale
+        return cls.rule(p - decay, g, *others) if cls.decoupled else cls.rule(p, g + decay, *others)
+
+    outputs = ("p", *cls.slots)
+    return Formula(cls.__name__.lower(), whole, ("p", "g", *cls.slots), outputs, (*names, "weight_decay", "grad_scale"))
 
 
 def _check_update(ops: Ops, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
@@ -146,19 +180,17 @@ def _check_update(ops: Ops, params: Mapping[str, Array], grads: Mapping[str, Arr
 class SGD(Optimizer):
     """p -= lr * g."""
 
-    op = "sgd_"
-
     def __init__(self, lr: "float | Schedule" = 0.01) -> None:
         super().__init__(lr)
 
-    def coefficients(self, step: int) -> tuple[float, ...]:
-        return (self.rate(step),)
+    @staticmethod
+    def rule(p: Number, g: Number, lr: Number) -> Number:
+        return p - lr * g
 
 
 class Momentum(Optimizer):
     """v = momentum * v - lr * g; p += v (Polyak 1964)."""
 
-    op = "momentum_"
     slots = ("v",)
     settings = ("momentum",)
 
@@ -166,20 +198,25 @@ class Momentum(Optimizer):
         super().__init__(lr)
         self.momentum = check_number("momentum", momentum, 0, 1)
 
-    def coefficients(self, step: int) -> tuple[float, ...]:
-        return (self.rate(step), self.momentum)
+    @staticmethod
+    def rule(p: Number, g: Number, v: Number, lr: Number, momentum: Number) -> tuple[Number, ...]:
+        v = momentum * v - lr * g
+        return p + v, v
 
 
 class Nesterov(Momentum):
     """v = momentum * v - lr * g; p += momentum * v - lr * g (Nesterov 1983, as in Bengio et al. 2013)."""
 
-    op = "nesterov_"
+    @staticmethod
+    def rule(p: Number, g: Number, v: Number, lr: Number, momentum: Number) -> tuple[Number, ...]:
+        step = lr * g
+        v = momentum * v - step
+        return p + momentum * v - step, v
 
 
 class AdaGrad(Optimizer):
     """h += g**2; p -= lr * g / (sqrt(h) + eps) (Duchi et al. 2011)."""
 
-    op = "adagrad_"
     slots = ("h",)
     settings = ("eps",)
 
@@ -187,14 +224,15 @@ class AdaGrad(Optimizer):
         super().__init__(lr)
         self.eps = check_number("eps", eps, 0, above=True)
 
-    def coefficients(self, step: int) -> tuple[float, ...]:
-        return (self.rate(step), self.eps)
+    @staticmethod
+    def rule(p: Number, g: Number, h: Number, lr: Number, eps: Number) -> tuple[Number, ...]:
+        h = h + g * g
+        return p - lr * (g / (sqrt(h) + eps)), h
 
 
 class RMSprop(Optimizer):
     """h += (1 - decay_rate) * (g**2 - h); p -= lr * g / (sqrt(h) + eps) (Tieleman & Hinton 2012)."""
 
-    op = "rmsprop_"
     slots = ("h",)
     settings = ("decay_rate", "eps")
 
@@ -203,14 +241,21 @@ class RMSprop(Optimizer):
         self.decay_rate = check_number("decay_rate", decay_rate, 0, 1)
         self.eps = check_number("eps", eps, 0, above=True)
 
+    @staticmethod
+    def rule(p: Number, g: Number, h: Number, lr: Number, eps: Number, share: Number) -> tuple[Number, ...]:
+        h = h + share * (g * g - h)
+        return p - lr * (g / (sqrt(h) + eps)), h
+
     def coefficients(self, step: int) -> tuple[float, ...]:
         return (self.rate(step), self.eps, 1.0 - self.decay_rate)
 
 
 class Adam(Optimizer):
-    """Bias-corrected first and second moments, in the paper's formula (Kingma & Ba 2015)."""
+    """m += (1 - beta1) * (g - m); v += (1 - beta2) * (g**2 - v); p -= a * m / (b * sqrt(v) + eps) (Kingma & Ba 2015).
 
-    op = "adam_"
+    With c1 = 1 - beta1**t and c2 = 1 - beta2**t, the paper's form is a = lr / c1, b = 1 / sqrt(c2).
+    """
+
     slots = ("m", "v")
     settings: ClassVar[tuple[str, ...]] = ("beta1", "beta2", "eps")
 
@@ -221,6 +266,14 @@ class Adam(Optimizer):
         self.beta1 = check_number("beta1", beta1, 0, 1)
         self.beta2 = check_number("beta2", beta2, 0, 1)
         self.eps = check_number("eps", eps, 0, above=True)
+
+    @staticmethod
+    def rule(
+        p: Number, g: Number, m: Number, v: Number, a: Number, b: Number, eps: Number, share1: Number, share2: Number
+    ) -> tuple[Number, ...]:
+        m = m + share1 * (g - m)
+        v = v + share2 * (g * g - v)
+        return p - a * (m / (b * sqrt(v) + eps)), m, v
 
     def coefficients(self, step: int) -> tuple[float, ...]:
         c1, c2 = 1.0 - self.beta1 ** (step + 1), 1.0 - self.beta2 ** (step + 1)
@@ -233,7 +286,6 @@ class AdamW(Adam):
     weight_decay: None is the trainer's, or 0.01 where that is 0. It is not part of the loss.
     """
 
-    op = "adamw_"
     settings: ClassVar[tuple[str, ...]] = (*Adam.settings, "weight_decay")
     decoupled = True
     DEFAULT_DECAY: ClassVar[float] = 0.01

@@ -1,7 +1,7 @@
 """Fusion: a model's layers lowered to bound operations over buffers that the plan owns. This is what `Trainer.step`
 runs.
 
-- Affine then ReLU is one operation.
+- Affine and the activation after it are one operation, if that's derivative needs its value alone.
 - Whatever produces the gradient of an Affine's output writes its bias gradient, too; the loss adds the last bias
   itself.
 - Nothing below the lowest parameters is differentiated.
@@ -19,7 +19,7 @@ import numpy as np
 from .arena import Arena
 from .backend import Array, HostArray
 from .errors import CaptureWarning
-from .layers import Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU
+from .layers import RUNNING_AVERAGE, Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer
 from .losses import Loss
 from .ops import Ops
 from .optimizers import Optimizer
@@ -115,28 +115,29 @@ class AffineStage(Stage):
         return run
 
 
-class AffineReLUStage(AffineStage):
-    def __init__(self, layer: Affine, relu: Layer, shape: tuple[int, ...]) -> None:
+class ActivatedAffineStage(AffineStage):
+    def __init__(self, layer: Affine, activation: Activation, shape: tuple[int, ...]) -> None:
         super().__init__(layer, shape)
-        self.bias, self.relu, self.db_above = None, relu, True
+        self.bias, self.activation, self.db_above = None, activation, True
 
     @property
     def name(self) -> str:
-        return f"{self.layer!r}, {self.relu!r}"
+        return f"{self.layer!r}, {self.activation!r}"
 
     def infer(self, ops: Ops, x: Array) -> Array:
-        return ops.affine_relu(x, self.layer.params["W"], self.layer.params.get("b"))
+        params = self.layer.params
+        return ops.affine(x, params["W"], params.get("b"), activation=self.activation.formula)
 
     def forward(self, program: "Program") -> Forward:
-        affine_relu, out = program.products(self).affine_relu, program.output(self.shape)
-        w, b = self.layer.params["W"], self.layer.params.get("b")
-        return lambda x: affine_relu(x, w, b, out=out)
+        affine, out = program.products(self).affine, program.output(self.shape)
+        w, b, activation = self.layer.params["W"], self.layer.params.get("b"), self.activation.formula
+        return lambda x: affine(x, w, b, activation=activation, out=out)
 
     def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        relu_backward, own_db = program.ops.relu_backward, self.layer.grads.get("b")
-        dz = program.gradient(self.shape)
+        op, formula = program.ops.activation_backward, self.activation.formula_backward
+        own_db, dz = self.layer.grads.get("b"), program.gradient(self.shape)
         below = super().backward(program, None, needs_dx)
-        return lambda dy, x, y: below(relu_backward(dy, y, out=dz, db=own_db), x, y)
+        return lambda dy, x, y: below(op(formula, dy, None, y, out=dz, db=own_db), x, y)
 
 
 class ActivationStage(Stage):
@@ -144,12 +145,13 @@ class ActivationStage(Stage):
     takes_db = True
 
     def forward(self, program: "Program") -> Forward:
-        op, out = getattr(program.ops, self.layer.op), program.output(self.shape)
-        return lambda x: op(x, out=out)
+        op, formula, out = program.ops.activation, self.layer.formula, program.output(self.shape)
+        return lambda x: op(formula, x, out=out)
 
     def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        op, out = getattr(program.ops, f"{self.layer.op}_backward"), program.gradient(self.shape)
-        return lambda dy, x, y: op(dy, y, out=out, db=db)
+        op, formula = program.ops.activation_backward, self.layer.formula_backward
+        out = program.gradient(self.shape)
+        return lambda dy, x, y: op(formula, dy, x, y, out=out, db=db)
 
 
 class BatchNormStage(Stage):
@@ -206,8 +208,9 @@ def lower(layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]]) -> list[St
     while work:
         layer, shape = work.pop(0)
         if type(layer) is Affine:
-            if work and type(work[0][0]) is ReLU:
-                stages.append(AffineReLUStage(layer, work.pop(0)[0], shape))
+            following = work[0][0] if work else None
+            if isinstance(following, Activation) and not following.formula_backward.uses("x"):
+                stages.append(ActivatedAffineStage(layer, following, work.pop(0)[1]))
             else:
                 stages.append(AffineStage(layer, shape))
         elif isinstance(layer, Activation):
@@ -244,7 +247,7 @@ class Plan:
         self.random = [stage.layer for stage in stages if stage.layer.random]
         """The layers with randomness, in the order of their keys."""
         self.state = {slot: arena.buffer() for slot in optimizer.slots}
-        self.optimizer_op = getattr(self.ops, optimizer.op)
+        self.update = optimizer.formula()
         self.clip_norm = None if clip_norm is None else self.constant(clip_norm)
         self.guarded, self.report = guarded, report
         self.precision = precision
@@ -319,7 +322,7 @@ class Program:
 
         last = stages[-1]
         bias: Layer | None = last.bias if isinstance(last, AffineStage) else None
-        self.loss = getattr(self.ops, plan.loss.op)
+        self.loss = plan.loss.bound(self.ops, plan.arena.dtype)
         self.dz = self.gradient(last.shape)
         self.bias: Array = None if bias is None else bias.params["b"]
         self.db: Array = None if bias is None else bias.grads["b"]
@@ -354,7 +357,7 @@ class Program:
         return self._view(self._gradients[self._turn], shape)
 
     def products(self, stage: Stage) -> "Ops | NarrowProducts":
-        """Where a stage finds `affine`, `affine_relu` and `affine_backward`."""
+        """Where a stage finds `affine` and `affine_backward`."""
         narrow = self.plan.narrow
         if narrow is None:
             return self.ops
@@ -406,9 +409,9 @@ class Program:
         if not plan.guarded:
             guard = None
         state = [views.buffer for views in plan.state.values()]
-        plan.optimizer_op(params, grads, *state, hyper, decay=arena.layout.decay, guard=guard)
+        ops.update_(plan.update, hyper, params, grads, *state, decay=arena.layout.decay, guard=guard)
         for span, constants in self.running:
-            ops.running_average_(arena.running.buffer[span], arena.batch.buffer[span], constants, guard=guard)
+            ops.update_(RUNNING_AVERAGE, constants, arena.running.buffer[span], arena.batch.buffer[span], guard=guard)
         return loss
 
     def first_non_finite(self) -> str | None:

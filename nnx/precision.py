@@ -12,6 +12,7 @@ import numpy as np
 from .arena import Views
 from .backend import Array
 from .errors import InputError, unknown
+from .formula import Formula
 from .layers import Layer
 
 if TYPE_CHECKING:
@@ -52,11 +53,11 @@ class NarrowProducts:
         inputs, outputs = weights.shape
         self._x, self._dy = program.rows((inputs,), precision), program.rows((outputs,), precision)
 
-    def affine(self, x: Array, w: Array, b: Array | None = None, *, out: Array) -> Array:
-        return self._ops.affine(self._ops.narrow(x, self._precision, out=self._x), self._w, b, out=out)
-
-    def affine_relu(self, x: Array, w: Array, b: Array | None = None, *, out: Array) -> Array:
-        return self._ops.affine_relu(self._ops.narrow(x, self._precision, out=self._x), self._w, b, out=out)
+    def affine(
+        self, x: Array, w: Array, b: Array | None = None, *, activation: Formula | None = None, out: Array
+    ) -> Array:
+        x = self._ops.narrow(x, self._precision, out=self._x)
+        return self._ops.affine(x, self._w, b, activation=activation, out=out)
 
     def affine_backward(
         self, dy: Array, x: Array, w: Array, *, dx: Array | None, dw: Array, db: Array | None = None

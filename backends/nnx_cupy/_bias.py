@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._launch import BLOCK, Array, Launcher, matrix, size
+from ._launch import BLOCK, Array, Formula, Launcher, matrix, size
 
 _ROWS = 1024
 """Up to so many rows one launch sums whole columns."""
@@ -19,18 +19,26 @@ class BiasOps(Launcher):
         self._with_column_sums("bias.cu", "column_sums", (x,), db, n, c)
 
     def _map(
-        self, file: str, name: str, inputs: tuple[Array, ...], out: Array | None, db: Array | None = None
+        self,
+        file: str,
+        name: str,
+        inputs: tuple[Array, ...],
+        out: Array | None,
+        db: Array | None = None,
+        formula: Formula = None,
     ) -> Array:
         """What the kernel `name` makes of the inputs, in the first one's shape; or `name`_sums, if db is given."""
         x = inputs[0]
         y = self.empty(x.shape, x.dtype) if out is None else out
         if db is None:
-            self.kernel(file, name, x)(self.packs(x), (BLOCK,), (*inputs, y, size(x.size)))
+            self.kernel(file, name, x, formula)(self.packs(x), (BLOCK,), (*inputs, y, size(x.size)))
         else:
-            self._with_column_sums(file, f"{name}_sums", (*inputs, y), db, *matrix(x))
+            self._with_column_sums(file, f"{name}_sums", (*inputs, y), db, *matrix(x), formula)
         return y
 
-    def _with_column_sums(self, file: str, name: str, args: tuple[Array, ...], db: Array, n: int, c: int) -> None:
+    def _with_column_sums(
+        self, file: str, name: str, args: tuple[Array, ...], db: Array, n: int, c: int, formula: Formula = None
+    ) -> None:
         """One pass of a kernel over (n, c) elements that sums their columns into db: (c,).
 
         The rows of a tall matrix are split into chunks, and the chunks' sums are summed by a second launch.
@@ -38,24 +46,21 @@ class BiasOps(Launcher):
         width, chunks = _columns(n, c), _chunks(n, c)
         sums = db if chunks == 1 else self.empty((chunks, c), db.dtype)
         grid = -(-c // width) or 1, chunks
-        self.kernel(file, name, db)(grid, (BLOCK,), (*args, sums, size(n), size(c), np.int32(width)))
+        self.kernel(file, name, db, formula)(grid, (BLOCK,), (*args, sums, size(n), size(c), np.int32(width)))
         if chunks > 1:
             self._column_sums(sums, db)
 
-    def _add_bias(self, y: Array, b: Array) -> None:
-        """y += b. y: (n, c), b: (c,)."""
-        self._down_columns("add_bias", y, b)
-
-    def _add_bias_relu(self, y: Array, b: Array) -> None:
-        """y = max(y + b, 0). y: (n, c), b: (c,)."""
-        self._down_columns("add_bias_relu", y, b)
-
-    def _down_columns(self, name: str, y: Array, b: Array) -> None:
+    def _add_bias(self, y: Array, b: Array, activation: Formula = None) -> None:
+        """y += b, or the activation of that. y: (n, c), b: (c,)."""
         n, c = y.shape
         width = max(1, min(c, 32))
         rows = 8 * (BLOCK // width)  # eight for each thread, which reads its bias once
         grid = -(-c // width) or 1, min(-(-n // rows) or 1, 65535)
-        self.kernel("bias.cu", name, y)(grid, (BLOCK,), (y, b, size(n), size(c), np.int32(width)))
+        if activation is None:
+            kernel = self.kernel("bias.cu", "add_bias", y)
+        else:
+            kernel = self.kernel("activation.cu", f"add_bias_{activation.name}", y, activation)
+        kernel(grid, (BLOCK,), (y, b, size(n), size(c), np.int32(width)))
 
 
 def _columns(n: int, c: int) -> int:

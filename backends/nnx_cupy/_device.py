@@ -60,8 +60,9 @@ class Device(Protocol):
     shared_memory: int
     """Bytes of shared memory that a block may have without opting in."""
 
-    def kernel(self, file: str, name: str, dtype: str) -> Kernel:
-        """The kernel `name` of `file` for a dtype of `REAL`: compiled when first asked for, then from memory."""
+    def kernel(self, file: str, name: str, dtype: str, formula: Any = None) -> Kernel:
+        """The kernel `name` of `file` for a dtype of `REAL`, and a formula where the file is a template: compiled when
+        first asked for, then from memory."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """A new array, of unknown values; raises MemoryError with advice."""
@@ -109,8 +110,8 @@ class CudaDevice:
         attributes = cupy.cuda.Device().attributes
         self.processors = int(attributes["MultiProcessorCount"])
         self.shared_memory = int(attributes["MaxSharedMemoryPerBlock"])
-        self._modules: dict[tuple[str, str], Any] = {}
-        self._kernels: dict[tuple[str, str, str], Kernel] = {}
+        self._modules: dict[tuple[str, str, Any], Any] = {}
+        self._kernels: dict[tuple[str, str, str, Any], Kernel] = {}
         self.pools = GraphPools(cupy)
         self.workspaces = Workspaces(cupy)
         self._local = threading.local()
@@ -125,11 +126,11 @@ class CudaDevice:
                 f"call cupy.cuda.Device({self.id}).use() in the thread first, or set CUDA_VISIBLE_DEVICES={self.id}"
             )
 
-    def kernel(self, file: str, name: str, dtype: str) -> Kernel:
+    def kernel(self, file: str, name: str, dtype: str, formula: Any = None) -> Kernel:
         self.check_current()
-        key = file, name, dtype
+        key = file, name, dtype, formula
         if key not in self._kernels:
-            function = self._module(file, dtype).get_function(name)
+            function = self._module(file, dtype, formula).get_function(name)
 
             def launch(
                 grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], *, shared_mem: int = 0
@@ -140,13 +141,14 @@ class CudaDevice:
             self._kernels[key] = launch
         return self._kernels[key]
 
-    def _module(self, file: str, dtype: str) -> Any:
+    def _module(self, file: str, dtype: str, formula: Any = None) -> Any:
         from nnx_kernels.cuda import source
 
-        if (file, dtype) not in self._modules:
+        key = file, dtype, formula
+        if key not in self._modules:
             options = (*OPTIONS, f"-DREAL={REAL[dtype]}")
-            self._modules[file, dtype] = self.xp.RawModule(code=source(file), options=options)
-        return self._modules[file, dtype]
+            self._modules[key] = self.xp.RawModule(code=source(file, formula), options=options)
+        return self._modules[key]
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         self.check_current()

@@ -8,6 +8,7 @@ import numpy as np
 from ._device import REAL, Device
 
 Array = Any
+Formula = Any  # of nnx, of which a plugin imports nothing; its attributes are in docs/writing-a-backend.md
 
 BLOCK = 256
 """Threads per block of the element-wise kernels, as in common.cuh."""
@@ -52,6 +53,6 @@ class Launcher:
         """The grid of a grid-stride loop over x, 16 bytes for each thread."""
         return self.blocks(-(-x.nbytes // 16))
 
-    def kernel(self, file: str, name: str, like: Array) -> Any:
-        """The kernel for the dtype of `like`."""
-        return self.device.kernel(file, name, like.dtype.name)
+    def kernel(self, file: str, name: str, like: Array, formula: Formula = None) -> Any:
+        """The kernel for the dtype of `like`, and a formula where the file is a template of one."""
+        return self.device.kernel(file, name, like.dtype.name, formula)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ._bias import BiasOps
-from ._launch import BLOCK, Array, size, takes
+from ._launch import BLOCK, Array, Formula, size, takes
 from ._reduce import ReduceOps, is_labels, lanes, tiles
 
 _HELD = 32 * 32
@@ -82,35 +82,27 @@ class LossOps(BiasOps, ReduceOps):
             (n,), (threads,), (*arrays, size(n), size(c), np.int32(staged)), shared_mem=16 * packs if staged else 0
         )
 
-    def mean_squared_error(self, z: Array, t: Array, **others: Array | None) -> Any:
-        return self._mean_loss("squared_error", z, t, **others)
-
-    def sigmoid_cross_entropy(self, z: Array, t: Array, **others: Array | None) -> Any:
-        return self._mean_loss("sigmoid_cross_entropy", z, t, **others)
-
-    def poisson_deviance(self, z: Array, t: Array, **others: Array | None) -> Any:
-        return self._mean_loss("poisson_deviance", z, t, **others)
-
-    def _mean_loss(
+    def loss(
         self,
-        name: str,
+        formula: Formula,
         z: Array,
         t: Array,
+        hyper: Array | None = None,
         *,
         weight: Array | None = None,
         bias: Array | None = None,
         dz: Array | None = None,
         db: Array | None = None,
     ) -> Any:
-        if not z.size or not takes(z, t, weight, bias, dz, db):
+        if not z.size or not takes(z, t, hyper, weight, bias, dz, db):
             return NotImplemented
         n, c = z.shape
         small = c <= BLOCK and z.size <= _SMALL * BLOCK
         grid, width = ((1, 1), c) if small else tiles(n, c)
         loss = self.empty((grid[0] * grid[1],), z.dtype)
         sums = self.empty((grid[1], c), z.dtype) if db is None or grid[1] > 1 else db
-        self.kernel("loss.cu", name, z)(
-            grid, (BLOCK,), (z, t, weight, bias, dz, loss, sums, size(n), size(c), np.int32(width))
+        self.kernel("loss.cu", f"loss_{formula.name}", z, formula)(
+            grid, (BLOCK,), (z, t, hyper, weight, bias, dz, loss, sums, size(n), size(c), np.int32(width))
         )
         if db is not None and sums is not db:
             self._column_sums(sums, db)

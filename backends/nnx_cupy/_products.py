@@ -1,4 +1,4 @@
-"""Matrix products with what is fused to them: the bias, ReLU, and the bias gradient."""
+"""Matrix products with what is fused to them: the bias, an activation, and the bias gradient."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ._bias import BiasOps
 from ._device import Device
-from ._launch import BLOCK, Array, contiguous, size, takes
+from ._launch import BLOCK, Array, Formula, contiguous, size, takes
 from ._precision import NARROW, PrecisionOps
 
 _WARPS = BLOCK // 32
@@ -47,23 +47,27 @@ class ProductOps(BiasOps, PrecisionOps):
             )
         return out
 
-    def affine(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Any:
+    def affine(
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None = None,
+        *,
+        activation: Formula | None = None,
+        out: Array | None = None,
+    ) -> Any:
         if not _multiply((x, w), (b, out)):
             return NotImplemented
         y = self.empty((len(x), w.shape[1]), _of_products(x)) if out is None else out
-        if self._gemm.affine(x, w, b, y) is NotImplemented:
+        bias = b if activation is None else None  # an activation adds the bias in the same pass
+        if self._gemm.affine(x, w, bias, y) is NotImplemented:
             self._product(x, w, y)
-            if b is not None:
-                self._add_bias(y, b)
-        return y
-
-    def affine_relu(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Any:
-        """With bias and ReLU in a kernel of our own. cuBLASLt's ReLU makes NaN 0 in some of its kernels at least: a NaN
-        would vanish in the first hidden layer, and the loss look sound."""
-        if not _multiply((x, w), (b, out)):
-            return NotImplemented
-        y = self._product(x, w, self.empty((len(x), w.shape[1]), _of_products(x)) if out is None else out)
-        self._add_bias_relu(y, self.xp.zeros(y.shape[1], y.dtype) if b is None else b)
+        elif activation is None:
+            return y
+        if activation is not None:
+            self._add_bias(y, self.xp.zeros(y.shape[1], y.dtype) if b is None else b, activation)
+        elif b is not None:
+            self._add_bias(y, b)
         return y
 
     def affine_backward(

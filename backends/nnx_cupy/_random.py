@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from ._bias import BiasOps
-from ._device import REAL
 from ._launch import BLOCK, Array, contiguous, size, takes
 
 _FILE = "dropout.cu"
@@ -13,17 +12,10 @@ _FILE = "dropout.cu"
 
 class RandomOps(BiasOps):
     def philox(self, rng: Array, size: int) -> Any:
-        return self._random("philox", rng, self.empty((size,), np.uint32), "float32")
-
-    def philox_uniform(self, rng: Array, size: int, dtype: str) -> Any:
-        if dtype not in REAL:
-            return NotImplemented
-        return self._random("philox_uniform", rng, self.empty((size,), dtype), dtype)
-
-    def _random(self, name: str, rng: Array, out: Array, dtype: str) -> Any:
         if not _is_stream(rng):
             return NotImplemented
-        self.device.kernel(_FILE, name, dtype)(self._fours(out.size), (BLOCK,), (rng, out, size(out.size)))
+        out = self.empty((size,), np.uint32)
+        self.device.kernel(_FILE, "philox", "float32")(self._fours(size), (BLOCK,), (rng, out, np.int64(size)))
         return out
 
     def dropout(

@@ -2,7 +2,7 @@
 
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from ._threads import SlicePool, thread_count
 
 Array = np.ndarray[Any, Any]
+Formula = Any  # of nnx, of which a plugin imports nothing; its attributes are in docs/writing-a-backend.md
 
 _SLICE = 262_144  # elements that one thread takes at a time
 # Elements from which on threads pay, measured inside a training step, where BLAS' own threads still spin: Adam on 1.86
@@ -17,6 +18,16 @@ _SLICE = 262_144  # elements that one thread takes at a time
 _LARGE = 2_097_152
 _NOTHING = {np.dtype(d): np.empty(0, d) for d in (np.float32, np.float64)}
 _FLOATS = _NOTHING.keys()
+
+
+def _tanh(x: Array, y: Array) -> None:
+    np.tanh(x, out=y)
+
+
+_KERNELS = {"affine": "after_product", "update_": "update"}
+"""Where nnx_kernels.cpu.formula has an operation's kernels under another name."""
+_NUMPYS = {"tanh": _tanh}
+"""What NumPy does faster alone, in one vectorised pass."""
 _FORMATS = {"bfloat16": (2.0**-7, 2.0**-133, (2 - 2.0**-7) * 2.0**127), "float16": (2.0**-10, 2.0**-24, 65504.0)}
 """The distance of neighbours from 1 to 2, the least and the greatest number."""
 
@@ -45,24 +56,21 @@ class NumbaBackend:
     def __init__(self) -> None:
         from nnx_kernels.cpu import (
             _jit,
-            activation,
             batch_norm,
             bias,
+            formula,
             gather,
             narrow,
-            optimizers,
             philox,
             reduce,
-            sigmoid_loss,
             softmax,
-            squared_error,
         )
         from threadpoolctl import ThreadpoolController
 
         self._jit = _jit
-        self._activation, self._batch_norm, self._bias, self._gather = activation, batch_norm, bias, gather
-        self._narrow, self._optimizers, self._philox, self._reduce = narrow, optimizers, philox, reduce
-        self._softmax, self._sigmoid_loss, self._squared_error = softmax, sigmoid_loss, squared_error
+        self._batch_norm, self._bias, self._gather = batch_norm, bias, gather
+        self._narrow, self._philox, self._reduce, self._formula = narrow, philox, reduce, formula
+        self._softmax = softmax
         controller, asked = ThreadpoolController(), thread_count()
         if asked is not None:
             controller.limit(limits=asked, user_api="blas")
@@ -104,8 +112,11 @@ class NumbaBackend:
         """How long this process has spent compiling kernels, or loading them from the disk."""
         return self._jit.seconds
 
-    def warm_up(self) -> Iterator[tuple[str, int]]:
-        """Compile every kernel for both dtypes; yields each one's name, and how many there are."""
+    def warm_up(self, formulas: Iterable[tuple[str, Formula]] = ()) -> Iterator[tuple[str, int]]:
+        """Compile every kernel for both dtypes, those of formulas by the operations that take them among them; yields
+        each one's name, and how many there are."""
+        for operation, formula in formulas:
+            getattr(self._formula, _KERNELS.get(operation, operation))(formula)
         for dtype in _FLOATS:
             for kernel in self._jit.kernels:
                 kernel.compile(dtype)
@@ -132,19 +143,22 @@ class NumbaBackend:
 
     # Layers -----------------------------------------------------------------------------------------------------------
 
-    def affine(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Any:
-        if b is None:
+    def affine(
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None = None,
+        *,
+        activation: Formula | None = None,
+        out: Array | None = None,
+    ) -> Any:
+        if b is None and activation is None:
             return np.matmul(x, w, out=out)
-        return self._affine(self._bias.add_bias, x, w, b, out)
-
-    def affine_relu(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Any:
-        return self._affine(self._bias.add_bias_relu, x, w, np.zeros(w.shape[1], w.dtype) if b is None else b, out)
-
-    def _affine(self, finish: Any, x: Array, w: Array, b: Array, out: Array | None) -> Any:
-        if (out is not None and not out.flags.c_contiguous) or not b.flags.c_contiguous:
+        if (out is not None and not out.flags.c_contiguous) or not (b is None or b.flags.c_contiguous):
             return NotImplemented  # before the product is written
+        finish = self._bias.add_bias if activation is None else self._formula.after_product(activation)
         y = np.matmul(x, w, out=out)
-        return _done(finish(y, b), y)
+        return _done(finish(y, np.zeros(w.shape[1], w.dtype) if b is None else b), y)
 
     def affine_backward(
         self,
@@ -164,42 +178,37 @@ class NumbaBackend:
             np.matmul(dy, w.T, out=dx)
         return None
 
-    def relu(self, x: Array, *, out: Array | None = None) -> Any:
-        return self._elementwise(self._activation.relu, x, out)
-
-    def sigmoid(self, x: Array, *, out: Array | None = None) -> Any:
-        return self._elementwise(self._activation.sigmoid, x, out)
-
-    def tanh(self, x: Array, *, out: Array | None = None) -> Any:
-        def vectorised_by_numpy(x: Array, y: Array) -> None:
-            np.tanh(x, out=y)
-
-        return self._elementwise(vectorised_by_numpy, x, out)
-
-    def _elementwise(self, kernel: Any, x: Array, out: Array | None) -> Any:
-        if not x.flags.c_contiguous or x.ndim == 0 or len(x) == 0 or (out is not None and not out.flags.c_contiguous):
-            return NotImplemented
+    def activation(self, formula: Formula, x: Array, *, out: Array | None = None) -> Any:
         y = np.empty_like(x) if out is None else out
-        a, b = _rows(x), _rows(y)
-        return _done(self._by_rows(a, lambda part, _: kernel(a[part], b[part])), y)
+        if not (x.flags.c_contiguous and y.flags.c_contiguous and x.dtype == y.dtype):
+            return NotImplemented
+        if len(formula.instructions) == 1 and formula.instructions[0][1] in _NUMPYS:
+            kernel = _NUMPYS[formula.instructions[0][1]]
+        else:
+            kernel = self._formula.activation(formula)
+        a, b = x.reshape(-1), y.reshape(-1)
+        if x.size <= _LARGE or kernel(a[:0], b[:0]) is NotImplemented:
+            return _done(kernel(a, b), y)
+        self._pool.run(lambda i, j: kernel(a[i:j], b[i:j]), x.size, _SLICE)
+        return y
 
-    def relu_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Any:
-        return self._backward(self._activation.relu_backward, dy, y, out, db)
-
-    def sigmoid_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Any:
-        return self._backward(self._activation.sigmoid_backward, dy, y, out, db)
-
-    def tanh_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Any:
-        return self._backward(self._activation.tanh_backward, dy, y, out, db)
-
-    def _backward(self, kernel: Any, dy: Array, y: Array, out: Array | None, db: Array | None) -> Any:
+    def activation_backward(
+        self,
+        formula: Formula,
+        dy: Array,
+        x: Array | None,
+        y: Array,
+        *,
+        out: Array | None = None,
+        db: Array | None = None,
+    ) -> Any:
         dx = np.empty_like(dy) if out is None else out
-        contiguous = dy.flags.c_contiguous and y.flags.c_contiguous and dx.flags.c_contiguous
-        if dy.ndim == 0 or not contiguous:
+        given = [a for name, a in zip(formula.inputs, (dy, x, y), strict=True) if formula.uses(name)]
+        if dy.ndim == 0 or not all(a.flags.c_contiguous for a in (*given, dx)):
             return NotImplemented
         db = _nothing(dy) if db is None else db
-        a, b, c = _rows(dy), _rows(y), _rows(dx)
-        return _done(self._by_rows(a, lambda part, sums: kernel(a[part], b[part], c[part], sums), db), dx)
+        kernel, arrays = self._formula.activation_backward(formula), [_rows(a) for a in (*given, dx)]
+        return _done(self._by_rows(arrays[-1], lambda part, sums: kernel(*[a[part] for a in arrays], sums), db), dx)
 
     def _by_rows(self, x: Array, work: Any, db: Array | None = None) -> Any:
         """work(slice of rows, db) in one call, for large x on fixed slices by our threads; the sum of its results."""
@@ -221,9 +230,6 @@ class NumbaBackend:
         if wants_db:
             np.add.reduce(sums, axis=0, out=db)
         return None if results[0] is None else sum(results)
-
-    def scale(self, x: Array, factor: Array, *, out: Array | None = None) -> Array:
-        return np.multiply(x, factor, out=out)  # one pass, vectorised by NumPy
 
     def batch_norm(
         self,
@@ -321,19 +327,11 @@ class NumbaBackend:
         y = np.empty_like(x) if out is None else out
         return _done(self._batch_norm.batch_norm_inference(x, gamma, beta, mean, var, hyper, y), y)
 
-    def running_average_(self, running: Array, batch: Array, hyper: Array, *, guard: Array | None = None) -> Any:
-        if guard is not None and not math.isfinite(guard):
-            return None
-        return self._optimizers.running_average(running, batch, hyper)
-
     # Random numbers ---------------------------------------------------------------------------------------------------
 
     def philox(self, rng: Array, size: int) -> Any:
         words = np.empty(size, np.uint32)
         return _done(self._philox.philox(rng, words), words)
-
-    def philox_uniform(self, rng: Array, size: int, dtype: str) -> Any:
-        return np.multiply(self.philox(rng, size) >> 8, 2.0**-24, dtype=dtype)
 
     def dropout(
         self, x: Array, rng: Array, factor: Array, *, out: Array | None = None, mask: Array | None = None
@@ -393,29 +391,24 @@ class NumbaBackend:
         kernel = self._softmax.cross_entropy_of_labels if t.ndim == 1 else self._softmax.cross_entropy_of_rows
         return self._loss(kernel, z, t, weight, bias, dz, db)
 
-    def sigmoid_cross_entropy(
+    def loss(
         self,
+        formula: Formula,
         z: Array,
         t: Array,
+        hyper: Array | None = None,
         *,
         weight: Array | None = None,
         bias: Array | None = None,
         dz: Array | None = None,
         db: Array | None = None,
     ) -> Any:
-        return self._loss(self._sigmoid_loss.sigmoid_cross_entropy, z, t, weight, bias, dz, db)
+        kernel, numbers = self._formula.loss(formula), _nothing(z) if hyper is None else hyper
 
-    def mean_squared_error(
-        self,
-        z: Array,
-        t: Array,
-        *,
-        weight: Array | None = None,
-        bias: Array | None = None,
-        dz: Array | None = None,
-        db: Array | None = None,
-    ) -> Any:
-        return self._loss(self._squared_error.squared_error, z, t, weight, bias, dz, db)
+        def with_numbers(z: Array, t: Array, *others: Any) -> Any:
+            return kernel(z, t, numbers, *others)
+
+        return self._loss(with_numbers, z, t, weight, bias, dz, db)
 
     def _loss(
         self,
@@ -465,40 +458,10 @@ class NumbaBackend:
     def clip_(self, hyper: Array, norm: Array, limit: Array) -> None:
         hyper[-1] *= limit / np.maximum(norm * hyper[-1], limit)
 
-    def sgd_(self, p: Array, g: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None) -> Any:
-        return self._optimize(self._optimizers.sgd, (p, g), hyper, decay, guard)
-
-    def momentum_(
-        self, p: Array, g: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
+    def update_(
+        self, formula: Formula, hyper: Array, *buffers: Array, decay: int = 0, guard: Array | None = None
     ) -> Any:
-        return self._optimize(self._optimizers.momentum, (p, g, v), hyper, decay, guard)
-
-    def nesterov_(
-        self, p: Array, g: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-    ) -> Any:
-        return self._optimize(self._optimizers.nesterov, (p, g, v), hyper, decay, guard)
-
-    def adagrad_(
-        self, p: Array, g: Array, h: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-    ) -> Any:
-        return self._optimize(self._optimizers.adagrad, (p, g, h), hyper, decay, guard)
-
-    def rmsprop_(
-        self, p: Array, g: Array, h: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-    ) -> Any:
-        return self._optimize(self._optimizers.rmsprop, (p, g, h), hyper, decay, guard)
-
-    def adam_(
-        self, p: Array, g: Array, m: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-    ) -> Any:
-        return self._optimize(self._optimizers.adam, (p, g, m, v), hyper, decay, guard)
-
-    def adamw_(
-        self, p: Array, g: Array, m: Array, v: Array, hyper: Array, *, decay: int = 0, guard: Array | None = None
-    ) -> Any:
-        return self._optimize(self._optimizers.adamw, (p, g, m, v), hyper, decay, guard)
-
-    def _optimize(self, kernel: Any, buffers: tuple[Array, ...], hyper: Array, decay: int, guard: Array | None) -> Any:
+        kernel = self._formula.update(formula)
         if guard is not None and not math.isfinite(guard):
             return None
         if buffers[0].ndim != 1:
@@ -506,7 +469,7 @@ class NumbaBackend:
                 return NotImplemented
             buffers = tuple(b.reshape(-1) for b in buffers)
         size = buffers[0].size
-        if decay and hyper[-2] == 0:
+        if decay and ("weight_decay" not in formula.scalars or hyper[formula.scalars.index("weight_decay")] == 0):
             decay = 0
         # The first call, on an empty part, tells whether the kernel takes these arrays before anything is written.
         if size <= _LARGE:

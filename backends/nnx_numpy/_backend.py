@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ._formula import Formula, elementwise, value_of
 from ._optimizers import OptimizerOps
 from ._philox import PhiloxOps
 
@@ -60,13 +61,19 @@ class NumpyBackend(OptimizerOps, PhiloxOps):
             return np.take(data, index, axis=0, out=out, mode="clip")
         return np.multiply(np.take(data, index, axis=0, mode="clip"), scale, out=out, dtype=scale.dtype)
 
-    def affine(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Array:
+    def affine(
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None = None,
+        *,
+        activation: Formula | None = None,
+        out: Array | None = None,
+    ) -> Array:
         y = np.matmul(x, w, out=out)
-        return y if b is None else np.add(y, b, out=y)
-
-    def affine_relu(self, x: Array, w: Array, b: Array | None = None, *, out: Array | None = None) -> Array:
-        y = self.affine(x, w, b, out=out)
-        return np.maximum(y, 0, out=y)
+        if b is not None:
+            np.add(y, b, out=y)
+        return y if activation is None else self.activation(activation, y, out=y)
 
     def affine_backward(
         self,
@@ -84,42 +91,27 @@ class NumpyBackend(OptimizerOps, PhiloxOps):
         if dx is not None:
             np.matmul(dy, w.T, out=dx)
 
-    def relu(self, x: Array, *, out: Array | None = None) -> Array:
-        return np.maximum(x, 0, out=out)
+    def activation(self, formula: Formula, x: Array, *, out: Array | None = None) -> Any:
+        if x.dtype.kind != "f":
+            return NotImplemented
+        y = np.empty_like(x) if out is None else out
+        elementwise(formula, [x], [y])
+        return y
 
-    def relu_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Array:
-        # The mask goes straight into `out` as zeros and ones: faster than a multiplication of floats by booleans.
-        dx = np.greater(y, 0, out=np.empty_like(dy) if out is None else out, casting="unsafe")
-        np.multiply(dx, dy, out=dx)
+    def activation_backward(
+        self,
+        formula: Formula,
+        dy: Array,
+        x: Array | None,
+        y: Array,
+        *,
+        out: Array | None = None,
+        db: Array | None = None,
+    ) -> Array:
+        dx = np.empty_like(dy) if out is None else out
+        elementwise(formula, [dy, x, y], [dx])
         _column_sums(dx, db)
         return dx
-
-    def sigmoid(self, x: Array, *, out: Array | None = None) -> Array:
-        with np.errstate(over="ignore"):  # exp(-x) may overflow to infinity, whose reciprocal is the right 0
-            y = np.exp(np.negative(x, out=out), out=out)
-        if y.ndim == 0 and out is None:
-            return np.asarray(1 / (1 + y))  # NumPy gives no arrays of no dimensions to write to
-        return np.reciprocal(np.add(y, 1, out=y), out=y)
-
-    def sigmoid_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Array:
-        dx = np.subtract(1, y, out=out)
-        np.multiply(dx, y, out=dx)
-        np.multiply(dx, dy, out=dx)
-        _column_sums(dx, db)
-        return dx
-
-    def tanh(self, x: Array, *, out: Array | None = None) -> Array:
-        return np.tanh(x, out=out)
-
-    def tanh_backward(self, dy: Array, y: Array, *, out: Array | None = None, db: Array | None = None) -> Array:
-        dx = np.multiply(y, y, out=out)
-        np.subtract(1, dx, out=dx)
-        np.multiply(dx, dy, out=dx)
-        _column_sums(dx, db)
-        return dx
-
-    def scale(self, x: Array, factor: Array, *, out: Array | None = None) -> Array:
-        return np.multiply(x, factor, out=out)
 
     def batch_norm(
         self,
@@ -234,50 +226,32 @@ class NumpyBackend(OptimizerOps, PhiloxOps):
         _column_sums(y, db)
         return loss
 
-    def sigmoid_cross_entropy(
+    def loss(
         self,
+        formula: Formula,
         z: Array,
         t: Array,
+        hyper: Array | None = None,
         *,
         weight: Array | None = None,
         bias: Array | None = None,
         dz: Array | None = None,
         db: Array | None = None,
     ) -> Any:
-        if weight is not None:
-            return NotImplemented
         n = z.dtype.type(len(z))
         y = z if bias is None else z + bias
-        e = np.abs(y)
-        np.exp(np.negative(e, out=e), out=e)
-        loss = (np.add.reduce(np.maximum(y, 0) + np.log1p(e), axis=None) - np.einsum("ij,ij->", t, y)) / n
-        if dz is not None or db is not None:
-            gradient = np.divide(np.where(y < 0, e, 1), e + 1, out=dz, dtype=z.dtype)
-            np.subtract(gradient, t, out=gradient)
-            np.divide(gradient, n, out=gradient)
+        losses = np.empty(z.shape, z.dtype)
+        scalars = [] if hyper is None else hyper.tolist()
+        if dz is None and db is None:
+            elementwise(value_of(formula), [y, t], [losses], scalars)
+        else:
+            gradient = np.empty_like(losses) if dz is None else dz
+            elementwise(formula, [y, t], [losses, gradient], scalars)
+            np.multiply(gradient, 1 / n if weight is None else (weight / n)[:, None], out=gradient)
             _column_sums(gradient, db)
-        return loss
-
-    def mean_squared_error(
-        self,
-        z: Array,
-        t: Array,
-        *,
-        weight: Array | None = None,
-        bias: Array | None = None,
-        dz: Array | None = None,
-        db: Array | None = None,
-    ) -> Any:
         if weight is not None:
-            return NotImplemented
-        n = z.dtype.type(len(z))
-        difference = np.subtract(z, t, out=dz)
-        if bias is not None:
-            np.add(difference, bias, out=difference)
-        loss = np.einsum("ij,ij->", difference, difference) / (2 * n)
-        np.divide(difference, n, out=difference)
-        _column_sums(difference, db)
-        return loss
+            return np.dot(np.add.reduce(losses, axis=1), weight) / n
+        return np.add.reduce(losses, axis=None) / n
 
     def sum_squares(self, x: Array) -> Array:
         flat = x.reshape(-1)

@@ -52,7 +52,7 @@ def adam_rate(ops: Ops, many: int = 100_000_000) -> float:
     rng = cupy.random.default_rng(0)
     p, g, m, v = (rng.random(many, dtype=np.float32) for _ in range(4))
     hyper = ops.to_device(np.array([1e-6, 1, 1e-8, 0.1, 0.001, 0, 1], np.float32))
-    return 28 * many / seconds(lambda: ops.adam_(p, g, m, v, hyper))
+    return 28 * many / seconds(lambda: ops.update_(nnx.Adam.formula(), hyper, p, g, m, v))
 
 
 def cross_entropy_rate(ops: Ops, n: int = 16_384, c: int = 32_768) -> float:

@@ -90,10 +90,10 @@ class Scaled(Layer):
     def forward(self, x: Any, train_flg: bool = True) -> Any:
         self.factor = self.ops.to_device(np.array(1 + self.calls % 7 / 8, "float32"))
         self.calls += train_flg
-        return self.ops.scale(x, self.factor)
+        return x * self.factor
 
     def backward(self, dout: Any) -> Any:
-        return self.ops.scale(dout, self.factor)
+        return dout * self.factor
 
 
 class CapturableScaled(Scaled):

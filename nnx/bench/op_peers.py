@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..ops import Ops
+from ..optimizers import Adam
 from ..registry import get_backend
 from .measure import per_call
 from .threads import threads
@@ -33,8 +34,9 @@ def _nnx(backend: str) -> dict[str, Callable[[int], Any]]:
     rng = np.random.default_rng(0)
     p, g, m, v = (ops.to_device(rng.random(PARAMETERS).astype(np.float32)) for _ in range(4))
     hyper = ops.to_device(np.array([1e-6, 1, 1e-8, 0.1, 0.001, 0, 1], np.float32))
+    adam = Adam.formula()
     works = {f"softmax_cross_entropy {n} x {c}": cross_entropy(n, c) for n, c in SHAPES}
-    return works | {f"adam_ {PARAMETERS:,}": lambda i: ops.adam_(p, g, m, v, hyper)}
+    return works | {f"adam_ {PARAMETERS:,}": lambda i: ops.update_(adam, hyper, p, g, m, v)}
 
 
 def _torch(compiled: bool) -> dict[str, Callable[[int], Any]]:

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..layers import RELU, ReLU, Sigmoid, Tanh
+from ..losses import MeanSquaredError
 from ..ops import Ops
+from ..optimizers import SGD, Adam, Momentum
 from ..registry import get_backend
 from .measure import device_rates, per_call
 
@@ -36,19 +39,25 @@ def works(ops: Ops) -> Iterator[Work]:
     n, i, o = 256, 1024, 1024
     x, w, b, y, dw, dx = draw(n, i), draw(i, o), draw(o), empty(n, o), empty(i, o), empty(n, i)
     size = f"{n} x {i} x {o}"
-    yield Work("affine_relu", size, lambda: ops.affine_relu(x, w, b, out=y), flops=2 * n * i * o)
+    yield Work("affine, relu", size, lambda: ops.affine(x, w, b, activation=RELU, out=y), flops=2 * n * i * o)
     yield Work("affine_backward", size, lambda: ops.affine_backward(y, x, w, dx=dx, dw=dw), flops=4 * n * i * o)
 
     n, c = 4096, 8192
     z, out, column, many = draw(n, c), empty(n, c), empty(c), n * c
     size = f"{n} x {c}"
-    yield Work("relu", size, lambda: ops.relu(z, out=out), bytes=8 * many)
-    yield Work("sigmoid", size, lambda: ops.sigmoid(z, out=out), bytes=8 * many)
-    yield Work("tanh", size, lambda: ops.tanh(z, out=out), bytes=8 * many)
     other = draw(n, c)
-    for name in ("relu", "sigmoid", "tanh"):
-        backward = getattr(ops, f"{name}_backward")
-        yield Work(f"{name}_backward", f"{size}, db", partial(backward, z, other, out=out, db=column), bytes=12 * many)
+    for layer in (ReLU(), Sigmoid(), Tanh()):
+        forward, backward = (
+            partial(ops.activation, layer.formula),
+            partial(ops.activation_backward, layer.formula_backward),
+        )
+        yield Work(layer.name, size, forward, bytes=8 * many)
+        yield Work(
+            f"{layer.name}_backward",
+            f"{size}, db",
+            partial(backward, z, None, other, out=out, db=column),
+            bytes=12 * many,
+        )
     gamma, beta, mean, var = draw(c), draw(c), empty(c), empty(c)
     hyper = ops.to_device(np.array([1e-5, 0.9, 0.1], np.float32))
     yield Work(
@@ -66,7 +75,9 @@ def works(ops: Ops) -> Iterator[Work]:
     yield Work("dropout_backward", size, lambda: ops.dropout_backward(z, mask, one, out=out), bytes=9 * many)
     labels = ops.to_device(rng.integers(0, c, n))
     yield Work("softmax_cross_entropy", size, lambda: ops.softmax_cross_entropy(z, labels, dz=out), bytes=8 * many)
-    yield Work("mean_squared_error", size, lambda: ops.mean_squared_error(z, other, dz=out), bytes=12 * many)
+    yield Work(
+        "mean_squared_error", size, lambda: ops.loss(MeanSquaredError().formula, z, other, dz=out), bytes=12 * many
+    )
     flat = ops.xp.reshape(z, (-1,))
     yield Work("sum_squares", f"{many:,}", lambda: ops.sum_squares(flat), bytes=4 * many)
     small, small_out = draw(128, 1000), empty(128, 1000)
@@ -85,12 +96,10 @@ def works(ops: Ops) -> Iterator[Work]:
 
     many = 10_000_000
     p, g, m, v = (ops.to_device(rng.random(many).astype(np.float32)) for _ in range(4))
-    sgd = ops.to_device(np.array([1e-6, 0, 1], np.float32))
-    yield Work("sgd_", f"{many:,}", lambda: ops.sgd_(p, g, sgd), bytes=12 * many)
-    momentum = ops.to_device(np.array([1e-6, 0.9, 0, 1], np.float32))
-    yield Work("momentum_", f"{many:,}", lambda: ops.momentum_(p, g, m, momentum), bytes=20 * many)
-    adam = ops.to_device(np.array([1e-6, 1, 1e-8, 0.1, 0.001, 0, 1], np.float32))
-    yield Work("adam_", f"{many:,}", lambda: ops.adam_(p, g, m, v, adam), bytes=28 * many)
+    for optimizer, buffers in ((SGD(1e-6), (p, g)), (Momentum(1e-6), (p, g, m)), (Adam(1e-6), (p, g, m, v))):
+        update, hyper = optimizer.formula(), ops.to_device(np.array(optimizer.hyper(0), np.float32))
+        work = partial(ops.update_, update, hyper, *buffers)
+        yield Work(f"update_ {update.name}", f"{many:,}", work, bytes=(8 * len(buffers) - 4) * many)
 
 
 def run_ops(backend: str, rates: dict[str, float]) -> list[dict[str, Any]]:

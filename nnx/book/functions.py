@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array
+from ..layers import RELU, SIGMOID
 from ..registry import active_ops
 from ._arrays import by_rows, floats, like, native, number
 
@@ -38,7 +39,7 @@ def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), elementwise."""
     ops = active_ops()
     (a,) = floats(ops, x)
-    y = ops.sigmoid(a)
+    y = ops.activation(SIGMOID, a)
     return like(ops, y, x) if a.ndim else number(ops, y)
 
 
@@ -52,7 +53,7 @@ def relu(x: Array) -> Array:
     """max(x, 0), elementwise, in x's dtype."""
     ops = active_ops()
     a = native(ops, x)
-    y = ops.relu(a)
+    y = ops.activation(RELU, a)
     return like(ops, y, x) if a.ndim else number(ops, y)
 
 

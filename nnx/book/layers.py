@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import layers
 from ..backend import Array
 from ..dtypes import dtype_name
+from ..layers import RELU
 from ..ops import Ops
 from ..registry import active_ops
 from ._arrays import floats, like, native
@@ -48,6 +50,8 @@ __all__ = [
     "sum_squared_error",
 ]
 
+_SIGMOID_BACKWARD = layers.Sigmoid().formula_backward
+
 
 class Relu:
     """max(x, 0). mask: where the last x was not positive."""
@@ -61,14 +65,14 @@ class Relu:
 
     def forward(self, x: Array) -> Array:
         ops = active_ops()
-        self._y = y = ops.relu(native(ops, x))
+        self._y = y = ops.activation(RELU, native(ops, x))
         return like(ops, y, x)
 
     def backward(self, dout: Array) -> Array:
         """dout where x was positive, else 0, as a new array."""
         ops = active_ops()
         dy, y = floats(ops, dout, self._y)
-        # Not ops.relu_backward, which multiplies: in a network that diverges, infinity times 0 is NaN.
+        # Not ops.activation_backward, which multiplies: in a network that diverges, infinity times 0 is NaN.
         return like(ops, ops.xp.where(y <= 0, ops.xp.zeros((), dtype=dy.dtype), dy), dout)
 
 
@@ -84,7 +88,8 @@ class Sigmoid:
 
     def backward(self, dout: Array) -> Array:
         ops = active_ops()
-        return like(ops, ops.sigmoid_backward(*floats(ops, dout, self.out)), dout)
+        dy, y = floats(ops, dout, self.out)
+        return like(ops, ops.activation_backward(_SIGMOID_BACKWARD, dy, None, y), dout)
 
 
 class Affine:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .. import optimizers
 from ..backend import Array
 from ..dtypes import FLOATS, dtype_name
 from ..ops import Ops
@@ -15,9 +16,9 @@ __all__ = ["SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "np"]
 
 
 class _Optimizer:
-    """What they share: for every parameter the operation `op` on it, its gradient and its state in `slots`."""
+    """What they share: for every parameter the rule of `kind` on it, its gradient and its state in `slots`."""
 
-    op: ClassVar[str]
+    kind: ClassVar[type[optimizers.Optimizer]]
     slots: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, lr: float) -> None:
@@ -48,12 +49,12 @@ class _Optimizer:
         if all(isinstance(a, ops.array_type) and a.dtype == param.dtype and a.shape == param.shape for a in given) and (
             param.dtype == hyper.dtype and param.ndim
         ):
-            getattr(ops, self.op)(*given, hyper)
+            ops.update_(self.kind.formula(), hyper, *given)
             return param
         # A number, a 0-d array, NumPy's arrays on another backend, mixed dtypes: computed on copies in float64.
         own = [ops.xp.astype(native(ops, a), ops.xp.float64, copy=True) for a in given]
         own[1] = own[1] + ops.xp.zeros_like(own[0])
-        getattr(ops, self.op)(*own, ops.xp.astype(hyper, ops.xp.float64))
+        ops.update_(self.kind.formula(), ops.xp.astype(hyper, ops.xp.float64), *own)
         for state, value in zip(states, own[2:], strict=True):
             state[key] = _put(ops, state[key], value)
         return _put(ops, param, own[0])
@@ -74,7 +75,7 @@ def _put(ops: Ops, target: Array, value: Array) -> Array:
 class SGD(_Optimizer):
     """p -= lr * g."""
 
-    op = "sgd_"
+    kind = optimizers.SGD
 
     def __init__(self, lr: float = 0.01) -> None:
         super().__init__(lr)
@@ -83,7 +84,7 @@ class SGD(_Optimizer):
 class Momentum(_Optimizer):
     """v = momentum * v - lr * g; p += v (Polyak 1964)."""
 
-    op = "momentum_"
+    kind = optimizers.Momentum
     slots = ("v",)
     v: Any
 
@@ -98,13 +99,13 @@ class Momentum(_Optimizer):
 class Nesterov(Momentum):
     """v = momentum * v - lr * g; p += momentum * v - lr * g (Bengio, Boulanger-Lewandowski & Pascanu 2013)."""
 
-    op = "nesterov_"
+    kind = optimizers.Nesterov
 
 
 class AdaGrad(_Optimizer):
     """h += g**2; p -= lr * g / (sqrt(h) + 1e-7) (Duchi et al. 2011)."""
 
-    op = "adagrad_"
+    kind = optimizers.AdaGrad
     slots = ("h",)
     h: Any
 
@@ -118,7 +119,7 @@ class AdaGrad(_Optimizer):
 class RMSprop(_Optimizer):
     """h += (1 - decay_rate) * (g**2 - h); p -= lr * g / (sqrt(h) + 1e-7) (Tieleman & Hinton 2012)."""
 
-    op = "rmsprop_"
+    kind = optimizers.RMSprop
     slots = ("h",)
     h: Any
 
@@ -134,7 +135,7 @@ class Adam(_Optimizer):
     """m += (1 - beta1) * (g - m); v += (1 - beta2) * (g**2 - v); p -= a * m / (sqrt(v) + 1e-7) with
     a = lr * sqrt(1 - beta2**iter) / (1 - beta1**iter) (Kingma & Ba 2015, the form at the end of section 2)."""
 
-    op = "adam_"
+    kind = optimizers.Adam
     slots = ("m", "v")
     m: Any
     v: Any

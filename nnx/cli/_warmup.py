@@ -1,12 +1,17 @@
 """`nnx warmup`: compile everything now, so that no first training has to."""
 
 import time
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 from rich.progress import track
 
 from ..backend import WarmUp
+from ..formula import Formula
+from ..layers import LAYERS, RUNNING_AVERAGE, Activation
+from ..losses import LOSSES, ElementwiseLoss
+from ..optimizers import OPTIMIZERS
 from ..registry import get_backend, list_backends
 from ._app import app
 
@@ -22,9 +27,23 @@ def warmup(
         if not isinstance(chosen, WarmUp):
             print(f"{name}: nothing to compile")
             continue
-        start, parts = time.perf_counter(), chosen.warm_up()
+        start, parts = time.perf_counter(), chosen.warm_up(_formulas())
         first = next(parts, None)
         if first is not None:
             for _ in track(parts, f"{name}: compiling", total=first[1] - 1, transient=True):
                 pass
         print(f"{name}: {first[1] if first else 0} kernels ready in {time.perf_counter() - start:.1f} s")
+
+
+def _formulas() -> Iterator[tuple[str, Formula]]:
+    """Those that are built in, each with the operation that takes it."""
+    for layer in (kind() for kind in LAYERS.values() if issubclass(kind, Activation)):
+        yield "activation", layer.formula
+        yield "activation_backward", layer.formula_backward
+        if not layer.formula_backward.uses("x"):
+            yield "affine", layer.formula
+    for loss in (kind() for kind in LOSSES.values() if issubclass(kind, ElementwiseLoss)):
+        yield "loss", loss.formula
+    for optimizer in OPTIMIZERS.values():
+        yield "update_", optimizer.formula()
+    yield "update_", RUNNING_AVERAGE

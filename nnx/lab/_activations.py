@@ -10,7 +10,7 @@ import numpy as np
 from .. import plotting
 from ..backend import Array, HostArray
 from ..checks import check_count, check_number, check_seed
-from ..layers import Affine, Layer, ReLU
+from ..layers import Activation, Affine, Layer, ReLU, Sigmoid, Tanh
 from ..model import Sequential
 from ..ops import Ops
 from ..registry import BackendLike, choose
@@ -171,14 +171,17 @@ def _functions(ops: Ops) -> dict[str, tuple[Callable[[Array], Array], Callable[[
     def step(x: Array) -> Array:
         return ops.xp.astype(x > 0, x.dtype)
 
-    def slope(name: str) -> Callable[[Array], Array]:
-        def derivative(x: Array) -> Array:
-            return getattr(ops, f"{name}_backward")(ops.xp.ones_like(x), getattr(ops, name)(x))
+    def learned(layer: Activation) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+        def value(x: Array) -> Array:
+            return ops.activation(layer.formula, x)
 
-        return derivative
+        def slope(x: Array) -> Array:
+            return ops.activation_backward(layer.formula_backward, ops.xp.ones_like(x), x, value(x))
 
-    learned = {name: (getattr(ops, name), slope(name)) for name in ("sigmoid", "tanh", "relu")}
-    return {"step": (step, ops.xp.zeros_like), **learned}
+        return value, slope
+
+    layers = {"sigmoid": Sigmoid(), "tanh": Tanh(), "relu": ReLU()}
+    return {"step": (step, ops.xp.zeros_like)} | {name: learned(layer) for name, layer in layers.items()}
 
 
 def _measure(ops: Ops, f: Callable[[Array], Array], derivative: Callable[[Array], Array], x: HostArray) -> Function:

@@ -1,9 +1,9 @@
 """Layers: small objects with `forward(x, train_flg)` and `backward(dout)`, unfused; `nnx.plan` fuses them for
 training."""
 
-from ._activations import Activation, ReLU, Sigmoid, Tanh
+from ._activations import RELU, SIGMOID, TANH, Activation, ReLU, Sigmoid, Tanh
 from ._affine import Affine
-from ._batch_norm import BatchNorm
+from ._batch_norm import RUNNING_AVERAGE, BatchNorm
 from ._dropout import Dropout
 from ._layer import Layer
 from ._shape import Flatten, Identity
@@ -15,6 +15,10 @@ LAYERS: dict[str, type[Layer]] = {
 
 __all__ = [
     "LAYERS",
+    "RELU",
+    "RUNNING_AVERAGE",
+    "SIGMOID",
+    "TANH",
     "Activation",
     "Affine",
     "BatchNorm",

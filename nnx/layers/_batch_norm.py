@@ -9,7 +9,17 @@ from ..backend import Array
 from ..checks import check_float, check_number
 from ..dtypes import FLOATS, dtype_name
 from ..errors import InputError, InputTypeError
+from ..formula import Formula
 from ._layer import Layer
+
+RUNNING_AVERAGE = Formula(
+    "running_average",
+    lambda running, batch, eps, kept, taken: kept * running + taken * batch,
+    inputs=["running", "batch"],
+    outputs=["running"],
+    scalars=["eps", "kept", "taken"],
+)
+"""running = momentum * running + (1 - momentum) * batch; scalars as in `batch_norm`."""
 
 
 class BatchNorm(Layer):
@@ -123,8 +133,8 @@ class BatchNorm(Layer):
         batch_mean, batch_var = ops.xp.empty_like(gamma), ops.xp.empty_like(gamma)
         y = ops.batch_norm(x, gamma, beta, self.hyper, mean=batch_mean, var=batch_var)
         if x.shape[0] > 1:
-            ops.running_average_(mean, batch_mean, self.hyper)
-            ops.running_average_(var, batch_var, self.hyper)
+            ops.update_(RUNNING_AVERAGE, self.hyper, mean, batch_mean)
+            ops.update_(RUNNING_AVERAGE, self.hyper, var, batch_var)
         self._saved = x, batch_mean, batch_var
         return y
 

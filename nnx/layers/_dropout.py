@@ -48,7 +48,7 @@ class Dropout(Layer):
         ops = self.ops
         check_float(ops, "x", x)
         if not train_flg:
-            return ops.scale(x, ops.to_device(np.array(self.inference_factor, dtype_name(x))))
+            return x * ops.to_device(np.array(self.inference_factor, dtype_name(x)))
         mask = ops.xp.empty(x.shape, dtype=ops.xp.bool)
         factor = ops.to_device(np.array(self.training_factor, dtype_name(x)))
         y = ops.dropout(x, self.rng, factor, mask=mask)

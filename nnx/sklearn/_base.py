@@ -178,7 +178,7 @@ class BaseMLP(BaseEstimator):
         slots = self.__dict__.pop("_slots", {})
         loss = _LOSSES[self.out_activation_]()
         if incremental and last is not None:
-            if last.settings == settings and last.model.backend is backend and last.loss.op == loss.op:
+            if last.settings == settings and last.model.backend is backend and type(last.loss) is type(loss):
                 last.load(self._weights())
                 return last
             slots = last.slots()

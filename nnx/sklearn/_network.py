@@ -9,8 +9,8 @@ import numpy as np
 from ..backend import Array, HostArray
 from ..device_data import DeviceData
 from ..dtypes import dtype_name
-from ..layers import Activation, Affine, BatchNorm, Dropout, Layer, ReLU, Sigmoid, Tanh
-from ..losses import Loss
+from ..layers import SIGMOID, Activation, Affine, BatchNorm, Dropout, Layer, ReLU, Sigmoid, Tanh
+from ..losses import Loss, MeanSquaredError
 from ..model import Sequential
 from ..ops import Ops
 from ..optimizers import Optimizer
@@ -47,14 +47,15 @@ class Weights:
 
 def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, dtype: str, x: Any) -> Array:
     """The fused inference: (n, outputs). weights: native, of that dtype, as x: (n, features), or sparse on the host."""
-    kind, last = ACTIVATIONS[activation], len(weights.coefs) - 1
+    last, layer = len(weights.coefs) - 1, ACTIVATIONS[activation]
+    kind = None if layer is None else layer().formula
     for i, (w, b) in enumerate(zip(weights.coefs, weights.intercepts, strict=True)):
         hidden = i < last
         if not isinstance(x, ops.array_type):
             x = np.asarray(x @ w)
             x += b
-        elif hidden and kind is ReLU and weights.norms is None:
-            x = ops.affine_relu(x, w, b)
+        elif hidden and kind is not None and weights.norms is None:
+            x = ops.affine(x, w, b, activation=kind)
             continue
         else:
             x = ops.affine(x, w, b)
@@ -64,12 +65,12 @@ def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, dt
             gamma, beta, mean, var = (norm[name] for name in ("gamma", "beta", "running_mean", "running_var"))
             x = ops.batch_norm_inference(x, gamma, beta, mean, var, hyper)
         if hidden and kind is not None:
-            x = getattr(ops, kind.op)(x)
+            x = ops.activation(kind, x)
     match out_activation:
         case "softmax":
             return ops.softmax(x)
         case "logistic":
-            return ops.sigmoid(x)
+            return ops.activation(SIGMOID, x)
         case "exp":
             return ops.xp.exp(x)
     return x
@@ -160,7 +161,7 @@ class Network:
         self.load(weights)
         # scikit-learn averages squares over the outputs, too, in the loss but not in its gradient.
         outputs = self.weights.coefs[-1].shape[1]
-        self._share = self.plan.constant(1 / outputs) if loss.op == "mean_squared_error" and outputs > 1 else None
+        self._share = self.plan.constant(1 / outputs) if isinstance(loss, MeanSquaredError) and outputs > 1 else None
         self._half = self.plan.constant(0.5)
 
     def host(self) -> Weights:

@@ -4,12 +4,14 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import Parameter
 from typing import Any, TypeAlias
 from zlib import crc32
 
 import numpy as np
 
 from .. import compose
+from ..formula import Formula
 from . import _reference
 
 Inputs: TypeAlias = "dict[str, Any]"
@@ -33,6 +35,7 @@ class Case:
     make: the inputs by argument name, from a generator; float64 arrays are cast to the dtype under test.
     nan: the argument in which the last element's NaN has to reach the results, if any.
     exact: buffers that have to be equal to the reference, whatever the tolerance.
+    formula: that of an operation of a family.
     unspecified: buffers whose values the specification leaves open here (they must still not be overrun).
     """
 
@@ -44,11 +47,15 @@ class Case:
     nan: str | None = None
     exact: tuple[str, ...] = ()
     unspecified: tuple[str, ...] = ()
+    formula: Formula | None = None
 
     @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The operation's arguments without the leading `ops`."""
-        named = inspect.signature(getattr(compose, self.op)).parameters
+        named = dict(inspect.signature(getattr(compose, self.op)).parameters)
+        if self.formula is not None and "arrays" in named:  # any number of them
+            arrays = {name: Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in self.formula.inputs}
+            named = {n: q for name, p in named.items() for n, q in (arrays if name == "arrays" else {name: p}).items()}
         return {name: p for name, p in named.items() if name != "ops"}
 
     def inputs(self, dtype: str, draw: int = 0) -> Inputs:
@@ -58,6 +65,8 @@ class Case:
             name: value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype == np.float64 else value
             for name, value in self.make(generator).items()
         }
+        if self.formula is not None:
+            inputs["formula"] = self.formula
         return inputs | {"dtype": dtype} if "dtype" in self.parameters else inputs
 
     def expected(self, inputs: Inputs) -> _reference.Written:

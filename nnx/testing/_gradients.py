@@ -6,7 +6,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ..backend import Array, HostArray
+from ..layers import Activation
+from ..losses import ElementwiseLoss
 from ..ops import Ops
+from ._cases.formulas import ACTIVATIONS, ELEMENTWISE
 
 STEP, TOLERANCE = 1e-6, 1e-7
 
@@ -27,10 +30,10 @@ def _central_difference(value: Callable[..., float], point: Point, name: str, di
     return (value(**up) - value(**down)) / (2 * STEP)
 
 
-def check_gradients(ops: Ops, op: str) -> None:
+def check_gradients(ops: Ops, op: str, problem: "Maker") -> None:
     """Compare every gradient that `op` gives with differences along three random directions."""
     generator = np.random.default_rng(1)
-    value, point, gradients = PROBLEMS[op](_Device(ops), generator)
+    value, point, gradients = problem(_Device(ops), generator)
     for name, gradient in gradients.items():
         for _ in range(3):
             direction = generator.normal(size=point[name].shape)
@@ -61,7 +64,7 @@ class _Device:
 
         return call
 
-    def written(self, op: str, *args: HostArray, buffers: dict[str, tuple[int, ...]], **kwargs: Any) -> Point:
+    def written(self, op: str, *args: Any, buffers: dict[str, tuple[int, ...]], **kwargs: Any) -> Point:
         """What `op` writes to buffers of the given shapes."""
         native = {name: self.native(np.full(shape, np.nan)) for name, shape in buffers.items()}
         getattr(self._ops, op)(*map(self.native, args), **{k: self.native(v) for k, v in kwargs.items()}, **native)
@@ -78,12 +81,17 @@ def _affine(device: _Device, r: np.random.Generator) -> Problem:
     )
 
 
-def _activation(op: str) -> Callable[[_Device, np.random.Generator], Problem]:
+def activation(layer: Activation) -> "Maker":
+    """Of an activation's backward."""
+
     def problem(device: _Device, r: np.random.Generator) -> Problem:
-        forward = getattr(device, op)
-        # Not near ReLU's kink.
+        def forward(x: HostArray) -> HostArray:
+            return device.activation(layer.formula, x)
+
+        # Not near a kink at 0.
         x, dy = r.uniform(0.1, 2, (5, 3)) * r.choice([-1, 1], (5, 3)), r.normal(size=(5, 3))
-        written = device.written(f"{op}_backward", dy, forward(x), buffers={"out": x.shape, "db": (3,)})
+        arguments = layer.formula_backward, dy, x, forward(x)
+        written = device.written("activation_backward", *arguments, buffers={"out": x.shape, "db": (3,)})
         return Problem(
             lambda x, bias: float(np.sum(forward(x + bias) * dy)),
             {"x": x, "bias": np.zeros(3)},
@@ -121,12 +129,15 @@ def _dropout(device: _Device, r: np.random.Generator) -> Problem:
     )
 
 
-def _loss(op: str) -> Callable[[_Device, np.random.Generator], Problem]:
+def loss(op: str, *first: Any, hyper: HostArray | None = None) -> "Maker":
+    """Of a loss; first: the formula, where the operation takes one."""
+
     def problem(device: _Device, r: np.random.Generator) -> Problem:
         z, bias, t = r.normal(size=(5, 3)), r.normal(size=3), r.dirichlet(np.ones(3), 5)
-        written = device.written(op, z, t, bias=bias, buffers={"dz": z.shape, "db": (3,)})
+        more = () if hyper is None else (hyper,)
+        written = device.written(op, *first, z, t, *more, bias=bias, buffers={"dz": z.shape, "db": (3,)})
         return Problem(
-            lambda z, bias: float(getattr(device, op)(z, t, bias=device.native(bias))),
+            lambda z, bias: float(getattr(device, op)(*first, z, t, *more, bias=device.native(bias))),
             {"z": z, "bias": bias},
             {"z": written["dz"], "bias": written["db"]},
         )
@@ -134,15 +145,18 @@ def _loss(op: str) -> Callable[[_Device, np.random.Generator], Problem]:
     return problem
 
 
-PROBLEMS: dict[str, Callable[[_Device, np.random.Generator], Problem]] = {
-    "affine_backward": _affine,
-    "relu_backward": _activation("relu"),
-    "sigmoid_backward": _activation("sigmoid"),
-    "tanh_backward": _activation("tanh"),
-    "batch_norm_backward": _batch_norm,
-    "dropout_backward": _dropout,
-    "softmax_cross_entropy": _loss("softmax_cross_entropy"),
-    "sigmoid_cross_entropy": _loss("sigmoid_cross_entropy"),
-    "mean_squared_error": _loss("mean_squared_error"),
-    "poisson_deviance": _loss("poisson_deviance"),
-}
+def _elementwise(kind: ElementwiseLoss) -> "Maker":
+    numbers = [getattr(kind, name) for name in kind.settings]
+    return loss("loss", kind.formula, hyper=np.array(numbers) if numbers else None)
+
+
+Maker: TypeAlias = "Callable[[_Device, np.random.Generator], Problem]"
+PROBLEMS: list[tuple[str, str, Maker]] = [
+    ("affine_backward", "", _affine),
+    ("batch_norm_backward", "", _batch_norm),
+    ("dropout_backward", "", _dropout),
+    ("softmax_cross_entropy", "", loss("softmax_cross_entropy")),
+    *(("activation_backward", f"{layer.name}-", activation(layer)) for layer in ACTIVATIONS),
+    *(("loss", f"{kind.formula.name}-", _elementwise(kind)) for kind in ELEMENTWISE),
+]
+"""The operation, what precedes "numerical-gradient" in the check's name, and the problem."""

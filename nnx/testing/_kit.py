@@ -47,8 +47,8 @@ def _all() -> Iterator[Check]:
     for case in CASES:
         for dtype in case.dtypes:
             yield Check(case.op, f"{dtype}-{case.id}", _bound(check_case, case, dtype))
-    for op in PROBLEMS:
-        yield Check(op, "float64-numerical-gradient", _bound(check_gradients, op))
+    for op, name, problem in PROBLEMS:
+        yield Check(op, f"float64-{name}numerical-gradient", _bound(check_gradients, op, problem))
     for dtype in FLOATS:
         yield Check("capture", f"{dtype}-step", _bound(_members.capture, dtype))
         yield Check("capture", f"{dtype}-several", _bound(_members.capture_several, dtype))
@@ -120,7 +120,7 @@ def run(backend: Backend, ops: Iterable[str] | None = None) -> Report:
     """Run the kit on a backend, or the checks of the named operations ("required": the members; "training": a network).
 
     >>> from nnx_numpy import NumpyBackend
-    >>> run(NumpyBackend(), ["relu"]).ok
+    >>> run(NumpyBackend(), ["softmax"]).ok
     True
     """
     bound = Ops(backend)
@@ -147,11 +147,13 @@ def tolerances() -> str:
         for dtype in FLOATS:
             groups: dict[float, list[str]] = {}
             for case in own:
-                groups.setdefault(case.allowed(dtype), []).append(case.id)
+                name = case.id if case.formula is None else case.id.removeprefix(f"{case.formula.name}-")
+                groups.setdefault(case.allowed(dtype), []).append(name)
             usual = max(
                 groups, key=lambda t: len(groups[t]), default=SUMS[dtype == "float64"]
             )  # capture and narrow have no rows
-            rest = "".join(f"; {', '.join(ids)}: {_shown(t)}" for t, ids in groups.items() if t != usual)
+            others = {t: dict.fromkeys(ids) for t, ids in groups.items() if t != usual}
+            rest = "".join(f"; {', '.join(ids)}: {_shown(t)}" for t, ids in others.items())
             columns.append(_shown(usual) + rest)
         rows.append(f"| `{op}` | {len(own) or 1} | {' | '.join(columns)} |")
     return "\n".join(rows) + "\n"

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..backend import Array, HostArray, missing_members
 from ..ops import Ops
+from ..optimizers import SGD
 from ._arrays import mismatch, same_bits
 from ._case import SUMS
 
@@ -100,7 +101,7 @@ def capture(ops: Ops, dtype: str) -> None:
     where, tolerance, p = f"capture[{dtype}-step]", SUMS[dtype == "float64"], ops.allocate(5, dtype)
 
     def step(g: Array, hyper: Array) -> Array:
-        ops.sgd_(p, g, hyper)
+        ops.update_(SGD.formula(), hyper, p, g)
         return ops.sum_squares(p)
 
     gradients = np.random.default_rng(0).normal(size=(6, 5)).astype(dtype)
@@ -128,7 +129,7 @@ def capture_several(ops: Ops, dtype: str) -> None:
     def steps(gradients: Array, hyper: Array) -> list[Array]:
         losses = []
         for i in range(3):
-            ops.sgd_(p, gradients[i, ...], hyper[i, ...])
+            ops.update_(SGD.formula(), hyper[i, ...], p, gradients[i, ...])
             losses.append(ops.sum_squares(p))
         return losses
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..backend import HostArray
+from ..layers import RELU
 from ..ops import Ops
 from . import _reference
 from ._case import SUMS
@@ -46,7 +47,7 @@ def rounding(ops: Ops, precision: str) -> None:
 
 
 def products(ops: Ops, precision: str) -> None:
-    """`affine`, `affine_relu` and `affine_backward` of narrowed arrays: exact products, summed in float32."""
+    """`affine` and `affine_backward` of narrowed arrays: exact products, summed in float32."""
     r = np.random.default_rng(1)
     for shape, (n, i, o) in _SHAPES.items():
         where = f"narrow[{precision}], {shape}"
@@ -63,7 +64,10 @@ def products(ops: Ops, precision: str) -> None:
         results = {
             "affine": (ops.affine(x, w, ops.to_device(b)), _reference.affine(wide["x"], wide["w"], b)),
             "affine without b": (ops.affine(x, w), _reference.affine(wide["x"], wide["w"])),
-            "affine_relu": (ops.affine_relu(x, w, ops.to_device(b)), _reference.affine_relu(wide["x"], wide["w"], b)),
+            "affine with ReLU": (
+                ops.affine(x, w, ops.to_device(b), activation=RELU),
+                _reference.affine(wide["x"], wide["w"], b, RELU),
+            ),
             "dx": (dx, backward["dx"]),
             "dw": (dw, backward["dw"]),
         }

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..backend import HostArray
+from ..formula import Formula
+from ._formulas import activated, evaluate, losses_and_gradients, updated
 
 Written: TypeAlias = "dict[str, HostArray]"
 
@@ -31,49 +33,27 @@ def take(data: HostArray, index: HostArray, scale: HostArray | None = None) -> H
 # Layers ---------------------------------------------------------------------------------------------------------------
 
 
-def affine(x: HostArray, w: HostArray, b: HostArray | None = None) -> HostArray:
+def affine(x: HostArray, w: HostArray, b: HostArray | None = None, activation: Formula | None = None) -> HostArray:
     product: HostArray = np.einsum("ni,io->no", x, w)
-    return product if b is None else product + b
-
-
-def affine_relu(x: HostArray, w: HostArray, b: HostArray | None = None) -> HostArray:
-    return relu(affine(x, w, b))
+    product = product if b is None else product + b
+    return product if activation is None else activated(activation, product)
 
 
 def affine_backward(dy: HostArray, x: HostArray, w: HostArray) -> Written:
     return {"dx": np.einsum("no,io->ni", dy, w), "dw": np.einsum("ni,no->io", x, dy), "db": dy.sum(axis=0)}
 
 
-def relu(x: HostArray) -> HostArray:
-    return np.where(x < 0, 0.0, x)
-
-
-def sigmoid(x: HostArray) -> HostArray:
-    return np.exp(-np.logaddexp(0.0, -x))
-
-
-def tanh(x: HostArray) -> HostArray:
-    return np.tanh(x)
-
-
 def _with_db(dx: HostArray) -> Written:
     return {"result": dx, "db": dx.sum(axis=0)}
 
 
-def relu_backward(dy: HostArray, y: HostArray) -> Written:
-    return _with_db(np.where(y > 0, dy, 0.0))
+def activation(formula: Formula, x: HostArray) -> HostArray:
+    return activated(formula, x)
 
 
-def sigmoid_backward(dy: HostArray, y: HostArray) -> Written:
-    return _with_db(dy * (y - y**2))
-
-
-def tanh_backward(dy: HostArray, y: HostArray) -> Written:
-    return _with_db(dy * (1 + y) * (1 - y))
-
-
-def scale(x: HostArray, factor: HostArray) -> HostArray:
-    return x * factor
+def activation_backward(formula: Formula, dy: HostArray, x: HostArray, y: HostArray) -> Written:
+    (dx,) = evaluate(formula, {"dy": dy, "x": x, "y": y})
+    return _with_db(dx)
 
 
 def batch_norm(x: HostArray, gamma: HostArray, beta: HostArray, hyper: HostArray) -> Written:
@@ -101,10 +81,6 @@ def batch_norm_backward(
     return {"result": dx, "dgamma": (dy * h).sum(axis=0), "dbeta": dy.sum(axis=0), "db": np.zeros(x.shape[1])}
 
 
-def running_average_(running: HostArray, batch: HostArray, hyper: HostArray, guard: HostArray | None = None) -> Written:
-    return _guarded(guard, running=(running, hyper[1] * running + hyper[2] * batch))
-
-
 # Random numbers -------------------------------------------------------------------------------------------------------
 
 
@@ -125,10 +101,6 @@ def philox(rng: HostArray, size: int) -> HostArray:
     seed_low, seed_high, layer, step_low, step_high = (int(word) for word in rng[:5])
     blocks = [philox_block((i, layer, step_low, step_high), (seed_low, seed_high)) for i in range(-(-size // 4))]
     return np.array(blocks, np.uint32).reshape(-1)[:size]
-
-
-def philox_uniform(rng: HostArray, size: int, dtype: str) -> HostArray:
-    return (philox(rng, size) // 256) / 2**24
 
 
 def dropout(x: HostArray, rng: HostArray, factor: HostArray) -> Written:
@@ -173,27 +145,17 @@ def softmax_cross_entropy(
     return written
 
 
-def sigmoid_cross_entropy(
-    z: HostArray, t: HostArray, weight: HostArray | None = None, bias: HostArray | None = None
+def loss(
+    formula: Formula,
+    z: HostArray,
+    t: HostArray,
+    hyper: HostArray | None = None,
+    weight: HostArray | None = None,
+    bias: HostArray | None = None,
 ) -> Written:
     z = z if bias is None else z + bias
-    losses = t * np.logaddexp(0, -z) + (1 - t) * np.logaddexp(0, z)
-    return _loss(losses.sum(axis=1), sigmoid(z) - t, weight)
-
-
-def mean_squared_error(
-    z: HostArray, t: HostArray, weight: HostArray | None = None, bias: HostArray | None = None
-) -> Written:
-    difference = (z if bias is None else z + bias) - t
-    return _loss(np.sum(difference**2, axis=1) / 2, difference, weight)
-
-
-def poisson_deviance(
-    z: HostArray, t: HostArray, weight: HostArray | None = None, bias: HostArray | None = None
-) -> Written:
-    y = np.exp(z if bias is None else z + bias)
-    logs = [0.0 if a == 0 else a * np.log(a / b) for a, b in zip(t.ravel(), y.ravel(), strict=True)]
-    return _loss(np.sum(np.reshape(logs, t.shape) - t + y, axis=1), y - t, weight)
+    losses, gradients = losses_and_gradients(formula, z, t, *(() if hyper is None else hyper))
+    return _loss(losses.sum(axis=1), gradients, weight)
 
 
 def count_correct(y: HostArray, t: HostArray) -> HostArray:
@@ -209,23 +171,7 @@ def global_norm(x: HostArray) -> HostArray:
     return np.asarray(np.linalg.norm(x.ravel()))
 
 
-# Optimizers -----------------------------------------------------------------------------------------------------------
-
-
-def _guarded(guard: HostArray | None, **updates: tuple[HostArray, HostArray]) -> Written:
-    """For each (old, new) the new values, or the old ones if the guard is not finite."""
-    return {name: new if guard is None or np.isfinite(guard) else old for name, (old, new) in updates.items()}
-
-
-def _decayed(p: HostArray, decay: int) -> HostArray:
-    """p where weight decay applies, 0 elsewhere."""
-    return np.where(np.arange(p.size).reshape(p.shape) < decay, p, 0.0)
-
-
-def _gradient(p: HostArray, g: HostArray, hyper: HostArray, decay: int) -> HostArray:
-    weight_decay, grad_scale = hyper[-2:]
-    result: HostArray = grad_scale * g + weight_decay * _decayed(p, decay)
-    return result
+# Precision and clipping -----------------------------------------------------------------------------------------------
 
 
 def rescale_(x: HostArray, scaling: HostArray) -> Written:
@@ -249,75 +195,19 @@ def clip_(hyper: HostArray, norm: HostArray, limit: HostArray) -> Written:
     return {"hyper": np.append(hyper[:-1], hyper[-1] * factor)}
 
 
-def sgd_(p: HostArray, g: HostArray, hyper: HostArray, decay: int = 0, guard: HostArray | None = None) -> Written:
-    return _guarded(guard, p=(p, p - hyper[0] * _gradient(p, g, hyper, decay)))
+# Optimizers -----------------------------------------------------------------------------------------------------------
 
 
-def momentum_(
-    p: HostArray, g: HostArray, v: HostArray, hyper: HostArray, decay: int = 0, guard: HostArray | None = None
+def update_(
+    formula: Formula, hyper: HostArray, decay: int = 0, guard: HostArray | None = None, **arrays: HostArray
 ) -> Written:
-    lr, momentum = hyper[:2]
-    velocity = momentum * v - lr * _gradient(p, g, hyper, decay)
-    return _guarded(guard, p=(p, p + velocity), v=(v, velocity))
-
-
-def nesterov_(
-    p: HostArray, g: HostArray, v: HostArray, hyper: HostArray, decay: int = 0, guard: HostArray | None = None
-) -> Written:
-    lr, momentum = hyper[:2]
-    g = _gradient(p, g, hyper, decay)
-    return _guarded(guard, p=(p, p + momentum**2 * v - (1 + momentum) * lr * g), v=(v, momentum * v - lr * g))
-
-
-def adagrad_(
-    p: HostArray, g: HostArray, h: HostArray, hyper: HostArray, decay: int = 0, guard: HostArray | None = None
-) -> Written:
-    lr, eps = hyper[:2]
-    g = _gradient(p, g, hyper, decay)
-    total = h + g**2
-    return _guarded(guard, p=(p, p - lr * g / (np.sqrt(total) + eps)), h=(h, total))
-
-
-def rmsprop_(
-    p: HostArray, g: HostArray, h: HostArray, hyper: HostArray, decay: int = 0, guard: HostArray | None = None
-) -> Written:
-    lr, eps, rho = hyper[0], hyper[1], 1 - hyper[2]
-    g = _gradient(p, g, hyper, decay)
-    average = rho * h + (1 - rho) * g**2
-    return _guarded(guard, p=(p, p - lr * g / (np.sqrt(average) + eps)), h=(h, average))
-
-
-def _adam(
-    p: HostArray, start: HostArray, g: HostArray, m: HostArray, v: HostArray, hyper: HostArray, guard: HostArray | None
-) -> Written:
-    a, b, eps, beta1, beta2 = hyper[0], hyper[1], hyper[2], 1 - hyper[3], 1 - hyper[4]
-    first, second = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
-    return _guarded(guard, p=(p, start - a * first / (b * np.sqrt(second) + eps)), m=(m, first), v=(v, second))
-
-
-def adam_(
-    p: HostArray,
-    g: HostArray,
-    m: HostArray,
-    v: HostArray,
-    hyper: HostArray,
-    decay: int = 0,
-    guard: HostArray | None = None,
-) -> Written:
-    return _adam(p, p, _gradient(p, g, hyper, decay), m, v, hyper, guard)
-
-
-def adamw_(
-    p: HostArray,
-    g: HostArray,
-    m: HostArray,
-    v: HostArray,
-    hyper: HostArray,
-    decay: int = 0,
-    guard: HostArray | None = None,
-) -> Written:
-    rate, grad_scale = hyper[-2:]
-    return _adam(p, p - rate * _decayed(p, decay), grad_scale * g, m, v, hyper, guard)
+    if guard is not None and not np.isfinite(guard):
+        return {name: arrays[name] for name in formula.outputs}
+    p = arrays[formula.inputs[0]]
+    scalars: dict[str, Any] = dict(zip(formula.scalars, hyper, strict=True))
+    if "weight_decay" in scalars:
+        scalars["weight_decay"] = np.where(np.arange(p.size).reshape(p.shape) < decay, scalars["weight_decay"], 0.0)
+    return dict(zip(formula.outputs, updated(formula, arrays, scalars), strict=True))
 
 
 def expected(op: str, inputs: dict[str, Any]) -> Written:

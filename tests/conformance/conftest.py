@@ -87,8 +87,10 @@ def wrong_site(tmp_path: Path) -> Path:
         "from nnx_toy import ToyBackend\n"
         "class WrongBackend(ToyBackend):\n"
         "    name = 'wrong'\n"
-        "    def relu(self, x, *, out=None):\n"
-        "        return super().relu(x, out=out) if x.dtype == 'float32' else self.xp.positive(x, out=out)\n"
+        "    def activation(self, formula, x, *, out=None):\n"
+        "        if x.dtype == 'float32':\n"
+        "            return super().activation(formula, x, out=out)\n"
+        "        return self.xp.positive(x, out=out)\n"
     )
     install(source, site)
     return site

@@ -35,17 +35,17 @@ def test_it_runs_in_any_directory_without_a_test_file(toy):
     assert "nnx.testing::affine[float32-odd-sizes] PASSED" in done.stdout
     declined = int(re.search(SUMMARY, done.stdout)[1])
     assert declined > 0
-    assert f"  declined {declined} times: relu" in done.stdout
+    assert f"  declined {declined} times: activation" in done.stdout
     assert "slowest: " in done.stdout
 
 
 def test_explicit_paths_are_collected_beside_it(toy, tmp_path):
     file = tmp_path / "test_own.py"
     file.write_text("def test_own(): pass\n")
-    done = toy(*PYTEST, "--nnx-backend=toy", "-v", "-k", "own or (relu and float32)", str(file))
+    done = toy(*PYTEST, "--nnx-backend=toy", "-v", "-k", "own or (relu and float32 and activation)", str(file))
     assert done.returncode == 0, done.stdout
     assert "test_own.py::test_own PASSED" in done.stdout
-    assert "nnx.testing::relu[float32-odd-sizes] PASSED" in done.stdout
+    assert "nnx.testing::activation[float32-relu-odd-sizes] PASSED" in done.stdout
     assert "float64" not in done.stdout
 
 
@@ -67,10 +67,10 @@ def test_an_unknown_backend_is_a_usage_error(toy):
 def test_a_wrong_backend_fails_with_what_is_wrong(toy, wrong_site):
     done = toy(*PYTEST, "--nnx-backend=wrong", "-k", "relu", path=(wrong_site,))
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
-    assert "FAILED nnx.testing::relu[float64-odd-sizes]" in done.stdout
-    assert "relu[float64-odd-sizes], all buffers given: result: largest error" in done.stdout
+    assert "FAILED nnx.testing::activation[float64-relu-odd-sizes]" in done.stdout
+    assert "activation[float64-relu-odd-sizes], all buffers given: result: largest error" in done.stdout
     assert "Traceback" not in done.stdout
-    assert "FAILED nnx.testing::relu[float32-odd-sizes]" not in done.stdout
+    assert "FAILED nnx.testing::activation[float32-relu-odd-sizes]" not in done.stdout
 
 
 def test_the_command(toy, wrong_site):
@@ -80,7 +80,7 @@ def test_the_command(toy, wrong_site):
     assert f"{len(list(testing.checks()))} checks passed, 0 failed" in done.stdout
     done = toy("-m", "nnx.testing", "wrong", path=(wrong_site,))
     assert done.returncode == 1
-    assert "FAILED relu[float64-odd-sizes]" in done.stdout
+    assert "FAILED activation[float64-relu-odd-sizes]" in done.stdout
 
 
 def test_the_command_refuses_an_unknown_backend(toy):

@@ -10,6 +10,10 @@ import pytest
 from nnx_cupy._device import OPTIONS, REAL, CudaDevice
 from nnx_kernels.cuda import files, source
 
+from nnx.layers import RUNNING_AVERAGE
+from nnx.optimizers import OPTIMIZERS
+from nnx.testing._cases.formulas import ACTIVATIONS, ELEMENTWISE
+
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 OF_CUPY = ("-ftz=true", "--device-as-default-execution-space")
 """What CuPy adds to the options of a module."""
@@ -33,10 +37,25 @@ def nvrtc() -> Any:
     return nvrtc
 
 
-def compiled(file: str, dtype: str, arch: str) -> tuple[str, str]:
+def sources() -> dict[str, tuple[str, Any]]:
+    """By a name: a file, and a formula where it is a template: every one that is built in."""
+    templates = {
+        "activation.cu": [layer.formula for layer in ACTIVATIONS],
+        "activation_backward.cu": [layer.formula_backward for layer in ACTIVATIONS],
+        "loss.cu": [loss.formula for loss in ELEMENTWISE],
+        "optimizer.cu": [RUNNING_AVERAGE, *(kind.formula() for kind in OPTIMIZERS.values())],
+    }
+    plain = {file: (file, None) for file in files() if file not in templates}
+    return plain | {f"{file}, {f.name}": (file, f) for file, formulas in templates.items() for f in formulas}
+
+
+SOURCES = sources()
+
+
+def compiled(name: str, dtype: str, arch: str) -> tuple[str, str]:
     """PTX (of compute_...; nothing of sm_...), and the log with each kernel's resources."""
     library = nvrtc()
-    program = library.createProgram(source(file), file, (), ())
+    program = library.createProgram(source(*SOURCES[name]), SOURCES[name][0], (), ())
     try:
         library.compileProgram(program, (f"-arch={arch}", *OPTIONS, f"-DREAL={REAL[dtype]}", *OF_CUPY, "-Xptxas=-v"))
     except library.NVRTCError:
@@ -48,13 +67,15 @@ def compiled(file: str, dtype: str, arch: str) -> tuple[str, str]:
         library.destroyProgram(program)
 
 
-def kernels(file: str) -> list[str]:
-    return re.findall(r"extern \"C\" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\(", source(file))
+def kernels(name: str) -> list[str]:
+    return re.findall(
+        r"extern \"C\" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\(", source(*SOURCES[name])
+    )
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("dtype", REAL)
-@pytest.mark.parametrize("file", files())
+@pytest.mark.parametrize("file", SOURCES)
 def test_no_warnings_no_spills_and_few_registers(file: str, dtype: str, arch: int) -> None:
     if arch not in nvrtc().getSupportedArchs():
         pytest.skip(f"this NVRTC does not compile for sm_{arch}")
@@ -73,19 +94,19 @@ def test_no_warnings_no_spills_and_few_registers(file: str, dtype: str, arch: in
 
 
 @pytest.mark.parametrize("dtype", REAL)
-@pytest.mark.parametrize("file", ["activation.cu", "optimizer.cu"])
+@pytest.mark.parametrize("file", [name for name in SOURCES if name.startswith(("activation", "optimizer"))])
 def test_loads_and_stores_of_16_bytes(file: str, dtype: str) -> None:
     ptx, _ = compiled(file, dtype, "compute_90")
     found = {text.split("(")[0].strip(): text for text in ptx.split(".entry ")[1:]}
     assert sorted(found) == sorted(kernels(file))
-    by_element = {"clip", *(name for name in found if name.endswith("_sums"))}  # one number; down columns
+    by_element = {name for name in found if name.endswith("_sums") or name.startswith("add_bias_")}  # down columns
     for name in found.keys() - by_element:
         for access in ("ld", "st"):
             assert re.search(rf"{access}\.global[.\w:]*({VECTOR[dtype]})", found[name]), f"{name} has no such {access}"
 
 
 @pytest.mark.parametrize("dtype", REAL)
-@pytest.mark.parametrize("file", files())
+@pytest.mark.parametrize("file", SOURCES)
 def test_no_atomics_of_floats(file: str, dtype: str) -> None:
     """Their order, and so the last bits of the sum, would be another in every run."""
     ptx, _ = compiled(file, dtype, "compute_90")

@@ -7,14 +7,15 @@ import pytest
 from emulator import EmulatedBackend, EmulatedDevice
 from nnx_cupy import _launch
 
+import nnx
 from nnx import testing
+from nnx.layers import RELU
+from nnx.testing._formulas import activated, evaluate
 
 ORDERS = (0, 1, 7, 11)
 """Of warps: ascending, descending, and two random ones."""
-OPS = (
-    *("relu", "sigmoid", "tanh", "scale", "relu_backward", "sigmoid_backward", "tanh_backward"),
-    *("philox", "philox_uniform", "dropout", "dropout_backward", "take"),
-)
+OPS = ("activation", "activation_backward", "philox", "dropout", "dropout_backward", "take")
+LAYERS = (nnx.ReLU(), nnx.Sigmoid(), nnx.Tanh())
 DTYPES = ("float32", "float64")
 SHAPES = ((1, 1), (1, 7), (9, 1), (40, 33), (257, 10), (1025, 3), (5000, 40), (3, 100_000))
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
@@ -55,48 +56,39 @@ def test_conformance(op: str, order: int) -> None:
     assert op in report.explanation.fused
 
 
-FORWARD = {
-    "relu": lambda x: np.maximum(x, 0),
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "tanh": np.tanh,
-    "scale": lambda x: x * 0.5,
-}
-BACKWARD = {
-    "relu_backward": lambda dy, y: dy * (y > 0),
-    "sigmoid_backward": lambda dy, y: dy * y * (1 - y),
-    "tanh_backward": lambda dy, y: dy * (1 - y * y),
-}
-
-
-@pytest.mark.parametrize("op", FORWARD)
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 1023, 9001])
 @pytest.mark.parametrize("starts", [(0, 0), (1, 0), (0, 1), (1, 1)])
-def test_sizes_and_alignments(op: str, dtype: str, size: int, starts: tuple[int, int], r: np.random.Generator) -> None:
+def test_sizes_and_alignments(
+    layer: nnx.Activation, dtype: str, size: int, starts: tuple[int, int], r: np.random.Generator
+) -> None:
     x, (y, memory) = normal(r, size, dtype, starts[0]), guarded(size, dtype, starts[1])
-    more = (np.array(0.5, dtype),) if op == "scale" else ()
-    assert getattr(EmulatedBackend(), op)(x, *more, out=y) is y
-    close(y, FORWARD[op](x.astype(float)), dtype)
+    assert EmulatedBackend().activation(layer.formula, x, out=y) is y
+    close(y, activated(layer.formula, x.astype(float)), dtype)
     assert np.isnan(memory).sum() == memory.size - size
 
 
-@pytest.mark.parametrize("op", ["relu", "dropout"])
+@pytest.mark.parametrize("op", ["activation", "dropout"])
 def test_grids_that_stride(op: str, r: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     x, backend = normal(r, 10_007, "float32"), EmulatedBackend()
-    more = (np.arange(6, dtype=np.uint32) << 29, np.array(2, "float32")) if op == "dropout" else ()
-    expected = getattr(backend, op)(x, *more)
+    given = (x, np.arange(6, dtype=np.uint32) << 29, np.array(2, "float32")) if op == "dropout" else (RELU, x)
+    expected = getattr(backend, op)(*given)
     monkeypatch.setattr(_launch, "WAVES", 1)
     assert backend.packs(x) == (EmulatedDevice.processors,)
-    np.testing.assert_array_equal(getattr(backend, op)(x, *more), expected)
+    np.testing.assert_array_equal(getattr(backend, op)(*given), expected)
 
 
-@pytest.mark.parametrize("op", BACKWARD)
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_backward_with_bias_gradient(op: str, dtype: str, shape: tuple[int, int], r: np.random.Generator) -> None:
-    dy, y, db = normal(r, shape, dtype), np.tanh(normal(r, shape, dtype)), np.full(shape[1], np.nan, dtype)
-    dx = getattr(EmulatedBackend(), op)(dy, y, db=db)
-    expected = BACKWARD[op](dy.astype(float), y.astype(float))
+def test_backward_with_bias_gradient(
+    layer: nnx.Activation, dtype: str, shape: tuple[int, int], r: np.random.Generator
+) -> None:
+    dy, x, db = normal(r, shape, dtype), normal(r, shape, dtype), np.full(shape[1], np.nan, dtype)
+    y, formula = activated(layer.formula, x).astype(dtype), layer.formula_backward
+    dx = EmulatedBackend().activation_backward(formula, dy, x, y, db=db)
+    (expected,) = evaluate(formula, {"dy": dy.astype(float), "x": x.astype(float), "y": y.astype(float)})
     close(dx, expected, dtype)
     close(db, expected.sum(axis=0), dtype, terms=shape[0])
 
@@ -108,9 +100,9 @@ def test_column_sums_and_biases(dtype: str, shape: tuple[int, int], r: np.random
     backend = EmulatedBackend()
     backend._column_sums(x, sums)
     close(sums, x.astype(float).sum(axis=0), dtype, terms=max(1, shape[0]))
-    for add, expected in ((backend._add_bias, x + b), (backend._add_bias_relu, np.maximum(x + b, 0))):
+    for activation, expected in ((None, x + b), (RELU, np.maximum(x + b, 0))):
         y = x.copy()
-        add(y, b)
+        backend._add_bias(y, b, activation)
         np.testing.assert_array_equal(y, expected)
 
 
@@ -135,7 +127,7 @@ def test_column_sums_have_the_same_bits_on_every_gpu(r: np.random.Generator) -> 
 def test_a_nan_reaches_its_bias_gradient_alone(r: np.random.Generator) -> None:
     dy, y, db = normal(r, (2000, 5), "float32"), np.zeros((2000, 5), "float32"), np.empty(5, "float32")
     dy[1999, 2] = np.nan
-    EmulatedBackend().relu_backward(dy, y, db=db)
+    EmulatedBackend().activation_backward(nnx.ReLU().formula_backward, dy, None, y, db=db)
     assert np.isnan(db).tolist() == [False, False, True, False, False]
 
 
@@ -168,7 +160,6 @@ def test_what_is_dropped_stays_nan_where_it_was() -> None:
 def test_streams_of_no_length() -> None:
     rng = np.zeros(6, np.uint32)
     assert EmulatedBackend().philox(rng, 0).shape == (0,)
-    assert EmulatedBackend().philox_uniform(rng, 0, "float64").dtype == np.float64
 
 
 @pytest.mark.parametrize("row", [(), (1,), (3,), (4,), (8,), (12,), (16,), (48,), (2, 40), (70_001,), (1100, 64)])
@@ -199,17 +190,15 @@ def test_declined_before_anything_is_written() -> None:
     backend = EmulatedBackend()
     x, wide, one = np.ones((4, 6), "float32"), np.ones((4, 12), "float32"), np.array(1, "float32")
     double, out, index = np.ones((4, 6)), np.ones((4, 6), "float32"), np.array([1, 2])
-    rng, mask = np.zeros(6, np.uint32), np.zeros((4, 6), bool)
+    rng, mask, backward = np.zeros(6, np.uint32), np.zeros((4, 6), bool), nnx.Tanh().formula_backward
     declined = [
-        backend.relu(wide[:, ::2], out=out),
-        backend.relu(x.astype("float16")),
-        backend.relu(x.astype("int64")),
-        backend.relu(x, out=double),
-        backend.scale(x, np.array(2.0), out=out),
-        backend.tanh_backward(x, double, out=out),
-        backend.tanh_backward(x, x, out=out, db=np.ones(6)),
+        backend.activation(RELU, wide[:, ::2], out=out),
+        backend.activation(RELU, x.astype("float16")),
+        backend.activation(RELU, x.astype("int64")),
+        backend.activation(RELU, x, out=double),
+        backend.activation_backward(backward, x, None, double, out=out),
+        backend.activation_backward(backward, x, None, x, out=out, db=np.ones(6)),
         backend.philox(rng.astype("int64"), 4),
-        backend.philox_uniform(rng, 4, "float16"),
         backend.dropout(x, rng, np.array(2.0), out=out),
         backend.dropout(x, rng, one, out=out, mask=mask.T),
         backend.dropout_backward(x, np.zeros((4, 12), bool)[:, ::2], one, out=out),

@@ -67,7 +67,7 @@ def test_nothing_of_numpys_is_in_a_step():
         trainer.step(x, t)
     backend.device.launches.clear()
     trainer.step(x, t)
-    assert "sgd" in backend.device.launches
+    assert "update_sgd" in backend.device.launches
     assert len(backend.device.launches) <= 14, backend.device.launches
 
 

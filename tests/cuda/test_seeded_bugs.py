@@ -35,13 +35,24 @@ def sow_into_kernels(bug: Bug, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(nnx_kernels.cuda.resources, "files", lambda _: folder)
 
     @cache
-    def module(file: str, dtype: str, flags: tuple[str, ...]) -> Module:
+    def module(file: str, dtype: str, flags: tuple[str, ...], formula: Any) -> Module:
         try:
-            return Module(nnx_kernels.cuda.source.__wrapped__(file), (f"-DREAL={REAL[dtype]}",), flags)
+            return Module(nnx_kernels.cuda.source.__wrapped__(file, formula), (f"-DREAL={REAL[dtype]}",), flags)
         except RuntimeError as error:
             pytest.fail(f"does not compile with the bug: {error}")  # that would be no find
 
     monkeypatch.setattr(emulator._backend, "_module", module)
+
+
+def sow_into_templates(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is put into the templates has the bug."""
+    module = ModuleType("nnx_kernels.cuda_with_a_bug")
+    module.__package__ = "nnx_kernels.cuda"
+    exec(compile(changed(bug, Path(nnx_kernels.cuda.__file__)), f"{module.__name__}.py", "exec"), module.__dict__)
+    monkeypatch.setattr(nnx_kernels.cuda, "_parts", module._parts)
+    plain = nnx_kernels.cuda.source.__wrapped__
+    monkeypatch.setattr(emulator._backend, "source", plain)
+    monkeypatch.setattr(emulator._backend, "_module", cache(emulator._backend._module.__wrapped__))
 
 
 def backend_with(bug: Bug) -> type[EmulatedBackend]:
@@ -76,7 +87,9 @@ def test_nothing_is_found_without_a_bug(op: str) -> None:
 @pytest.mark.parametrize("bug", [pytest.param(b, id=f"{b.op}-{b.what}".replace(" ", "-")) for b in BUGS])
 def test_the_kit_finds(bug: Bug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = EmulatedBackend
-    if bug.file.startswith("_"):
+    if bug.file == "_parts":
+        sow_into_templates(bug, monkeypatch)
+    elif bug.file.startswith("_"):
         backend = backend_with(bug)
     else:
         sow_into_kernels(bug, tmp_path, monkeypatch)

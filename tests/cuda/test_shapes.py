@@ -11,6 +11,7 @@ from ml_dtypes import bfloat16
 from test_losses import placed
 
 import nnx
+from nnx.layers import RELU, RUNNING_AVERAGE
 from nnx.ops import Ops
 
 Array = np.ndarray[Any, Any]
@@ -43,8 +44,12 @@ class Draw:
         return self._r.integers(0, n, 2 * n)
 
 
-def backward(name: str) -> Callable[[Any, Draw, int, int], list[Array]]:
-    return lambda ops, draw, n, c: [getattr(ops, name)(draw.normal(n, c), np.tanh(draw.normal(n, c)))]
+def backward(layer: nnx.Activation) -> Callable[[Any, Draw, int, int], list[Array]]:
+    def run(ops: Any, draw: Draw, n: int, c: int) -> list[Array]:
+        dy, x = draw.normal(n, c), draw.normal(n, c)
+        return [ops.activation_backward(layer.formula_backward, dy, x, np.tanh(x))]
+
+    return run
 
 
 def dropout(ops: Any, draw: Draw, n: int, c: int) -> list[Array]:
@@ -67,7 +72,8 @@ def rescale(ops: Any, draw: Draw, n: int, c: int) -> list[Array]:
 
 def running_average(ops: Any, draw: Draw, n: int, c: int) -> list[Array]:
     running = draw.normal(n * c)
-    ops.running_average_(running, draw.normal(n * c), np.array([1e-5, 0.9, 0.1], draw.dtype), guard=draw.number(1))
+    hyper = np.array([1e-5, 0.9, 0.1], draw.dtype)
+    ops.update_(RUNNING_AVERAGE, hyper, running, draw.normal(n * c), guard=draw.number(1))
     return [running]
 
 
@@ -75,21 +81,17 @@ def take_scaled(ops: Any, draw: Draw, n: int, c: int) -> list[Array]:
     return [ops.take(draw.normal(n, c), draw.index(n), draw.number(0.5), out=draw.empty(2 * n, c))]
 
 
-def uniform(ops: Any, draw: Draw, n: int, c: int) -> list[Array]:
-    return [ops.philox_uniform(np.array([1, 2, 3, 4, 5], np.uint32), n * c, draw.dtype)]
-
-
 def products(ops: Any, draw: Draw, n: int, c: int) -> list[Array]:
     """Of matrices with a side of one, which cuBLASLt does not take."""
     column, row, b = draw.normal(n, 1), draw.normal(1, c), draw.normal(1)
     inner = ops.affine(draw.normal(n, c), draw.normal(c, 1), b) / np.sqrt(c)
-    outer = [f(column, row, draw.normal(c)) for f in (ops.affine, ops.affine_relu)] if c < 100 else []
+    outer = [ops.affine(column, row, draw.normal(c), activation=f) for f in (None, RELU)] if c < 100 else []
     return [inner, *outer]
 
 
 CASES = {
-    **{name: backward(name) for name in ("relu_backward", "sigmoid_backward", "tanh_backward")},
-    **{f.__name__: f for f in (dropout, dropout_backward, rescale, running_average, take_scaled, uniform, products)},
+    **{f"{layer.name}_backward": backward(layer) for layer in (nnx.ReLU(), nnx.Sigmoid(), nnx.Tanh())},
+    **{f.__name__: f for f in (dropout, dropout_backward, rescale, running_average, take_scaled, products)},
 }
 
 

@@ -296,11 +296,11 @@ def test_interrupted_training_is_kept():
     class Interrupting(type(nnx.get_backend("numpy"))):
         calls = 0
 
-        def adam_(self, *args, **kwargs):
+        def update_(self, *args, **kwargs):
             self.calls += 1
             if self.calls == 4:
                 raise KeyboardInterrupt
-            return super().adam_(*args, **kwargs)
+            return super().update_(*args, **kwargs)
 
     with pytest.warns(UserWarning, match="Training interrupted by user."):
         model = classifier(backend=Interrupting()).fit(X, Y)

@@ -74,8 +74,8 @@ def test_on_a_model_it_is_one_launch(name, monkeypatch):
         pass
 
     optimizer = getattr(nnx, name)(lr=0.05)
-    own = getattr(Recording, optimizer.op)
-    setattr(Recording, optimizer.op, lambda self, *a, **k: calls.append(a[0].size) or own(self, *a, **k))
+    own = Recording.update_
+    Recording.update_ = lambda self, f, h, *a, **k: calls.append(a[0].size) or own(self, f, h, *a, **k)
     monkeypatch.setattr("nnx.optimizers.get_backend", Recording)
     for _ in range(2):
         for k, g in grads.items():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nnx
-from nnx.plan import AffineReLUStage, AffineStage
+from nnx.plan import ActivatedAffineStage, AffineStage
 
 ARCHITECTURES = {
     "relu": lambda: (nnx.Affine(12), nnx.ReLU(), nnx.Affine(9), nnx.ReLU(), nnx.Affine(4)),
@@ -70,7 +70,7 @@ def test_gradients_are_those_of_the_layers(architecture, kind):
 
 def test_what_is_fused():
     model = nnx.Sequential(*ARCHITECTURES["relu"]()).build(6)
-    assert [type(stage) for stage in model.stages] == [AffineReLUStage, AffineReLUStage, AffineStage]
+    assert [type(stage) for stage in model.stages] == [ActivatedAffineStage, ActivatedAffineStage, AffineStage]
     assert model.stages[-1].by_loss
 
 

@@ -1,8 +1,12 @@
 """How the kernels are compiled: one version per floating dtype, for C-contiguous arrays only, kept on disk."""
 
+import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -129,3 +133,41 @@ def inlined(function: Callable[..., Any]) -> Any:
 def fast_inlined(function: Callable[..., Any]) -> Any:
     """A helper of kernels whose sums may be reordered, as the kernels' own."""
     return numba.njit(error_model="numpy", fastmath=_FAST)(function)
+
+
+def from_text(name: str, text: str, space: dict[str, Any]) -> Callable[..., Any]:
+    """The function of a text in which it is defined, to be made a kernel. The text is kept in a file, by which Numba
+    finds its machine code again; where no folder can be written to, that is compiled anew in every process."""
+    # What a kernel calls is compiled into it: another version of that is another kernel.
+    digest = hashlib.sha256(f"{_helpers()}\n{text}".encode()).hexdigest()[:16]
+    file = f"<formula {name}>"
+    for folder in _folders():
+        path = folder / f"{name}_{digest}.py"
+        try:
+            if not path.exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                unfinished = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+                unfinished.write_text(text, encoding="utf-8")
+                unfinished.replace(path)
+        except OSError:
+            continue
+        file = str(path)
+        break
+    made = {"__name__": __name__, **space}
+    exec(compile(text, file, "exec"), made)
+    function: Callable[..., Any] = made[name]
+    return function
+
+
+@cache
+def _helpers() -> str:
+    return "".join(
+        (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8") for name in ("functions", "flush")
+    )
+
+
+def _folders() -> list[Path]:
+    """Where texts are kept: the first that can be written to, as Numba chooses for its own files."""
+    own = [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else []
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return [*own, Path(__file__).parent / "__pycache__", user / "nnx"]

@@ -1,4 +1,4 @@
-"""What follows a matrix product: the bias, and ReLU."""
+"""The bias after a matrix product, and its gradient."""
 
 from ._jit import kernel
 
@@ -9,16 +9,6 @@ def add_bias(y, b):
     for i in range(y.shape[0]):
         for j in range(y.shape[1]):
             y[i, j] += b[j]
-
-
-@kernel("mv")
-def add_bias_relu(y, b):
-    """y = max(y + b, 0)."""
-    zero = y.dtype.type(0)
-    for i in range(y.shape[0]):
-        for j in range(y.shape[1]):
-            v = y[i, j] + b[j]
-            y[i, j] = zero if v < zero else v
 
 
 @kernel("mv")

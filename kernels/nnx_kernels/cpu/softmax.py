@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from ._jit import fast_inlined, inlined, kernel
-from .exp import exp
+from .functions import decay
 
 _BLOCK = 4096  # elements
 _LANES = 64
@@ -39,10 +39,10 @@ def _maximum(row, lanes):
 
 @fast_inlined
 def _exponentials(row, top, out):
-    """out = exp(row - top); their sum."""
+    """out = decay(row - top); their sum."""
     total = out.dtype.type(0)
     for j in range(row.size):
-        e = exp(row[j] - top)
+        e = decay(row[j] - top)
         out[j] = e
         total += e
     return total
@@ -67,10 +67,10 @@ def _maximum_with(row, bias, lanes):
 
 @fast_inlined
 def _exponentials_with(row, bias, top, out):
-    """out = exp(row + bias - top); their sum."""
+    """out = decay(row + bias - top); their sum."""
     total = out.dtype.type(0)
     for j in range(row.size):
-        e = exp(row[j] + bias[j] - top)
+        e = decay(row[j] + bias[j] - top)
         out[j] = e
         total += e
     return total
@@ -101,12 +101,12 @@ def _shift(z, bias, y, first, last, lanes):
 def _exponentiate(y, first, last):
     flat = y[first:last].reshape(-1)
     for k in range(flat.size):
-        flat[k] = exp(flat[k])
+        flat[k] = decay(flat[k])
 
 
 @kernel("mm")
 def softmax(z, y):
-    """y = exp(z) / sum(exp(z)) of each row."""
+    """y = decay(z) / sum(exp(z)) of each row."""
     n, c = z.shape
     lanes, one = np.empty(_LANES, z.dtype), z.dtype.type(1)
     if c >= _WIDE:
@@ -206,7 +206,7 @@ def cross_entropy_of_rows(z, t, weight, bias, dz, db, of):
                 target += t[i, j]
             total = z.dtype.type(0)
             for j in range(c):
-                dz[i, j] = exp(dz[i, j])
+                dz[i, j] = decay(dz[i, j])
                 total += dz[i, j]
             w = weight[i] if weight.size else one
             loss += w * (target * math.log(total) - expected)

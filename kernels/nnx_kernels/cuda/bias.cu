@@ -1,4 +1,4 @@
-// What follows a matrix product: the bias, and ReLU; and the bias' gradient.
+// The bias after a matrix product, and its gradient.
 #include "columns.cuh"
 
 // y += b, row by row.
@@ -7,14 +7,6 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 2)
   Tile tile(n, c, width);
   REAL bias = tile.inside ? b[tile.column] : 0;
   tile.each([&](index_t i) { return y[i]; }, [&](index_t i, REAL v) { y[i] = v + bias; });
-}
-
-// y = max(y + b, 0); NaN stays NaN.
-extern "C" __global__ void __launch_bounds__(BLOCK, 2)
-    add_bias_relu(REAL *__restrict__ y, const REAL *__restrict__ b, index_t n, index_t c, int width) {
-  Tile tile(n, c, width);
-  REAL bias = tile.inside ? b[tile.column] : 0;
-  tile.each([&](index_t i) { return y[i] + bias; }, [&](index_t i, REAL v) { y[i] = v < 0 ? 0 : v; });
 }
 
 // sums: (gridDim.y, c), whose column sums are x's.

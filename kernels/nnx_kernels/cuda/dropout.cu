@@ -1,4 +1,4 @@
-// Random words, uniform numbers, and dropout by them (Srivastava et al. 2014). A thread has the four words of a block.
+// Random words, and dropout by them (Srivastava et al. 2014). A thread has the four words of a block.
 #include "columns.cuh"
 #include "elementwise.cuh"
 #include "philox.cuh"
@@ -27,19 +27,6 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
     philox(const unsigned *__restrict__ rng, unsigned *__restrict__ words, index_t n) {
   Philox stream(rng);
   for (index_t i = global_thread(); 4 * i < n; i += all_threads()) store_four(stream(i), words, 4 * i, n);
-}
-
-// The upper 24 bits of each word, times 2**-24.
-extern "C" __global__ void __launch_bounds__(BLOCK)
-    philox_uniform(const unsigned *__restrict__ rng, REAL *__restrict__ out, index_t n) {
-  Philox stream(rng);
-  for (index_t i = global_thread(); 4 * i < n; i += all_threads()) {
-    Words words = stream(i);
-    Vector<REAL, 4> four;
-#pragma unroll
-    for (int k = 0; k < 4; k++) four.of[k] = REAL(words.of[k] >> 8) * REAL(1.0 / (1 << 24));
-    store_four(four, out, 4 * i, n);
-  }
 }
 
 // Products, not choices: NaN stays NaN where it is dropped, too.

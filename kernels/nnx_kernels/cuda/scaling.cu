@@ -1,4 +1,5 @@
-// The loss scale of float16: [scale, finite steps in succession, steps until it is doubled].
+// What gradients are multiplied by: clipping, and the loss scale of float16, which is [scale, finite steps in succession,
+// steps until it is doubled].
 #include "common.cuh"
 
 // x *= the scale.
@@ -20,4 +21,11 @@ extern "C" __global__ void unscale(REAL *__restrict__ hyper, const REAL *__restr
     scaling[0] = fmin(scale * 2, REAL(1 << 24));
     scaling[1] = 0;
   }
+}
+
+// Lower grad_scale, the last of `hyper`, so that grad_scale * norm is at most `limit`. NaN stays NaN. One thread.
+extern "C" __global__ void clip(REAL *__restrict__ hyper, const REAL *__restrict__ norm,
+                                const REAL *__restrict__ limit, int length) {
+  REAL grad_scale = hyper[length - 1], scaled = *norm * grad_scale;
+  hyper[length - 1] = grad_scale * (*limit / (scaled <= *limit ? *limit : scaled));
 }

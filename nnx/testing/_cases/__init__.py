@@ -1,5 +1,13 @@
 """The table: every operation with the sizes and values at which implementations go wrong."""
 
-from . import layers, losses, memory, optimizers, precision, randomness
+from . import formulas, layers, losses, memory, optimizers, precision, randomness
 
-CASES = (*memory.CASES, *layers.CASES, *randomness.CASES, *losses.CASES, *precision.CASES, *optimizers.CASES)
+CASES = (
+    *memory.CASES,
+    *layers.CASES,
+    *randomness.CASES,
+    *losses.CASES,
+    *precision.CASES,
+    *optimizers.CASES,
+    *formulas.CASES,
+)

@@ -20,7 +20,7 @@ def _one_hot(r: np.random.Generator) -> Inputs:
     return inputs | {"t": np.eye(13)[inputs["t"]]}
 
 
-def _large_logits(r: np.random.Generator) -> Inputs:
+def large_logits(r: np.random.Generator) -> Inputs:
     # Whole numbers, so that adding the bias does not round.
     return _labelled(r, 37, 13) | {"z": r.choice([-1e4, 0.0, 1e4], (37, 13)), "bias": r.integers(-3, 4, 13) * 1.0}
 
@@ -34,24 +34,11 @@ def _out_of_range(label: int, row: int) -> Maker:
     return make
 
 
-def _without_bias(inputs: Inputs) -> Inputs:
+def without_bias(inputs: Inputs) -> Inputs:
     return {name: value for name, value in inputs.items() if name != "bias"}
 
 
-def _regression(r: np.random.Generator, n: int, c: int) -> Inputs:
-    return normal(r, z=(n, c), t=(n, c), bias=c)
-
-
-def _binary(r: np.random.Generator, n: int, c: int) -> Inputs:
-    """Probabilities, hard ones among them."""
-    return normal(r, z=(n, c), bias=c) | {"t": r.choice([0.0, 1.0, 0.3], (n, c))}
-
-
-def _counts(r: np.random.Generator, n: int, c: int) -> Inputs:
-    return normal(r, z=(n, c), bias=c) | {"t": r.poisson(1.0, (n, c)) * 1.0}
-
-
-def _weighted(r: np.random.Generator, inputs: Inputs) -> Inputs:
+def weighted(r: np.random.Generator, inputs: Inputs) -> Inputs:
     """With weights of the rows, some of them 0."""
     return inputs | {"weight": r.choice([0.0, 0.5, 2.0], len(inputs["z"]))}
 
@@ -67,20 +54,20 @@ def _flat(size: int) -> Maker:
 
 CASES = [
     *cases("softmax", by_shape(lambda r, n, c: normal(r, x=(n, c))), SUMS, nan="x"),
-    *cases("softmax", {"large-logits": lambda r: {"x": _large_logits(r)["z"]}}, SUMS),
+    *cases("softmax", {"large-logits": lambda r: {"x": large_logits(r)["z"]}}, SUMS),
     *cases(
         "softmax_cross_entropy",
         {
             **by_shape(_labelled),
-            "no-bias": lambda r: _without_bias(_labelled(r, 37, 13)),
-            "large-logits": _large_logits,
+            "no-bias": lambda r: without_bias(_labelled(r, 37, 13)),
+            "large-logits": large_logits,
             "probabilities": lambda r: _mixed(r, 37, 13),
             "probabilities-one-row": lambda r: _mixed(r, 1, 7),
-            "probabilities-no-bias": lambda r: _without_bias(_mixed(r, 515, 3)),
+            "probabilities-no-bias": lambda r: without_bias(_mixed(r, 515, 3)),
             "one-hot": _one_hot,
-            "weights": lambda r: _weighted(r, _labelled(r, 37, 13)),
-            "weights-probabilities": lambda r: _weighted(r, _mixed(r, 37, 13)),
-            "weights-wide": lambda r: _weighted(r, _labelled(r, 3, 515)),
+            "weights": lambda r: weighted(r, _labelled(r, 37, 13)),
+            "weights-probabilities": lambda r: weighted(r, _mixed(r, 37, 13)),
+            "weights-wide": lambda r: weighted(r, _labelled(r, 3, 515)),
         },
         SUMS,
         nan="z",
@@ -95,41 +82,6 @@ CASES = [
         },
         SUMS,
         unspecified=("dz", "db"),
-    ),
-    *cases(
-        "mean_squared_error",
-        {
-            **by_shape(_regression),
-            "no-bias": lambda r: _without_bias(_regression(r, 37, 13)),
-            "weights": lambda r: _weighted(r, _regression(r, 37, 13)),
-        },
-        SUMS,
-        nan="z",
-    ),
-    *cases(
-        "sigmoid_cross_entropy",
-        {
-            **by_shape(_binary),
-            "no-bias": lambda r: _without_bias(_binary(r, 37, 13)),
-            "weights": lambda r: _weighted(r, _binary(r, 37, 13)),
-        },
-        SUMS,
-        nan="z",
-    ),
-    *cases(
-        "sigmoid_cross_entropy",
-        {"large-logits": lambda r: _binary(r, 37, 13) | {"z": _large_logits(r)["z"], "bias": np.zeros(13)}},
-        SUMS,
-    ),
-    *cases(
-        "poisson_deviance",
-        {
-            **by_shape(_counts),
-            "no-bias": lambda r: _without_bias(_counts(r, 37, 13)),
-            "weights": lambda r: _weighted(r, _counts(r, 37, 13)),
-        },
-        SUMS,
-        nan="z",
     ),
     *cases(
         "count_correct",

@@ -46,7 +46,6 @@ CASES = [
         EXACT,
         dtypes=("uint32",),
     ),
-    *cases("philox_uniform", {"one": _words(1), "odd-size": _words(1039)}, EXACT),
     *cases(
         "dropout",
         by_shape(_dropout, {**SHAPES, "images": (5, 3, 7), "blocks": (13, _MANY // 13)})

@@ -19,8 +19,8 @@ FLAGS = tuple(os.environ.get("NNX_EMULATOR_FLAGS", "").split())
 
 
 @cache
-def _module(file: str, dtype: str, flags: tuple[str, ...]) -> Module:
-    return Module(source(file), (f"-DREAL={REAL[dtype]}",), flags)
+def _module(file: str, dtype: str, flags: tuple[str, ...], formula: Any) -> Module:
+    return Module(source(file, formula), (f"-DREAL={REAL[dtype]}",), flags)
 
 
 class EmulatedDevice:
@@ -43,8 +43,8 @@ class EmulatedDevice:
         else:
             self.recording.append(partial(self.launch, name, work))
 
-    def kernel(self, file: str, name: str, dtype: str) -> Any:
-        function: Kernel = _module(file, dtype, self.flags).get_function(name)
+    def kernel(self, file: str, name: str, dtype: str, formula: Any = None) -> Any:
+        function: Kernel = _module(file, dtype, self.flags, formula).get_function(name)
 
         def launch(*args: Any, **options: Any) -> None:
             self.launch(name, partial(function, *args, **options, order=self.order))

@@ -206,4 +206,4 @@ inline unsigned __umulhi(unsigned a, unsigned b) { return (uint64_t)a * b >> 32;
 template <class T> T max(T a, T b) { if constexpr (std::is_floating_point_v<T>) return std::fmax(a, b); else return a < b ? b : a; }
 template <class T> T min(T a, T b) { if constexpr (std::is_floating_point_v<T>) return std::fmin(a, b); else return b < a ? b : a; }
 using std::isnan; using std::isinf;
-using std::exp; using std::log; using std::log1p; using std::sqrt; using std::tanh; using std::fmax;  // of float in float, as on a GPU
+using std::exp; using std::log; using std::log1p; using std::sqrt; using std::tanh; using std::erf; using std::fabs; using std::fmax;  // of float in float, as on a GPU

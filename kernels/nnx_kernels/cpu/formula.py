@@ -1,0 +1,117 @@
+"""Kernels of formulas: the body of a loop, written by the formula, in the loop of its family.
+
+A formula's variable x is `x_` in it (see nnx's `Formula.python`); the array of its elements is `of_x`.
+"""
+
+from functools import cache
+from textwrap import indent
+from typing import Any
+
+import numpy as np
+
+from . import flush, functions
+from ._jit import Kernel, from_text
+
+Formula = Any
+
+_SPACE = {name: getattr(functions, name) for name in ("exp", "log", "log1p", "tanh", "erf", "sigmoid", "softplus")}
+_SPACE |= {name: getattr(functions, name) for name in ("where", "maximum", "minimum")}
+_SPACE |= {"sqrt": np.sqrt, "begin": flush.begin, "end": flush.end}
+
+
+def _kernel(name: str, arguments: list[str], signature: str, body: str) -> Kernel:
+    text = f"def {name}({', '.join(arguments)}):\n{indent(body, '    ')}"
+    return Kernel(from_text(name, text, _SPACE), signature, fast=True)
+
+
+def _statements(formula: Formula, index: str) -> tuple[str, list[str]]:
+    """The loop's body up to the results: the elements at an index, and what is computed of them."""
+    lines, results = formula.python()
+    return "\n".join([*(f"{x}_ = of_{x}[{index}]" for x in formula.inputs if formula.uses(x)), *lines]), results
+
+
+@cache
+def update(formula: Formula) -> Kernel:
+    """kernel(*arrays, hyper, low, high, decay): the elements from low to high, under weight decay if `decay`.
+
+    It works on slices that start at 0: over a range that starts anywhere, indices might be negative for all that LLVM
+    knows, and it would not vectorise.
+    """
+    body, results = _statements(formula, "i")
+    arrays = [f"of_{x}" for x in formula.inputs]
+    scalars = {s: f"hyper[{k}]" for k, s in enumerate(formula.scalars)}
+    if "weight_decay" in scalars:
+        scalars["weight_decay"] += " if decay else R(0)"
+    writes = reversed(list(zip(formula.outputs, results, strict=True)))  # the parameters last: some are faster so
+    stores = "\n".join(f"of_{x}[i] = {result}" for x, result in writes)
+    text = (
+        f"R = {arrays[0]}.dtype.type\n"
+        + "".join(f"{s}_ = {value}\n" for s, value in scalars.items())
+        + "".join(f"{a} = {a}[low:high]\n" for a in arrays)
+        + f"before = begin()\nfor i in range({arrays[0]}.size):\n{indent(body, '    ')}\n{indent(stores, '    ')}\n"
+        + "end(before)\n"
+    )
+    arguments = [*arrays, "hyper", "low", "high", "decay"]
+    return _kernel(f"update_{formula.name}", arguments, "v" * len(arrays) + "viii", text)
+
+
+@cache
+def activation(formula: Formula) -> Kernel:
+    """kernel(x, y) of all elements in a row."""
+    body, (result,) = _statements(formula, "i")
+    text = f"R = of_x.dtype.type\nfor i in range(out.size):\n{indent(body, '    ')}\n    out[i] = {result}\n"
+    return _kernel(f"activation_{formula.name}", ["of_x", "out"], "vv", text)
+
+
+@cache
+def after_product(formula: Formula) -> Kernel:
+    """kernel(y, b): y = the formula of y + b, row by row."""
+    lines, (result,) = formula.python()
+    body = "\n".join(["x_ = y[i, j] + b[j]", *lines, f"y[i, j] = {result}"])
+    text = f"R = y.dtype.type\nfor i in range(y.shape[0]):\n    for j in range(y.shape[1]):\n{indent(body, ' ' * 8)}\n"
+    return _kernel(f"add_bias_{formula.name}", ["y", "b"], "mv", text)
+
+
+@cache
+def activation_backward(formula: Formula) -> Kernel:
+    """kernel(*those of dy, x, y that it uses, dx, db); db: dx's column sums, or empty where nobody wants them."""
+    body, (result,) = _statements(formula, "i, j")
+    inputs = [f"of_{x}" for x in formula.inputs if formula.uses(x)]
+    text = (
+        "R = dx.dtype.type\ndb[:] = 0\nfor i in range(dx.shape[0]):\n    for j in range(dx.shape[1]):\n"
+        f"{indent(body, ' ' * 8)}\n        dx[i, j] = {result}\n"
+        "    for j in range(db.size):\n        db[j] += dx[i, j]\n"
+    )
+    return _kernel(f"{formula.name}_backward", [*inputs, "dx", "db"], "m" * len(inputs) + "mv", text)
+
+
+@cache
+def loss(formula: Formula) -> Kernel:
+    """kernel(z, t, hyper, weight, bias, dz, db, of): the sum of the losses of z + bias; dz = its gradient / of, db its
+    column sums. weight: factors of the rows, or empty. of: the rows of the whole batch, of which z may be a part."""
+    lines, (value, gradient) = formula.python()
+    scalars = "".join(f"{s}_ = hyper[{k}]\n" for k, s in enumerate(formula.scalars))
+    body = "\n".join([*lines, f"row += {value}", f"dz[i, j] = ({gradient}) * factor"])
+    text = f"""R = z.dtype.type
+{scalars}share = R(1) / R(of)
+total = 0.0
+db[:] = 0
+for i in range(z.shape[0]):
+    row = R(0)
+    w = weight[i] if weight.size else R(1)
+    factor = w * share
+    if bias.size:
+        for j in range(z.shape[1]):
+            z_, t_ = z[i, j] + bias[j], of_t[i, j]
+{indent(body, " " * 12)}
+    else:
+        for j in range(z.shape[1]):
+            z_, t_ = z[i, j], of_t[i, j]
+{indent(body, " " * 12)}
+    total += w * row
+    for j in range(db.size):
+        db[j] += dz[i, j]
+return total
+"""
+    names = ["z", "of_t", "hyper", "weight", "bias", "dz", "db", "of"]
+    return _kernel(f"loss_{formula.name}", names, "mmvvvmvi", text)

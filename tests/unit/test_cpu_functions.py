@@ -1,0 +1,111 @@
+"""The functions of formulas as Numba compiles them: within two units in the last place, special values, vectorised."""
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+from nnx_kernels.cpu import functions
+from numba import njit
+
+L = np.longdouble
+
+
+def exact_erf(x):
+    """By its series of positive terms, in extended precision."""
+    a = np.minimum(np.abs(x), L(7))
+    term = total = a
+    for n in range(1, 300):
+        term = term * 2 * a * a / (2 * n + 1)
+        total = total + term
+    half = np.exp(-a * a) / np.sqrt(L(math.pi) + L(1.2246467991473532e-16))
+    return np.sign(x) * np.minimum(2 * total * half, 1)
+
+
+def exact_softplus(x):
+    return np.where(x > 0, x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+EXACT = {
+    **{name: getattr(np, name) for name in ("exp", "log", "log1p", "tanh")},
+    "decay": np.exp,
+    "erf": exact_erf,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "softplus": exact_softplus,
+}
+UNITS = {"sigmoid": 3, "softplus": 3}
+SPECIAL = {  # NaN, infinity, -infinity, 0
+    "exp": (np.nan, np.inf, 0, 1),
+    "log": (np.nan, np.inf, np.nan, -np.inf),
+    "log1p": (np.nan, np.inf, np.nan, 0),
+    "tanh": (np.nan, 1, -1, 0),
+    "erf": (np.nan, 1, -1, 0),
+    "sigmoid": (np.nan, 1, 0, 0.5),
+    "softplus": (np.nan, np.inf, 0, math.log(2)),
+}
+
+
+def kernel(name):
+    function = getattr(functions, name)
+
+    @njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
+    def over_all(x, y):
+        for i in range(x.size):
+            y[i] = function(x[i])
+
+    return over_all
+
+
+def points(name, dtype):
+    r, far = np.random.default_rng(0), 88.7 if dtype == "float32" else 709.0
+    x = np.concatenate([
+        np.linspace(-20, 20, 100_001), np.linspace(-far, far, 50_001), r.normal(size=100_000),
+        10.0 ** r.uniform(-30, 30, 50_000) * r.choice([-1, 1], 50_000),
+    ]).astype(dtype)  # fmt: skip
+    if name == "decay":
+        x = -np.abs(x)
+    return np.abs(x) if name == "log" else x[x > -1] if name == "log1p" else x
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", EXACT)
+def test_within_two_units_in_the_last_place(name, dtype):
+    x, over_all = points(name, dtype), kernel(name)
+    y = np.empty_like(x)
+    over_all(x, y)
+    with np.errstate(all="ignore"):
+        exact = EXACT[name](x.astype(L))
+        rounded = exact.astype(dtype)
+        units = np.abs(y.astype(L) - exact) / np.spacing(np.abs(rounded)).astype(L)
+    normal = np.isfinite(rounded) & (np.abs(rounded) > np.finfo(dtype).tiny)
+    assert units[normal].max() <= UNITS.get(name, 2)
+    np.testing.assert_array_equal(y[~np.isfinite(rounded)], rounded[~np.isfinite(rounded)])
+    assert "zmm" in (assembly := next(iter(over_all.inspect_asm().values()))) or "ymm" in assembly or "xmm" in assembly
+    assert "fmod" not in assembly
+    assert not [line for line in assembly.splitlines() if "call" in line and any(f in line for f in ("expf", "erff"))]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_values(name, dtype):
+    x = np.array([np.nan, np.inf, -np.inf, 0], dtype)
+    y = np.empty_like(x)
+    kernel(name)(x, y)
+    np.testing.assert_allclose(y, np.array(SPECIAL[name], dtype), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["maximum", "minimum"])
+def test_the_greater_and_the_lesser(name):
+    function = getattr(functions, name)
+
+    @njit
+    def over_all(x, y, z):
+        for i in range(x.size):
+            z[i] = function(x[i], y[i])
+
+    x, y = np.array([np.nan, 1.0, 2.0, 1.0]), np.array([1.0, 2.0, 1.0, np.nan])
+    z = np.empty(4)
+    over_all(x, y, z)
+    np.testing.assert_array_equal(z, getattr(np, name)(x, y))
+    np.testing.assert_array_equal([function(a, b) for a, b in zip(x, y, strict=True)], z)
