@@ -21,8 +21,8 @@ import time
 from pathlib import Path
 
 import nnx
+from nnx.backend.environment import describe
 from nnx.datasets import Dataset, folder, write_idx
-from nnx.environment import describe
 
 SCRIPTS = (
     "ch04/train_neuralnet.py",

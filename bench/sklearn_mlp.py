@@ -109,7 +109,7 @@ def main() -> None:
         return
 
     import nnx
-    from nnx import environment
+    from nnx.backend import environment
 
     settings = {k: v for k, v in os.environ.items() if k.startswith(("OPENBLAS", "OMP_", "MKL_", "NNX_", "NUMBA_"))}
     report = {

@@ -5,8 +5,7 @@ from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 
 from . import datasets, formula, functions, schedules
-from .backend import Backend
-from .callbacks import Callback, EarlyStopping
+from .backend import BackendStatus, get_backend, list_backends, set_backend, use_backend
 from .errors import (
     BackendError,
     BackendWarning,
@@ -18,16 +17,14 @@ from .errors import (
     InputTypeError,
     NnxError,
 )
+from .interop.torch import from_torch
 from .layers import Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
-from .loggers import CSVLogger, TensorBoard
 from .losses import ElementwiseLoss, Loss, MeanSquaredError, PoissonDeviance, SigmoidCrossEntropy, SoftmaxCrossEntropy
 from .model import MLP, Sequential
-from .ops import Ops
+from .ops import Backend, Ops
 from .optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
 from .parts import register
-from .registry import BackendStatus, get_backend, list_backends, set_backend, use_backend
-from .torch_interop import from_torch
-from .trainer import ResumeWarning, Trainer
+from .training import Callback, CSVLogger, EarlyStopping, ResumeWarning, TensorBoard, Trainer
 
 if _typing.TYPE_CHECKING:
     import numpy as _numpy

@@ -11,9 +11,9 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from . import environment, testing
+from . import testing
+from .backend import BackendStatus, choose, environment, get_backend, list_backends
 from .errors import NnxError
-from .registry import BackendStatus, choose, get_backend, list_backends
 
 _GIB = 2**30
 

@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array
-from .checks import as_host, check_count, check_number, check_seed
+from ._support.checks import as_host, check_count, check_number, check_seed
+from .backend import active_ops
 from .datasets import one_hot
-from .dtypes import FLOATS, dtype_name
 from .errors import InputError, InputTypeError
 from .layers import RELU, SIGMOID
 from .losses import Loss, MeanSquaredError, SoftmaxCrossEntropy
 from .model import Sequential
-from .ops import Ops
+from .ops import FLOATS, Array, Ops, dtype_name
 from .optimizers import SGD
 from .plan import Plan
-from .registry import active_ops
 
 _SQUARES = MeanSquaredError().formula
 

@@ -5,9 +5,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .backend import HostArray
-from .checks import as_number
+from ._support.checks import as_number
 from .errors import InputError, InputTypeError, unknown
+from .ops import HostArray
 
 Init: TypeAlias = "str | float | None"
 """`"he"`, `"xavier"`, a plain standard deviation, or None for what suits the next activation."""

@@ -7,13 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .backend import Array, HostArray
-from .checks import as_floats, as_host, check_labels, check_native
-from .dtypes import FLOATS, dtype_name
+from ._support.checks import as_floats, as_host, check_labels, check_native
+from .backend import get_backend
 from .errors import InputError, look_up, unknown
 from .formula import Formula, Number, Value, derivative, exp, log, sigmoid, softplus, where
-from .ops import Ops
-from .registry import get_backend
+from .ops import FLOATS, Array, HostArray, Ops, dtype_name
 
 
 class Loss:

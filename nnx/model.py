@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import initializers
-from .arena import Arena, Spec, Views
-from .backend import Array, Backend, HostArray
-from .checks import (
+from ._support.arena import Arena, Spec, Views
+from ._support.checks import (
     as_floats,
     as_host,
     as_input,
@@ -24,19 +23,19 @@ from .checks import (
     check_seed,
     native_floats,
 )
+from .backend import BackendLike, choose
 from .datasets import Dataset
 from .errors import CheckpointError, InputError, InputTypeError, look_up, unknown
 from .initializers import Init
 from .layers import LAYERS, Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
 from .losses import Loss, SoftmaxCrossEntropy
-from .ops import Ops
+from .ops import Array, Backend, HostArray, Ops
 from .plan import infer, lower
-from .registry import BackendLike, choose
 
 if TYPE_CHECKING:
     import torch
 
-    from .evaluation import Evaluation
+    from .training import Evaluation
 
 _MOST_PARAMETERS = 10**11  # nobody's memory holds more: a slip, told before the memory is asked for
 _CHUNK = 1024  # rows predicted at once: enough to keep a CPU busy, few enough for the caches
@@ -202,8 +201,7 @@ class Sequential:
 
     def evaluate(self, x: Any, t: Any = None, loss: Loss | None = None) -> "Evaluation":
         """(loss, score) on data, as `Trainer.evaluate` gives them, for a loss, by default `SoftmaxCrossEntropy()`."""
-        from .device_data import DeviceData
-        from .evaluation import evaluate
+        from .training import DeviceData, evaluate
 
         self.need_built("evaluate")
         loss = SoftmaxCrossEntropy() if loss is None else loss
@@ -257,7 +255,7 @@ class Sequential:
         Raises `InputError` for layers of your own, and for a classical dropout that no Affine follows directly (ReLU,
         Identity, Flatten and Dropout may lie between).
         """
-        from .torch_interop import to_torch
+        from .interop.torch import to_torch
 
         self.need_built("to_torch")
         return to_torch(self)
@@ -271,7 +269,7 @@ class Sequential:
 
         Raises `InputError` for layers of your own, `CheckpointError` if the file cannot be written.
         """
-        from .onnx_export import to_onnx
+        from .interop.onnx import to_onnx
 
         self.need_built("to_onnx")
         to_onnx(self, path, metadata)

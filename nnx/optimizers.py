@@ -10,14 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import schedules
-from .arena import Views
-from .backend import Array
-from .checks import check_native, check_number
-from .dtypes import FLOATS, dtype_name
+from ._support.arena import Views
+from ._support.checks import check_native, check_number
+from .backend import get_backend
 from .errors import InputError, InputTypeError, look_up
 from .formula import Formula, Number, Value, sqrt, where
-from .ops import Ops
-from .registry import get_backend
+from .ops import FLOATS, Array, Ops, dtype_name
 from .schedules import Constant, Schedule
 
 

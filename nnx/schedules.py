@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .checks import check_count, check_number
+from ._support.checks import check_count, check_number
 from .errors import unknown
 
 

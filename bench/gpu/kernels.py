@@ -22,7 +22,7 @@ import numpy as np
 import nnx
 from nnx.bench.networks import NETWORKS, Network, batches, nnx_trainer
 from nnx.bench.report import Report
-from nnx.ops import Ops
+from nnx.ops._bind import Ops
 
 
 def seconds(run: Callable[[], Any], calls: int = 30) -> float:

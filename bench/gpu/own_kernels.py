@@ -11,7 +11,7 @@ from nnx_cupy import CupyBackend
 from nnx_cupy._device import CudaDevice
 
 from nnx import testing
-from nnx.compose import OPERATIONS
+from nnx.ops.spec import OPERATIONS
 
 
 class NoLibrary:

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .. import registry
+from ..backend import _choice as registry
 from ..errors import NnxError
 from . import _installed, install
 from ._script import run_module, run_script

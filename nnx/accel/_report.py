@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from typing import Any
 
-from ..registry import active_ops, choose
+from ..backend import active_ops, choose
 
 
 class Report:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import HostArray
 from ..datasets import digits
 from ..layers import Affine, Layer, ReLU
 from ..model import Sequential
+from ..ops import HostArray
 from ..optimizers import SGD, Adam
-from ..trainer import Trainer
+from ..training import Trainer
 
 Batch = tuple[HostArray, HostArray]
 Step = Callable[[HostArray, HostArray], Any]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import get_backend
 from ..ops import Ops
 from ..optimizers import Adam
-from ..registry import get_backend
 from .measure import per_call
 from .threads import threads
 

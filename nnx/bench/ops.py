@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import get_backend
 from ..layers import RELU, ReLU, Sigmoid, Tanh
 from ..losses import MeanSquaredError
 from ..ops import Ops
 from ..optimizers import SGD, Adam, Momentum
-from ..registry import get_backend
 from .measure import device_rates, per_call
 
 

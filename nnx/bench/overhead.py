@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import compose
-from ..device_data import DeviceData
 from ..layers import Affine, ReLU
 from ..losses import SoftmaxCrossEntropy
 from ..model import Sequential
+from ..ops import spec
 from ..optimizers import SGD
-from ..step import TrainingStep
-from ..trainer import Trainer
+from ..plan import TrainingStep
+from ..training import DeviceData, Trainer
 from .networks import NETWORKS, batches
 
 
@@ -41,7 +40,7 @@ def run_overhead(backend: str) -> dict[str, float]:
     trainer.build((net.sizes[0],))
 
     calls: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
-    bound = {name: getattr(model.ops, name) for name in compose.OPERATIONS if name != "capture"}
+    bound = {name: getattr(model.ops, name) for name in spec.OPERATIONS if name != "capture"}
     for name, op in bound.items():
 
         def recording(*args: Any, _op: Callable[..., Any] = op, **kwargs: Any) -> Any:

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, HostArray
-from ..dtypes import FLOATS, dtype_name
-from ..environment import script_dtype
-from ..ops import Ops
+from ..backend import script_dtype
+from ..ops import FLOATS, Array, HostArray, Ops, dtype_name
 
 
 def network_dtype() -> str:

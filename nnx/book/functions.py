@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array
+from ..backend import active_ops
 from ..layers import RELU, SIGMOID
-from ..registry import active_ops
+from ..ops import Array
 from ._arrays import by_rows, floats, like, native, number
 
 __all__ = [

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array
-from ..registry import active_ops
+from ..backend import active_ops
+from ..ops import Array
 
 __all__ = ["np", "numerical_gradient", "numerical_gradient_2d"]
 

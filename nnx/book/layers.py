@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 
 from .. import layers
-from ..backend import Array
-from ..dtypes import dtype_name
+from ..backend import active_ops
 from ..layers import RELU
-from ..ops import Ops
-from ..registry import active_ops
+from ..ops import Array, Ops, dtype_name
 from ._arrays import floats, like, native
 from .functions import (
     cross_entropy_error,

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import HostArray
 from ..datasets import Dataset, idx_files, mnist, one_hot
+from ..ops import HostArray
 
 __all__ = [
     "dataset_dir",

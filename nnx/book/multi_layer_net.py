@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array
-from ..ops import Ops
-from ..registry import active_ops
+from ..backend import active_ops
+from ..ops import Array, Ops
 from . import layers as _layers
 from ._arrays import like, native, network_dtype, number, on_host
 from .gradient import numerical_gradient

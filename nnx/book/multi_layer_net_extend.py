@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array
-from ..registry import active_ops
+from ..backend import active_ops
+from ..ops import Array
 from . import layers as _layers
 from ._arrays import native, network_dtype
 from .gradient import numerical_gradient

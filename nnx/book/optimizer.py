@@ -6,10 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import optimizers
-from ..backend import Array
-from ..dtypes import FLOATS, dtype_name
-from ..ops import Ops
-from ..registry import active_ops
+from ..backend import active_ops
+from ..ops import FLOATS, Array, Ops, dtype_name
 from ._arrays import like, native
 
 __all__ = ["SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "np"]

@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, HostArray
-from ..ops import Ops
-from ..registry import active_ops
+from ..backend import active_ops
+from ..ops import Array, HostArray, Ops
 from ._arrays import floats, like
 
 __all__ = ["col2im", "conv_output_size", "im2col", "np", "shuffle_dataset", "smooth_curve"]

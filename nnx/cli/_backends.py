@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..registry import choose, list_backends
+from ..backend import choose, list_backends
 from ._app import app
 
 

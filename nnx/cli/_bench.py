@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .. import __version__, environment
-from ..checks import check_count
+from .. import __version__
+from .._support.checks import check_count
+from ..backend import environment, get_backend, list_backends
 from ..errors import InputError
-from ..registry import get_backend, list_backends
 from ._app import app
 
 _SETTINGS = ("OPENBLAS", "OMP_", "MKL_", "NNX_", "NUMBA_", "KMP_")

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from .. import plotting
+from .._support import plots as plotting
 from ..errors import InputError
 from ..lab import Result
-from ..run_folder import next_free
+from ..training import next_free
 from ._app import app
 
 LAB = Path("lab")

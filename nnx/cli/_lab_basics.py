@@ -6,9 +6,9 @@ import typer
 
 from .. import lab as laboratory
 from .. import optimizers as rules
-from ..checks import check_count
+from .._support.checks import check_count
 from ..datasets import as_splits
-from ..run_folder import RunConfig
+from ..training import RunConfig
 from . import _values as values
 from ._lab import Out, lab, show
 from ._options import (

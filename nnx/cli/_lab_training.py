@@ -7,7 +7,7 @@ import typer
 
 from .. import lab as laboratory
 from ..datasets import Splits, as_splits
-from ..run_folder import RunConfig
+from ..training import RunConfig
 from . import _values as values
 from ._lab import Out, lab, show
 from ._options import (

@@ -10,14 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..backend import HostArray
+from ..backend import use_backend
 from ..datasets import read_idx
 from ..errors import CheckpointError, DatasetError, InputError
 from ..functions import softmax
 from ..model import Sequential
-from ..registry import use_backend
-from ..run_folder import RunData, RunFolder
-from ..trainer import Trainer
+from ..ops import HostArray
+from ..training import RunData, RunFolder, Trainer
 from ._app import app
 from ._options import BackendName
 

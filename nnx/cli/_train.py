@@ -9,14 +9,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from .. import datasets, figures, plotting
-from ..callbacks import EarlyStopping
-from ..checks import check_count
+from .. import datasets
+from .._support import figures
+from .._support import plots as plotting
+from .._support.checks import check_count
+from ..backend import choose
 from ..datasets import Dataset
 from ..errors import InputError
-from ..registry import choose
-from ..run_folder import RunConfig, RunData, RunFolder, read_settings
-from ..trainer import Trainer
+from ..training import EarlyStopping, RunConfig, RunData, RunFolder, Trainer, read_settings
 from . import _values as values
 from ._app import app, is_given
 from ._options import (

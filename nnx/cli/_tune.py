@@ -8,7 +8,7 @@ import typer
 
 from .. import tune as tuning
 from ..errors import InputError
-from ..run_folder import RUNS
+from ..training import RUNS
 from ..tune import Choice, Linear, Log, Study
 from ._app import app, is_given
 from ._options import BackendName, DatasetName

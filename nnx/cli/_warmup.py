@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
-from ..backend import WarmUp
+from ..backend import get_backend, list_backends
 from ..formula import Formula
 from ..layers import LAYERS, RUNNING_AVERAGE, Activation
 from ..losses import LOSSES, ElementwiseLoss
+from ..ops import WarmUp
 from ..optimizers import OPTIMIZERS
-from ..registry import get_backend, list_backends
 from ._app import app
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import HostArray
-from ..checks import as_host, check_dtype, check_labels, check_number
+from .._support.checks import as_host, check_dtype, check_labels, check_number
 from ..errors import DatasetError, InputError
+from ..ops import HostArray
 from ._prepare import split_rows
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backend import HostArray
 from ..errors import DatasetError, InputError
+from ..ops import HostArray
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _CODES = {np.dtype(name).newbyteorder("="): code for code, name in _TYPES.items()}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..checks import as_host, check_seed
+from .._support.checks import as_host, check_seed
 from ..errors import DatasetError, InputTypeError, unknown
 from ._dataset import Dataset
 from ._digits import digits

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from ..backend import HostArray
-from ..checks import as_host, check_count, check_dtype, check_labels, check_seed
+from .._support.checks import as_host, check_count, check_dtype, check_labels, check_seed
 from ..errors import InputError
+from ..ops import HostArray
 
 
 def one_hot(t: HostArray, classes: int | None = None, dtype: str = "float32") -> HostArray:

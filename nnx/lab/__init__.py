@@ -3,6 +3,7 @@
 Each function returns a result with its data, `.plot()`, `.save(folder)` and, printed, a summary in words.
 """
 
+from .._support.result import Result
 from ._activations import Activations, activations
 from ._batch_norm import BatchNormalization, batchnorm
 from ._gradient import Gradient, gradient
@@ -13,7 +14,6 @@ from ._inspect_figures import histogram_sheet
 from ._lr_find import LearningRates, lr_find
 from ._optimizers import Optimizers, optimizers
 from ._overfit import Overfit, overfit
-from ._result import Result
 
 __all__ = [
     "INITS",

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import plotting
-from ..backend import Array, HostArray
-from ..checks import check_count, check_number, check_seed
+from .._support import plots as plotting
+from .._support.checks import check_count, check_number, check_seed
+from .._support.result import Result, Table
+from ..backend import BackendLike, choose
 from ..layers import Activation, Affine, Layer, ReLU, Sigmoid, Tanh
 from ..model import Sequential
-from ..ops import Ops
-from ..registry import BackendLike, choose
-from ._result import Result, Table
+from ..ops import Array, HostArray, Ops
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

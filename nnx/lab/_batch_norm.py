@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .. import optimizers as rules
-from .. import plotting
-from ..checks import check_count, check_flag, check_list, check_number, check_seed
+from .._support import plots as plotting
+from .._support.checks import check_count, check_flag, check_list, check_number, check_seed
+from .._support.plots import COLOURS, FAINT
+from .._support.result import Result, Table
+from ..backend import BackendLike, choose
 from ..datasets import Data, as_splits
 from ..errors import InputError
 from ..model import MLP
-from ..plotting import COLOURS, FAINT
-from ..registry import BackendLike, choose
-from ..trainer import Trainer
+from ..training import Trainer
 from ._learning import Learning, learn
-from ._result import Result, Table
 from ._training import ticking
 
 if TYPE_CHECKING:

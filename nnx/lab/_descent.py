@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..backend import HostArray
-from ..checks import as_number
+from .._support.checks import as_number
 from ..errors import InputError, InputTypeError
-from ..ops import Ops
+from ..ops import HostArray, Ops
 from ..optimizers import Optimizer
 
 

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import plotting
-from ..backend import HostArray
-from ..checks import check_count, check_list, check_number
+from .._support import plots as plotting
+from .._support.checks import check_count, check_list, check_number
+from .._support.result import Result, Table
+from ..backend import BackendLike, choose
 from ..errors import InputError, InputTypeError
 from ..functions import numerical_gradient
-from ..ops import Ops
+from ..ops import HostArray, Ops
 from ..optimizers import SGD
-from ..registry import BackendLike, choose
 from ._descent import check_point, descend
-from ._result import Result, Table
 from ._surfaces import SURFACES, Function2D, Surface, parse
 
 if TYPE_CHECKING:

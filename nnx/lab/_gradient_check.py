@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import functions, plotting
-from ..checks import as_host
+from .. import functions
+from .._support import plots as plotting
+from .._support.checks import as_host
+from .._support.result import Result, Table
+from ..backend import BackendLike
 from ..errors import InputTypeError
 from ..losses import Loss
 from ..model import Sequential
-from ..registry import BackendLike
-from ._result import Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import initializers, plotting
+from .. import initializers
 from .. import optimizers as rules
-from ..backend import HostArray
-from ..checks import check_count, check_list, check_number, check_seed
+from .._support import plots as plotting
+from .._support.checks import check_count, check_list, check_number, check_seed
+from .._support.result import Result, Table
+from ..backend import BackendLike, choose
 from ..datasets import Data, as_splits
 from ..errors import look_up, unknown
 from ..layers import Affine, Flatten, Layer
 from ..model import ACTIVATIONS, Sequential
-from ..registry import BackendLike, choose
-from ..trainer import Trainer
-from ._result import Result, Table
+from ..ops import HostArray
+from ..training import Trainer
 from ._training import Curve, ticking, train
 
 if TYPE_CHECKING:

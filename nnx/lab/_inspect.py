@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..backend import HostArray
-from ..checks import as_host, check_count, check_labels
+from .._support.checks import as_host, check_count, check_labels
+from .._support.result import Result, Table
+from ..backend import BackendLike
 from ..datasets import Dataset, Splits, as_splits
-from ..device_data import DeviceData
 from ..errors import CheckpointError, InputError, InputTypeError
 from ..layers import Activation
 from ..model import Sequential
+from ..ops import HostArray
 from ..plan import Plan
-from ..registry import BackendLike
-from ..run_folder import RunFolder
-from ..trainer import Trainer
+from ..training import DeviceData, RunFolder, Trainer
 from . import _inspect_figures as figures
-from ._result import Result, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

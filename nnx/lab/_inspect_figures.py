@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import plotting
-from ..backend import HostArray
-from ..plotting import COLOURS, INK
+from .._support import plots as plotting
+from .._support.plots import COLOURS, INK
+from ..ops import HostArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

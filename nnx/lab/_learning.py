@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..datasets import Dataset
-from ..device_data import DeviceData
-from ..trainer import Trainer
+from ..training import DeviceData, Trainer
 from ._training import Tick, fit
 
 

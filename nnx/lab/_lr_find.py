@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from .. import optimizers, plotting
-from ..backend import HostArray
-from ..checks import check_count, check_flag, check_number, check_seed
+from .. import optimizers
+from .._support import plots as plotting
+from .._support.checks import check_count, check_flag, check_number, check_seed
+from .._support.plots import COLOURS, FAINT, PAPER
+from .._support.result import Result, Table
+from ..backend import BackendLike
 from ..datasets import Data, as_splits
-from ..device_data import DeviceData
 from ..errors import InputError, InputTypeError
 from ..losses import Loss
 from ..model import MLP, Sequential
+from ..ops import HostArray
 from ..optimizers import Optimizer
-from ..plotting import COLOURS, FAINT, PAPER
-from ..registry import BackendLike
-from ..trainer import Trainer
-from ._result import Result, Table
+from ..training import DeviceData, Trainer
 from ._training import ticking
 
 if TYPE_CHECKING:

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import optimizers as rules
-from .. import plotting
-from ..backend import HostArray
-from ..checks import check_count, check_list, check_number, check_seed
+from .._support import plots as plotting
+from .._support.checks import check_count, check_list, check_number, check_seed
+from .._support.result import Result, Table
+from ..backend import BackendLike, choose
 from ..datasets import Data, as_splits
 from ..errors import InputError, InputTypeError, look_up
 from ..model import MLP
-from ..ops import Ops
-from ..registry import BackendLike, choose
-from ..trainer import Trainer
+from ..ops import HostArray, Ops
+from ..training import Trainer
 from ._descent import check_point, descend
-from ._result import Result, Table
 from ._training import Curve, ticking, train
 
 if TYPE_CHECKING:

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .. import optimizers as rules
-from .. import plotting
-from ..backend import HostArray
-from ..checks import check_count, check_flag, check_number, check_seed
+from .._support import plots as plotting
+from .._support.checks import check_count, check_flag, check_number, check_seed
+from .._support.plots import COLOURS
+from .._support.result import Result, Table
+from ..backend import BackendLike, choose
 from ..datasets import Data, Dataset, as_splits
 from ..errors import InputError
 from ..initializers import Init
 from ..model import MLP
-from ..plotting import COLOURS
-from ..registry import BackendLike, choose
-from ..trainer import Trainer
+from ..ops import HostArray
+from ..training import Trainer
 from ._learning import Learning, learn
-from ._result import Result, Table
 from ._training import ticking
 
 if TYPE_CHECKING:

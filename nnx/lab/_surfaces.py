@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..checks import as_number
+from .._support.checks import as_number
 from ..errors import InputError, unknown
 
 Function2D: TypeAlias = Callable[[float, float], Any]

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from ..datasets import Dataset, Splits
 from ..errors import DivergedError
-from ..trainer import Trainer
+from ..training import Trainer
 
 Tick: TypeAlias = Callable[[str], None]
 

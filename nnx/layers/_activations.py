@@ -2,9 +2,9 @@
 
 from functools import cached_property
 
-from ..backend import Array
-from ..checks import check_float
+from .._support.checks import check_float
 from ..formula import Formula, Number, Value, derivative, maximum, replaced, sigmoid, tanh, where
+from ..ops import Array
 from ._layer import Layer
 
 

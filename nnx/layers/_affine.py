@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from .. import initializers
-from ..arena import Spec
-from ..backend import Array
-from ..checks import check_count, check_flag, check_float
-from ..dtypes import FLOATS, dtype_name
+from .._support.arena import Spec
+from .._support.checks import check_count, check_flag, check_float
 from ..errors import InputError, InputTypeError
 from ..initializers import Init
+from ..ops import FLOATS, Array, dtype_name
 from ._layer import Layer
 
 

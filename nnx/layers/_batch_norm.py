@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..arena import Arena, Spec
-from ..backend import Array
-from ..checks import check_float, check_number
-from ..dtypes import FLOATS, dtype_name
+from .._support.arena import Arena, Spec
+from .._support.checks import check_float, check_number
 from ..errors import InputError, InputTypeError
 from ..formula import Formula
+from ..ops import FLOATS, Array, dtype_name
 from ._layer import Layer
 
 RUNNING_AVERAGE = Formula(

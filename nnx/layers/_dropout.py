@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 
-from ..backend import Array, HostArray
-from ..checks import check_flag, check_float, check_number, check_seed
-from ..dtypes import dtype_name
+from .._support.checks import check_flag, check_float, check_number, check_seed
+from ..ops import Array, HostArray, dtype_name
 from ._layer import Layer
 
 

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..arena import Arena, Spec
-from ..backend import Array, HostArray
-from ..checks import check_float
+from .._support.arena import Arena, Spec
+from .._support.checks import check_float
+from ..backend import get_backend
 from ..errors import InputError, InputTypeError
-from ..ops import Ops
-from ..registry import get_backend
+from ..ops import Array, HostArray, Ops
 
 
 class Layer:

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from ..arena import Spec
-from ..backend import Array
-from ..checks import check_float
+from .._support.arena import Spec
+from .._support.checks import check_float
 from ..errors import InputError
+from ..ops import Array
 from ._layer import Layer
 
 

@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from ..checkpoint import write_atomically
-from ..checks import check_path
+from .._support.checks import check_path
+from .._support.files import write_atomically
+from ..backend import BackendLike
 from ..errors import InputError
-from ..registry import BackendLike
-from ..run_folder import RunFolder
+from ..training import RunFolder
 from ._run import run_page
 
 __all__ = ["write"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..backend import HostArray
+from ..ops import HostArray
 
 _VOID = {"img"}
 _MOST_PIXELS = 128

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..backend import HostArray
 from ..lab import Inspection, Mistake, confused_pairs
+from ..ops import HostArray
 from ._html import Markup, element, figure, join, paragraph, picture, scrolling, table
 
 _MOST_CLASSES = 40

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from .. import plotting
+from .._support import plots as plotting
 from ..errors import NnxError
 from ..lab import Histogram, Inspection, histogram_sheet, weight_histograms
-from ..trainer import Trainer
+from ..training import Trainer
 from ._html import Markup, element, figure, join, missing, paragraph, table
 from ._svg import NO_MATPLOTLIB, inline
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import checkpoint, environment, figures, lab, plotting
+from .. import lab
+from .._support import figures
+from .._support import plots as plotting
+from ..backend import BackendLike, environment
 from ..datasets import NAMES
 from ..errors import CheckpointError, NnxError
-from ..registry import BackendLike
-from ..run_folder import RunConfig, RunFolder
-from ..trainer import Trainer
+from ..training import RunConfig, RunFolder, Trainer, checkpoint
 from ._html import Markup, Section, element, facts, figure, foot, join, missing, page, paragraph, tiles
 from ._mistakes import confusion, mistakes
 from ._network import network

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-from .. import plotting
+from .._support import plots as plotting
 from ..tune import Choice, Narrowing, Range, Study, Trial, figures, load, short
 from ._html import Markup, Section, element, facts, figure, foot, join, missing, page, paragraph, table, tiles
 from ._run import command

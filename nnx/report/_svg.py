@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from .. import plotting
+from .._support import plots as plotting
 from ._html import Markup, element, scrolling
 
 if TYPE_CHECKING:

@@ -13,12 +13,10 @@ from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_random_state, validate_data
 
-from ..backend import HostArray
-from ..environment import script_dtype
+from ..backend import get_backend, script_dtype
 from ..losses import Loss, MeanSquaredError, PoissonDeviance, SigmoidCrossEntropy, SoftmaxCrossEntropy
-from ..ops import Ops
+from ..ops import HostArray, Ops
 from ..optimizers import SGD
-from ..registry import get_backend
 from ._fit import fit_stochastic
 from ._lbfgs import fit_lbfgs
 from ._network import Network, Weights, predict

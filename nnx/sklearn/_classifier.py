@@ -11,7 +11,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from ..backend import HostArray
+from ..ops import HostArray
 from ._base import BaseMLP, check_rows, fitting
 
 

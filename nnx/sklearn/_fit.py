@@ -7,10 +7,10 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from ..backend import Array, HostArray
-from ..device_data import DeviceData
 from ..losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
-from ..step import TrainingStep
+from ..ops import Array, HostArray
+from ..plan import TrainingStep
+from ..training import DeviceData
 from ._network import Network, SparseData, forward, native_rows
 from ._solvers import Solver
 

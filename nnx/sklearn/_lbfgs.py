@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import HostArray
+from ..ops import HostArray
 from ._network import Network, SparseData
 
 

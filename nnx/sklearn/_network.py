@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, HostArray
-from ..device_data import DeviceData
-from ..dtypes import dtype_name
+from ..backend import BackendLike
 from ..layers import SIGMOID, Activation, Affine, BatchNorm, Dropout, Layer, ReLU, Sigmoid, Tanh
 from ..losses import Loss, MeanSquaredError
 from ..model import Sequential
-from ..ops import Ops
+from ..ops import Array, HostArray, Ops, dtype_name
 from ..optimizers import Optimizer
 from ..plan import Plan
-from ..registry import BackendLike
+from ..training import DeviceData
 
 ACTIVATIONS: dict[str, type[Activation] | None] = {"identity": None, "logistic": Sigmoid, "tanh": Tanh, "relu": ReLU}
 _NORM = BatchNorm()

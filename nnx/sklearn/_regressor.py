@@ -7,7 +7,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from ..backend import HostArray
+from ..ops import HostArray
 from ._base import BaseMLP, check_rows, fitting
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..backend import HostArray
+from ..ops import HostArray
 from ..optimizers import SGD, Adam, Momentum, Nesterov, Optimizer
 
 

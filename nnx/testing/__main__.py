@@ -3,8 +3,8 @@
 import argparse
 import sys
 
+from ..backend import get_backend
 from ..errors import NnxError
-from ..registry import get_backend
 from . import run, tolerances
 
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, HostArray
-from ..ops import Ops
+from ..ops import Array, HostArray, Ops
 
 LAYOUTS = ("misaligned", "fortran", "strided", "row-gaps")
 """Beside C-contiguous: one element off, column-major, every second column, and rows with a gap between them."""

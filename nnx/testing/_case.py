@@ -10,8 +10,8 @@ from zlib import crc32
 
 import numpy as np
 
-from .. import compose
 from ..formula import Formula
+from ..ops import spec
 from . import _reference
 
 Inputs: TypeAlias = "dict[str, Any]"
@@ -52,7 +52,7 @@ class Case:
     @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The operation's arguments without the leading `ops`."""
-        named = dict(inspect.signature(getattr(compose, self.op)).parameters)
+        named = dict(inspect.signature(getattr(spec, self.op)).parameters)
         if self.formula is not None and "arrays" in named:  # any number of them
             arrays = {name: Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in self.formula.inputs}
             named = {n: q for name, p in named.items() for n, q in (arrays if name == "arrays" else {name: p}).items()}

@@ -7,8 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..backend import HostArray
-from ..ops import Ops
+from ..ops import HostArray, Ops
 from ._arrays import LAYOUTS, Placed, junk, mismatch, same_bits
 from ._case import Case, Inputs
 from ._reference import Written

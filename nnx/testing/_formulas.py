@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import HostArray
 from ..formula import Formula
+from ..ops import HostArray
 
 _FUNCTIONS: dict[str, Any] = {
     "+": np.add,

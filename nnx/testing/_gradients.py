@@ -5,10 +5,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..backend import Array, HostArray
 from ..layers import Activation
 from ..losses import ElementwiseLoss
-from ..ops import Ops
+from ..ops import Array, HostArray, Ops
 from ._cases.formulas import ACTIVATIONS, ELEMENTWISE
 
 STEP, TOLERANCE = 1e-6, 1e-7

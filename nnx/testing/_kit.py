@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 
-from .. import compose
-from ..backend import Backend
 from ..errors import unknown
-from ..ops import Explanation, Ops
+from ..ops import Backend, Explanation, Ops, spec
 from . import _members, _narrow, training
 from ._case import FLOATS, SUMS
 from ._cases import CASES
@@ -32,7 +30,7 @@ class Check:
 def checks(ops: Iterable[str] | None = None) -> Iterator[Check]:
     """All checks, or those of the named operations."""
     wanted = None if ops is None else set(ops)
-    known = ("required", "training", *compose.OPERATIONS)
+    known = ("required", "training", *spec.OPERATIONS)
     for name in wanted or ():
         if name not in known:
             raise unknown("operation", name, known)
@@ -141,7 +139,7 @@ def run(backend: Backend, ops: Iterable[str] | None = None) -> Report:
 def tolerances() -> str:
     """The Markdown table of docs/conformance.md: for each operation its checks and how near its results have to be."""
     rows = ["| operation | cases | float32 | float64 |", "| --- | ---: | --- | --- |"]
-    for op in compose.OPERATIONS:
+    for op in spec.OPERATIONS:
         own = [case for case in CASES if case.op == op]
         columns = []
         for dtype in FLOATS:

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, HostArray, missing_members
-from ..ops import Ops
+from ..ops import Array, HostArray, Ops, missing_members
 from ..optimizers import SGD
 from ._arrays import mismatch, same_bits
 from ._case import SUMS

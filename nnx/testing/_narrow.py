@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from ..backend import HostArray
 from ..layers import RELU
-from ..ops import Ops
+from ..ops import HostArray, Ops
 from . import _reference
 from ._case import SUMS
 from ._members import _require, _require_near

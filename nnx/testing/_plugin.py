@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from ..backend import get_backend
 from ..errors import NnxError
 from ..ops import Ops
-from ..registry import get_backend
 from ._kit import Check, Report, Result, checks
 
 

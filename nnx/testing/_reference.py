@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..backend import HostArray
 from ..formula import Formula
+from ..ops import HostArray
 from ._formulas import activated, evaluate, losses_and_gradients, updated
 
 Written: TypeAlias = "dict[str, HostArray]"

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Backend, HostArray
+from ..backend import get_backend
 from ..layers import Affine, BatchNorm, Dropout, Layer, ReLU
 from ..losses import Loss, SoftmaxCrossEntropy
 from ..model import Sequential
-from ..ops import Ops
+from ..ops import Backend, HostArray, Ops
 from ..optimizers import Adam, Optimizer
-from ..registry import get_backend
-from ..trainer import Trainer
+from ..training import Trainer
 from ._arrays import mismatch, same_bits
 from ._members import _require
 

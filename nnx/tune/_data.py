@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .. import datasets
-from ..checks import as_host
+from .._support.checks import as_host
 from ..datasets import Dataset, Splits, as_splits, check_enough
 from ..errors import InputError, InputTypeError
-from ..trainer import History, Trainer
+from ..training import History, Trainer
 
 _EXPECTED = "expected a data set's name, a folder of idx files, a Dataset, its Splits, or a pair of arrays (x, t)"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checks import check_path
+from .._support.checks import check_path
 from ..errors import CheckpointError, InputError, InputTypeError
-from ..run_folder import RUNS, RunFolder
+from ..training import RUNS, RunFolder
 from ._settings import Settings
 from ._space import ranges_to_json
 from ._storage import create, create_file, file_url, load_round, names, need_optuna, opened, shown

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from ..checks import check_flag, check_seed
-from ..fit import interruption
-from ..registry import choose
+from .._support.checks import check_flag, check_seed
+from ..backend import choose
+from ..training._loop import interruption
 from ._data import SearchData
 from ._narrow import Narrowing, ends_after, narrow_all
 from ._place import Place

@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
-from ..checks import check_count, check_flag, check_seed
+from .._support.checks import check_count, check_flag, check_seed
 from ..errors import CheckpointError, InputError, InputTypeError, NnxError, unknown
-from ..run_folder import RunConfig
-from ..trainer import Trainer
+from ..training import RunConfig, Trainer
 from ._data import SearchData
 from ._space import Choice, Space, Value, from_json, short
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from ..checks import as_number
+from .._support.checks import as_number
 from ..errors import InputError, InputTypeError
 
 if TYPE_CHECKING:

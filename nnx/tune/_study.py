@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .. import plotting
-from ..checkpoint import write_atomically
-from ..checks import check_count
+from .._support import plots as plotting
+from .._support.checks import check_count
+from .._support.files import write_atomically
+from .._support.result import write_csv
 from ..errors import CheckpointError, InputError
 from ..lab import Result
-from ..lab._result import write_csv
-from ..trainer import Trainer
+from ..training import Trainer
 from . import _tables, figures
 from ._choose import as_good, choose
 from ._data import SearchData

@@ -7,10 +7,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..backend import use_backend
 from ..errors import DivergedError
-from ..registry import use_backend
-from ..run_folder import RunConfig
-from ..trainer import History, Trainer
+from ..training import History, RunConfig, Trainer
 from ._data import SearchData
 from ._settings import Build, Settings, WrongBuild, trainer_for
 from ._space import Choice, Range, Value, label

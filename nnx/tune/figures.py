@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import plotting
+from .._support import plots as plotting
 from ._space import Choice, label, short
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ class Bug(NamedTuple):
     wrong: str
 
 
-COMPOSE, BACKEND = "nnx.compose", "nnx_numpy._backend"
+COMPOSE, BACKEND = "nnx.ops.spec", "nnx_numpy._backend"
 UPDATES, FORMULA, PHILOX = "nnx_numpy._optimizers", "nnx_numpy._formula", "nnx_numpy._philox"
 OPTIMIZERS, ACTIVATIONS, LOSSES = "nnx.optimizers", "nnx.layers._activations", "nnx.losses"
 ARRAYS, DERIVATIVE = "nnx.formula._arrays", "nnx.formula._derivative"

@@ -4,11 +4,12 @@ import re
 
 import pytest
 
-from nnx import compose, testing
+from nnx import testing
+from nnx.ops import spec
 
 PYTEST = ("-m", "pytest", "-p", "nnx.testing")
 SUMMARY = (
-    rf"nnx conformance: backend toy: 2 operations fused, {len(compose.OPERATIONS) - 2} composed, (\d+) declined calls"
+    rf"nnx conformance: backend toy: 2 operations fused, {len(spec.OPERATIONS) - 2} composed, (\d+) declined calls"
 )
 
 

@@ -8,10 +8,11 @@ from types import ModuleType
 import pytest
 from nnx_numpy import NumpyBackend, _backend, _optimizers
 
-from nnx import compose, testing
+from nnx import testing
 from nnx.formula import Formula
 from nnx.layers import _activations
-from nnx.ops import Ops
+from nnx.ops import spec
+from nnx.ops._bind import Ops
 
 from .seeded_bugs import ACTIVATIONS, ARRAYS, BUGS, COMPOSE, DERIVATIVE, FORMULA, LOSSES, OPTIMIZERS, Bug
 
@@ -34,7 +35,7 @@ def substituting(members_only: type, formulas: list[Formula]) -> object:
     wrong = {(f.name, f.outputs): f for f in formulas}
 
     def composed(op):
-        return lambda self, formula, *args, **kwargs: getattr(compose, op)(
+        return lambda self, formula, *args, **kwargs: getattr(spec, op)(
             self, wrong.get((formula.name, formula.outputs), formula), *args, **kwargs
         )
 
@@ -87,14 +88,14 @@ def backend_with(bug: Bug, members_only: type, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_every_operation_has_a_bug():
-    assert {bug.op for bug in BUGS} == set(compose.OPERATIONS)
+    assert {bug.op for bug in BUGS} == set(spec.OPERATIONS)
 
 
 def test_the_compositions_pass_as_a_backend_of_their_own(members_only, monkeypatch):
     nothing = Bug("", "none", COMPOSE, '"""Every operation, composed', '"""Every operation, composed')
     report = testing.run(backend_with(nothing, members_only, monkeypatch))
     assert report.ok, str(report)
-    assert report.explanation.fused == compose.OPERATIONS
+    assert report.explanation.fused == spec.OPERATIONS
 
 
 def check_all(ops: Ops, op: str) -> None:

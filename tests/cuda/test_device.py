@@ -16,7 +16,7 @@ from test_graph import Eager
 import nnx
 from nnx.bench.networks import NETWORKS, batches, nnx_trainer
 from nnx.layers import RELU
-from nnx.progress import Progress
+from nnx.training._progress import Progress
 
 
 class HostBackend(CupyBackend):

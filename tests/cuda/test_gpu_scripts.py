@@ -17,7 +17,7 @@ from nnx.bench import networks, peers
 from nnx.bench.networks import Network
 from nnx.bench.report import Report
 from nnx.cli import main
-from nnx.ops import Ops
+from nnx.ops._bind import Ops
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_a_call_that_is_refused_ends_nothing_else(check, monkeypatch, tmp_path, 
 
 def test_our_kernels_alone_pass_the_kit(cupy, monkeypatch, capsys):
     own_kernels = script("own_kernels")
-    assert own_kernels.OPERATIONS == nnx.compose.OPERATIONS
+    assert own_kernels.OPERATIONS == nnx.ops.spec.OPERATIONS
     few = ("take", "affine", "affine_backward", "batch_norm", "softmax_cross_entropy", "narrow", "clip_", "capture")
     monkeypatch.setattr(own_kernels, "OPERATIONS", few)
     assert own_kernels.main() == 0, capsys.readouterr().out
@@ -182,7 +182,7 @@ def test_as_a_script_it_has_no_pool(cupy, monkeypatch):
     monkeypatch.setattr(cupy.cuda, "set_allocator", calls.append, raising=False)
     monkeypatch.setattr("nnx_cupy.CupyBackend", lambda device: calls.append("backend"))
     monkeypatch.setattr("nnx_cupy._device.CudaDevice.__init__", lambda self: calls.append("device"))
-    monkeypatch.setattr("nnx.compose.OPERATIONS", ())
+    monkeypatch.setattr("nnx.ops.spec.OPERATIONS", ())
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(BENCH / "gpu" / "own_kernels.py"), run_name="__main__")
     assert end.value.code == 0

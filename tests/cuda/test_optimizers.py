@@ -8,7 +8,8 @@ from emulator import EmulatedBackend
 from nnx_cupy import _launch
 
 import nnx
-from nnx import compose, testing
+from nnx import testing
+from nnx.ops import spec
 
 ORDERS = (0, 1, 7, 11)
 """Of warps: ascending, descending, and two random ones."""
@@ -45,7 +46,7 @@ def buffers(kind: type[nnx.Optimizer], size: int, dtype: str, starts: tuple[int,
 def expected(kind: type[nnx.Optimizer], given: list[Array], hyper: Array, decay: int) -> list[Array]:
     """What the composition makes of copies in float64."""
     copies = [array.astype(float) for array in given]
-    compose.update_(Composed(), kind.formula(), hyper.astype(float), *copies, decay=decay)
+    spec.update_(Composed(), kind.formula(), hyper.astype(float), *copies, decay=decay)
     return copies
 
 

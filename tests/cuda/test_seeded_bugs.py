@@ -15,7 +15,7 @@ from nnx_cupy._device import REAL
 from seeded_bugs import BUGS, Bug
 
 from nnx import testing
-from nnx.ops import Ops
+from nnx.ops._bind import Ops
 
 ORDERS = (0, 1, 7)
 """Of warps: a missing barrier may show in one only."""

@@ -12,7 +12,7 @@ from test_losses import placed
 
 import nnx
 from nnx.layers import RELU, RUNNING_AVERAGE
-from nnx.ops import Ops
+from nnx.ops._bind import Ops
 
 Array = np.ndarray[Any, Any]
 ORDERS_AND_STARTS = [(0, 0), (1, 1), (7, 1), (11, 0)]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import nnx
-from nnx.device_data import DeviceData
 from nnx.testing import run
+from nnx.training._device_data import DeviceData
 
 
 class Eager:

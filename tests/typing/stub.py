@@ -1,4 +1,4 @@
-"""Write nnx/_operations.pyi, the operations as a type checker sees them, from the signatures of nnx/compose.py.
+"""Write nnx/ops/_operations.pyi, the operations as a type checker sees them, from the signatures of nnx/ops/spec.py.
 
 `python tests/typing/stub.py` after a change of an operation's arguments; a test says when it is out of date.
 """
@@ -12,21 +12,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nnx import compose
+from nnx.ops import spec
 
-STUB = Path(compose.__file__).with_name("_operations.pyi")
+STUB = Path(spec.__file__).with_name("_operations.pyi")
 
 
 def stub() -> str:
     """The stub's text: a class with every operation as a method, without the leading `ops`."""
-    methods = [_method(getattr(compose, name)) for name in compose.OPERATIONS]
+    methods = [_method(getattr(spec, name)) for name in spec.OPERATIONS]
     names = {node.id for method in methods for node in ast.walk(method) if isinstance(node, ast.Name)}
     body = textwrap.indent("\n".join(ast.unparse(method) for method in methods), "    ")
     return (
-        '"""Written by tests/typing/stub.py from the signatures of nnx/compose.py."""\n\n'
+        '"""Written by tests/typing/stub.py from the signatures of nnx/ops/spec.py."""\n\n'
         + "".join(f"{line}\n" for line in _imports(names))
         + "\nclass Operations:\n"
-        + f'    """Every operation of nnx.compose, bound to a backend."""\n\n{body}\n'
+        + f'    """Every operation of nnx.ops.spec, bound to a backend."""\n\n{body}\n'
     )
 
 
@@ -49,18 +49,19 @@ def _evaluated(annotation: ast.expr | None) -> ast.expr | None:
 
 
 def _imports(names: set[str]) -> list[str]:
-    """The imports of compose.py that the annotations need."""
+    """The imports of spec.py that the annotations need."""
     found: list[str] = []
-    for node in ast.walk(ast.parse(inspect.getsource(compose))):
+    for node in ast.walk(ast.parse(inspect.getsource(spec))):
         if isinstance(node, ast.ImportFrom):
             used = sorted(alias.name for alias in node.names if alias.name in names)
             if used:
                 found.append(f"from {'.' * node.level}{node.module or ''} import {', '.join(used)}")
-    return found
+    # In the order of ruff: the farthest relatives first, after what is no relative.
+    return sorted(found, key=lambda line: (line.startswith("from ."), -line.count(".", 0, line.index("import")), line))
 
 
 if __name__ == "__main__":
     STUB.write_text(stub(), encoding="utf-8")
     for arguments in (["check", "-q", "--select", "I", "--fix"], ["format", "-q"]):
         subprocess.run([sys.executable, "-m", "ruff", *arguments, str(STUB)], check=True)
-    print(f"{STUB}: {len(compose.OPERATIONS)} operations")
+    print(f"{STUB}: {len(spec.OPERATIONS)} operations")

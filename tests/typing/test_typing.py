@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import nnx
-from nnx import backend
-from nnx.ops import Ops
+from nnx.ops import protocol as backend
+from nnx.ops._bind import Ops
 
 
 def generator():

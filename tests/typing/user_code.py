@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 import nnx
 from nnx import np as xp
-from nnx.arena import Spec
-from nnx.backend import Array, CompileSeconds
+from nnx._support.arena import Spec
+from nnx.ops.protocol import Array, CompileSeconds
 
 Floats = npt.NDArray[np.float32]
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import nnx
-from nnx.checks import as_host
-from nnx.device_data import DeviceData
+from nnx._support.checks import as_host
+from nnx.training._device_data import DeviceData
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((30, 4)).astype(np.float32)

@@ -15,7 +15,7 @@ from PIL import Image
 import nnx
 from nnx.cli import main
 from nnx.datasets import digits, write_idx
-from nnx.run_folder import RunConfig
+from nnx.training._run_folder import RunConfig
 
 QUICK = ["train", "--epochs", "2", "--hidden", "20"]
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import nnx
-from nnx import doctor, registry
+from nnx import doctor
+from nnx.backend import _choice as registry
 from nnx.cli import main
 from nnx.doctor import Machine, advice
-from nnx.ops import Ops
+from nnx.ops._bind import Ops
 
 FINE = Machine({}, frozenset({"avx2", "avx512f"}), 4, 8e9, frozenset({"numpy", "cupy-cuda13x"}))
 NUMPY = type(nnx.get_backend("numpy"))
@@ -122,7 +123,7 @@ def test_a_machine_without_cupy_and_with_a_broken_plugin(backends, capsys):
     assert "cannot run here: no NVIDIA driver was found; install one" in out
     assert "its plugin, from broken, is broken: ImportError: no zzz" in out
     assert "used now: numpy (nothing was asked for: auto" in out
-    assert out.count("PASS") == len(("required", "training")) + len(nnx.ops.compose.OPERATIONS)
+    assert out.count("PASS") == len(("required", "training")) + len(nnx.ops.OPERATIONS)
     assert "FAIL" not in out
     assert "all is well" in out
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import nnx
-from nnx.checks import check_float, native_floats
-from nnx.dtypes import BACKEND_DTYPES, dtype_name
-from nnx.ops import Ops
+from nnx._support.checks import check_float, native_floats
+from nnx.ops._bind import Ops
+from nnx.ops._dtypes import BACKEND_DTYPES, dtype_name
 
 
 class StrictBackend:

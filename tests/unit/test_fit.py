@@ -81,7 +81,7 @@ def test_r2_of_counts_is_of_their_expectations():
 
 
 def test_r2_of_targets_that_are_all_the_same():
-    from nnx.evaluation import r_squared
+    from nnx.training._evaluation import r_squared
 
     same = np.ones((5, 1))
     assert r_squared(same, same) == 1.0
@@ -89,7 +89,7 @@ def test_r2_of_targets_that_are_all_the_same():
 
 
 def test_data_are_checked_and_uploaded_once_to_be_evaluated_again_and_again():
-    from nnx.device_data import DeviceData
+    from nnx.training._device_data import DeviceData
 
     one = trainer()
     one.build((4,))

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from nnx.checkpoint import read
+from nnx.training.checkpoint import read
 
 FLAGS = ["--epochs", "8", "--batch-size", "16", "--dropout", "0.2", "--batchnorm", "--hidden", "100,100"]
 NNX = [sys.executable, "-m", "nnx", "train"]

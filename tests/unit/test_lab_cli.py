@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import nnx
-from nnx import plotting
+from nnx._support import plots as plotting
 from nnx.cli import main
 
 

@@ -173,7 +173,7 @@ def test_activations_that_overflow_are_measured():
     start = result.starts["relu", "std 1000"]
     assert start.flags()["exploding"] == 1
     assert not np.isfinite(start.layers[-1].std)
-    with nnx.plotting.style():
+    with nnx._support.plots.style():
         assert result.draw().axes
 
 

@@ -79,7 +79,7 @@ def test_rates_are_settable_and_a_divergence_is_a_result():
     assert [d.end for d in result.descents.values()] == ["diverged", "on its way"]
     assert result.descents["adam"].steps == 300
     assert str(result).splitlines()[2].split()[-3:] == ["diverged", "1e+30", "diverged"]
-    with nnx.plotting.style():
+    with nnx._support.plots.style():
         assert result.draw().axes
 
 

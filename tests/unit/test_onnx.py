@@ -105,7 +105,7 @@ def test_refused(tmp_path, monkeypatch):
     with pytest.raises(nnx.CheckpointError, match=r"cannot be written \(No such file or directory\)"):
         model.to_onnx(tmp_path / "nowhere" / "model.onnx")
     with monkeypatch.context() as patch:
-        patch.setattr("nnx.onnx_export._LARGEST", 80)
+        patch.setattr("nnx.interop.onnx._LARGEST", 80)
         with pytest.raises(nnx.InputError, match="the parameters take .* GiB, more than an ONNX file holds"):
             model.to_onnx(tmp_path / "model.onnx")
     monkeypatch.setitem(sys.modules, "onnx", None)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import nnx
-from nnx.arena import Spec
+from nnx._support.arena import Spec
 
 
 class LeakyReLU(nnx.Layer):

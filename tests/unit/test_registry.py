@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import nnx
-from nnx import registry
+from nnx.backend import _choice as registry
 
 
 class Good:

@@ -308,7 +308,7 @@ def test_many_classes_and_inputs_that_are_no_images(tmp_path):
 
 
 def test_without_matplotlib_the_page_says_so(copy, monkeypatch):
-    monkeypatch.setattr(nnx.plotting, "available", lambda: False)
+    monkeypatch.setattr(nnx._support.plots, "available", lambda: False)
     parsed = Page(report.write(copy).read_text(encoding="utf-8"))
     assert parsed.text.count("matplotlib is not installed; pip install 'nnx-array[plot]'") == 2
     assert "svg" not in parsed.tags

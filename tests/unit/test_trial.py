@@ -12,7 +12,8 @@ import pytest
 from nnx_numpy import NumpyBackend
 
 import nnx
-from nnx import registry, trial
+from nnx.backend import _choice as registry
+from nnx.backend import _trial as trial
 
 
 class Device:

@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 import nnx
-from nnx import plotting, tune
+from nnx import tune
+from nnx._support import plots as plotting
 from nnx.tune import Choice, Linear, Log, _queue, _storage
 from nnx.tune._choose import as_good, choose
 from nnx.tune._settings import check_settings
@@ -325,12 +326,12 @@ def test_a_trial_whose_process_dies_again_and_again_fails(tmp_path, monkeypatch)
 
 SCRIPT = """
 import sys, time
-import nnx, nnx.plotting
+import nnx, nnx._support.plots
 from nnx.tune import _queue
 sys.path.insert(0, {tests!r})
 from test_tune import search
 
-nnx.plotting.available = lambda: False
+nnx._support.plots.available = lambda: False
 _queue.SILENCE = 1.0
 _queue.BEAT = 0.2
 fit = nnx.Trainer.fit

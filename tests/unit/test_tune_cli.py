@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import nnx
-from nnx import plotting
+from nnx._support import plots as plotting
 from nnx.cli import main
 from nnx.cli._tune import parse_space
 from nnx.tune import Choice, Linear, Log

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...backend import HostArray
+from ...ops import HostArray
 from .._case import EXACT, Inputs, Maker, cases
 from ._inputs import normal
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...backend import HostArray
+from ...ops import HostArray
 from .._case import EXACT, SUMS, Inputs, Maker, cases
 from .._reference import philox
 from ._inputs import SHAPES, by_shape

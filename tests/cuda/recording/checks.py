@@ -28,8 +28,8 @@ import numpy as np  # noqa: E402
 
 import nnx  # noqa: E402
 from nnx.bench.networks import NETWORKS, batches, nnx_trainer  # noqa: E402
-from nnx.fit import FitLoop  # noqa: E402
 from nnx.layers import Layer  # noqa: E402
+from nnx.training._loop import FitLoop  # noqa: E402
 
 Facts = dict[str, Any]
 CHECKS: dict[str, Callable[[], Facts]] = {}

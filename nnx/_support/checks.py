@@ -1,0 +1,221 @@
+"""Checks of arguments, before any kernel runs: what was got, what was expected, what to do."""
+
+import math
+import operator
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, InputTypeError
+from ..ops import FLOATS, Array, HostArray, Ops, dtype_name
+from . import arrays as dlpack
+
+_HOST_FLOATS = {name: np.dtype(name) for name in FLOATS}
+
+
+def check_number(name: str, value: Any, least: float, below: float = math.inf, *, above: bool = False) -> float:
+    """A finite number in [least, below), or with above=True in (least, below)."""
+    if isinstance(value, bool | str) or not isinstance(value, int | float | np.integer | np.floating):
+        raise InputTypeError(f"{name}: got {value!r}, expected a number.")
+    number = as_number(value)
+    fits = math.isfinite(number) and (number > least if above else number >= least) and number < below
+    if not fits:
+        low = f"greater than {least}" if above else f"of at least {least}"
+        high = "" if below == math.inf else f" and below {below}"
+        raise InputError(f"{name}: got {value}, expected a finite number {low}{high}.")
+    return number
+
+
+def as_number(value: Any) -> float:
+    """A Python or NumPy number as a float; infinity for a whole number beyond all floats."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """A whole number of at least `least`."""
+    if isinstance(value, bool):
+        raise InputTypeError(f"{name}: got {value!r}, expected a whole number of at least {least}.")
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise InputTypeError(f"{name}: got {value!r}, expected a whole number of at least {least}.") from None
+    if count < least:
+        raise InputError(f"{name}: got {count}, expected a whole number of at least {least}.")
+    return count
+
+
+def check_dtype(dtype: Any) -> str:
+    """`"float32"` or `"float64"`, from a name or a NumPy dtype."""
+    try:
+        name = "None" if dtype is None else str(np.dtype(dtype))  # NumPy takes None for float64
+    except (TypeError, ValueError, SyntaxError):
+        name = repr(dtype)
+    if name not in FLOATS:
+        raise InputError(f"dtype: got {name}, expected float32 or float64.")
+    return name
+
+
+def check_native(ops: Ops, name: str, array: Any) -> Array:
+    """`array`, if it is of the backend's own type."""
+    if not isinstance(array, ops.array_type):
+        got, expected = (f"{t.__module__}.{t.__qualname__}" for t in (type(array), ops.array_type))
+        raise InputTypeError(
+            f"{name}: got {got}, but the backend {ops.backend.name!r} computes with {expected}. Convert it with "
+            f"nnx.get_backend({ops.backend.name!r}).to_device(...), or choose the other backend."
+        )
+    return array
+
+
+def check_float(ops: Ops, name: str, array: Any) -> Array:
+    """`array`, if it is of the backend's own type and of float32 or float64."""
+    if dtype_name(check_native(ops, name, array)) not in FLOATS:
+        raise InputTypeError(f"{name}: got dtype {array.dtype}, expected float32 or float64.")
+    return array
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """True or False: what else is true may not be meant so."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputTypeError(f"{name}: got {value!r}, expected True or False.")
+    return bool(value)
+
+
+def check_list(name: str, value: Any, example: str) -> list[Any]:
+    """A list, tuple or array of at least one entry; text is none."""
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or len(value) == 0:
+        raise InputTypeError(f"{name}: got {value!r}, expected a list such as {example}.")
+    return list(value)
+
+
+def check_path(name: str, value: Any) -> Path:
+    """A path from text or a path."""
+    if not isinstance(value, str | os.PathLike):
+        raise InputTypeError(f"{name}: got {value!r}, expected a path.")
+    return Path(value)
+
+
+def as_host(name: str, value: Any) -> HostArray:
+    """A NumPy array of numbers from a list, an array, or anything that NumPy converts; refuses objects and text.
+
+    Shares memory with other libraries' arrays where they allow it; from a device's memory it is a copy.
+    """
+    if type(value) is not np.ndarray:  # at every step it is: nothing else is asked for then
+        value = _converted(name, value)
+    if value.dtype.kind not in "fiub":
+        hint = " Convert it to float32 first." if value.dtype.kind == "V" else ""
+        raise InputTypeError(f"{name}: got dtype {value.dtype}, expected numbers.{hint}")
+    array: HostArray = value
+    return array
+
+
+def _converted(name: str, value: Any) -> HostArray:
+    if isinstance(value, np.ma.MaskedArray):
+        raise InputTypeError(f"{name}: got a masked array, whose mask would be lost; fill it first, as by .filled(0).")
+    if isinstance(value, np.ndarray):
+        return value
+    if hasattr(value, "toarray") and not hasattr(value, "__array__"):
+        raise InputTypeError(f"{name}: got a sparse {type(value).__name__}, expected a dense array; use .toarray().")
+    try:
+        return dlpack.to_numpy(value)
+    except dlpack.REFUSALS as error:
+        narrow = any(kind in dtype_name(value) for kind in ("bfloat16", "float8"))
+        hint = " Convert it to float32 first." if narrow else ""
+        raise InputTypeError(f"{name}: cannot be made an array of numbers ({error}).{hint}") from None
+
+
+def as_input(ops: Ops, name: str, value: Any) -> Array:
+    """A native array where `value` is one, or lies on a device from which the backend can take it; else `as_host`."""
+    if isinstance(value, np.ndarray) or ops.on_host:
+        return as_host(name, value)
+    if isinstance(value, ops.array_type):
+        return value
+    if dlpack.on_device(value):
+        with suppress(*dlpack.REFUSALS):  # from another device: by way of the host
+            return in_rows(ops, dlpack.take(ops.xp, value))
+    return as_host(name, value)
+
+
+def in_rows(ops: Ops, x: Array) -> Array:
+    """A native array in the order of rows that kernels expect: copied, unless its flags say that it is."""
+    flags = getattr(x, "flags", None)
+    if flags is not None and flags.c_contiguous:
+        return x
+    rows = ops.xp.empty(x.shape, dtype=x.dtype)
+    rows[...] = x
+    return rows
+
+
+def native_floats(ops: Ops, name: str, x: Array, dtype: str) -> Array:
+    """A native array in a floating dtype."""
+    if x.dtype == ops.dtypes[dtype]:
+        return x
+    if not ops.xp.isdtype(x.dtype, ("bool", "integral", "real floating")):
+        raise InputTypeError(f"{name}: got dtype {x.dtype}, expected numbers. Convert it to {dtype} first.")
+    return ops.xp.astype(x, ops.dtypes[dtype])
+
+
+def as_floats(x: HostArray, dtype: str) -> HostArray:
+    """x, C-contiguous, in a floating dtype; what is too great for it becomes infinite (`check_finite` says so)."""
+    if x.dtype is _HOST_FLOATS[dtype] and x.flags.c_contiguous:
+        return x  # as at every step: entering errstate would cost more than all the checks
+    with np.errstate(over="ignore"):
+        array: HostArray = np.ascontiguousarray(x, dtype)
+    return array
+
+
+def check_rows(name: str, x: Array, shape: tuple[int, ...]) -> None:
+    """x is (n, *shape) with n > 0."""
+    if x.shape[1:] != shape or x.ndim == 0:
+        hint = ""
+        if x.shape == shape:
+            hint = f" For a single sample pass {name}[None]."
+        elif math.prod(x.shape[1:]) == math.prod(shape):
+            hint = f" Reshape it with {name}.reshape(len({name}), {', '.join(map(str, shape))}), or build a new model."
+        raise InputError(f"{name}: got shape {x.shape}, expected (n, {', '.join(map(str, shape))}).{hint}")
+    if x.shape[0] == 0:
+        raise InputError(f"{name}: got no rows, expected at least one.")
+
+
+def check_finite(name: str, x: HostArray) -> None:
+    """No NaN and no infinity in x."""
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        rows = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))
+        raise InputError(
+            f"{name}: got NaN or infinite values in {len(rows)} of {len(x)} rows, the first being row {rows[0]}. "
+            "Clean the data, or pass check_finite=False to train on it as it is."
+        )
+
+
+def check_seed(seed: Any) -> int:
+    """A whole number in 0..2**64-1: the key of the random number generators."""
+    value = check_count("seed", seed, 0)
+    if value >= 2**64:
+        raise InputError(f"seed: got {value}, expected a whole number below 2**64.")
+    return value
+
+
+def check_labels(name: str, t: HostArray, classes: int) -> HostArray:
+    """Labels (n,) as contiguous, writable int64, each in 0..classes-1."""
+    if t.dtype.kind == "f" or t.dtype.kind == "b":
+        whole = t.dtype.kind == "f" and bool(np.isfinite(t).all()) and bool((t == np.floor(t)).all())
+        cure = f"Convert them with {name}.astype(int)." if whole else "Labels number the classes from 0."
+        raise InputTypeError(f"{name}: got labels of dtype {t.dtype}, expected integers. {cure}")
+    if t.dtype != np.int64 or not (t.flags.c_contiguous and t.flags.writeable and t.flags.aligned):
+        if t.dtype == np.uint64 and (t > np.iinfo(np.int64).max).any():
+            raise InputError(f"{name}: got the label {t.max()}, expected labels in 0..{classes - 1}.")
+        t = np.array(t, np.int64)
+    # One maximum over unsigned numbers finds labels below 0, too.
+    if t.size and np.maximum.reduce(t.view(np.uint64)) >= classes:
+        wrong = np.flatnonzero((t < 0) | (t >= classes))
+        raise InputError(
+            f"{name}: got the label {t[wrong[0]]} in row {wrong[0]}, expected labels in 0..{classes - 1} "
+            f"(there are {classes} classes)."
+        )
+    return t

@@ -1,0 +1,35 @@
+"""Files that are whole, whatever happens while they are written."""
+
+import os
+import secrets
+from pathlib import Path
+
+from ..errors import CheckpointError
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """The file is the old one or the whole new one, whatever happens meanwhile."""
+    if path.is_dir():
+        raise CheckpointError(f"{path}: cannot be written (it is a folder); expected the name of a file.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        file = temporary.open("xb")
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror}); choose a folder that exists and is writable."
+        ) from error
+    try:
+        with file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # the rename itself must reach the disk, too
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

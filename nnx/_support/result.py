@@ -1,0 +1,91 @@
+"""What an experiment gives: its data, a figure that explains itself, a table for other programs, and words."""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from ..errors import InputError
+from . import plots as plotting
+from .checks import check_path
+from .files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Table: TypeAlias = tuple[Sequence[str], Iterable[Sequence[Any]]]
+"""The names of the columns, and the rows: one observation each."""
+
+
+class Result:
+    """Base of the experiments' results: dataclasses that hold the data."""
+
+    name: ClassVar[str]
+    """The experiment's, and that of its files."""
+
+    def summary(self) -> str:
+        """What is to be seen, with its numbers: a few lines for a terminal."""
+        raise NotImplementedError(f"{type(self).__name__} must define summary()")
+
+    def table(self) -> Table:
+        """The names of the columns, and the rows: one observation each."""
+        raise NotImplementedError(f"{type(self).__name__} must define table()")
+
+    def tables(self) -> dict[str, Table]:
+        """Every table by the name of its file: one, but where observations of several kinds belong together."""
+        return {self.name: self.table()}
+
+    def draw(self) -> "Figure":
+        """The figure, made under `plotting.style`."""
+        raise NotImplementedError(f"{type(self).__name__} must define draw()")
+
+    def draw_parts(self) -> "dict[str, Figure]":
+        """Further figures by name, where one does not hold all that is to be seen; made under `plotting.style`."""
+        return {}
+
+    def plot(self) -> "Figure":
+        """The figure (matplotlib's), which a notebook shows. Raises `InputError` without matplotlib."""
+        with plotting.style():
+            return self.draw()
+
+    def figures(self) -> "dict[str, Figure]":
+        """All figures by the names of their files: that of `plot`, and the further ones."""
+        with plotting.style():
+            parts = {f"{self.name}-{part}": figure for part, figure in self.draw_parts().items()}
+            return {self.name: self.draw(), **parts}
+
+    def save(self, folder: "str | os.PathLike[str]" = ".") -> list[Path]:
+        """Write NAME.csv, NAME.png, and further tables and figures, into a folder, made if need be; return their paths.
+
+        Without matplotlib the figures are left out, and their paths with them.
+        """
+        folder = check_path("folder", folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be made a folder ({error.strerror}); pass another.") from None
+        written = []
+        for name, (columns, rows) in self.tables().items():
+            written.append(folder / f"{name}.csv")
+            write_csv(written[-1], columns, rows)
+        if plotting.available():
+            for name, figure in self.figures().items():
+                written.append(folder / f"{name}.png")
+                plotting.save(figure, written[-1])
+        return written
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    __repr__ = __str__
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table as a file, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())

@@ -1,0 +1,27 @@
+"""Which backends there are, which one is used, and whether a device backend has proven itself on this machine."""
+
+from ._choice import (
+    BackendLike,
+    BackendStatus,
+    Choice,
+    active_ops,
+    choose,
+    get_backend,
+    list_backends,
+    set_backend,
+    use_backend,
+)
+from .environment import script_dtype
+
+__all__ = [
+    "BackendLike",
+    "BackendStatus",
+    "Choice",
+    "active_ops",
+    "choose",
+    "get_backend",
+    "list_backends",
+    "script_dtype",
+    "set_backend",
+    "use_backend",
+]

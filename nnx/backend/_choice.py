@@ -1,0 +1,275 @@
+"""Which backends there are, and which one is used.
+
+Precedence: an explicit name > `with use_backend(name)` > `set_backend(name)` > `NNX_BACKEND` > automatic. A choice is
+one name (it then runs or raises), `"auto"`, or a comma-separated list of names, of which the first usable one is taken.
+`"auto"` takes a device backend only where a small training on it has come out as on numpy (`_trial`).
+"""
+
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TypeAlias
+
+from ..errors import BackendError, BackendWarning, InputError, InputTypeError, unknown
+from ..ops import Backend, Ops, missing_members
+from . import _trial as trial
+
+ENTRY_POINTS = "nnx.backends"
+PREFERENCE = ("cupy", "numba", "numpy")
+
+_log = logging.getLogger("nnx")
+_lock = threading.RLock()
+_backends: dict[str, Backend] = {}
+_logged: set[tuple[str, ...]] = set()
+_context: ContextVar[str | None] = ContextVar("nnx_backend", default=None)
+_default: str | None = None
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """One installed backend: `reason` is None if it can run here, else says why not and what to do."""
+
+    name: str
+    reason: str | None
+    provider: str
+    """The distribution that brings it, and its version."""
+
+    @property
+    def usable(self) -> bool:
+        return self.reason is None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backend and why it was chosen."""
+
+    backend: Backend
+    why: str
+
+
+BackendLike: TypeAlias = "str | Backend | None"
+
+
+@cache
+def _installed() -> dict[str, list[EntryPoint]]:
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=ENTRY_POINTS):
+        others = found.setdefault(entry.name, [])
+        if all(entry.value != other.value for other in others):
+            others.append(entry)
+    return found
+
+
+def _known(name: str) -> bool:
+    """Whether a backend of this name is installed; looks again before it says no (it may just have been installed)."""
+    if name not in _installed():
+        _installed.cache_clear()
+    return name in _installed()
+
+
+def _provider(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+
+
+def _load(name: str, entries: list[EntryPoint]) -> "type[Backend] | str":
+    """The backend's class, or why it cannot be used here. A plugin may raise anything: it harms no other."""
+    if len(entries) > 1:
+        providers = ", ".join(_provider(e) for e in entries)
+        return f"several distributions bring a backend of this name ({providers}): uninstall all but one"
+    try:
+        cls: type[Backend] = entries[0].load()
+        if missing := missing_members(cls):
+            return _lacking(entries[0], missing)
+        reason = cls.unavailable()
+    except Exception as error:
+        return (
+            f"its plugin, from {_provider(entries[0])}, is broken: {type(error).__name__}: {error}. "
+            "Reinstall or uninstall that distribution"
+        )
+    return cls if reason is None else reason
+
+
+def _lacking(entry: EntryPoint, missing: list[str]) -> str:
+    return f"its plugin, from {_provider(entry)}, lacks {', '.join(missing)}, which every backend has (nnx.Backend)"
+
+
+def list_backends() -> list[BackendStatus]:
+    """Every installed backend, the preferred first, with the reason for each that cannot run here."""
+    installed = _installed()
+    known = [name for name in PREFERENCE if name in installed] + sorted(set(installed) - set(PREFERENCE))
+    statuses = []
+    for name in known:
+        entries = installed[name]
+        loaded = _load(name, entries)
+        reason = loaded if isinstance(loaded, str) else None
+        statuses.append(BackendStatus(name, reason, ", ".join(_provider(e) for e in entries)))
+    return statuses
+
+
+def _make(name: str) -> "Backend | str":
+    """The one instance of a backend in this process, or why there is none."""
+    with _lock:
+        if name not in _backends:
+            loaded = _load(name, _installed()[name])
+            if isinstance(loaded, str):
+                return loaded
+            try:
+                made = loaded()
+            except Exception as error:
+                return f"it failed to start: {type(error).__name__}: {error}"
+            if missing := missing_members(made):
+                return _lacking(_installed()[name][0], missing)
+            _backends[name] = made
+        return _backends[name]
+
+
+def _one(name: str, why: str) -> Choice:
+    made = _make(name)
+    if isinstance(made, str):
+        usable = [status.name for status in list_backends() if status.usable]
+        raise BackendError(
+            f"the backend {name!r} ({why}) cannot run here: {made}. Usable here: {', '.join(usable) or 'none'}."
+        )
+    return Choice(made, why)
+
+
+def _unproven(name: str, backend: Backend) -> str | None:
+    """Why `auto` passes over a backend that can run here; told once."""
+    reason = trial.why_not(backend, ", ".join(_provider(entry) for entry in _installed()[name]))
+    if reason is not None and (name, reason) not in _logged:
+        _logged.add((name, reason))
+        warnings.warn(
+            f"auto passes over the backend {name!r}: {reason.rstrip('.')}. `nnx doctor --backend {name}` tells what is "
+            f"wrong; backend={name!r} uses it all the same.",
+            BackendWarning,
+            stacklevel=2,
+        )
+    return reason
+
+
+def _first(names: tuple[str, ...], why: str, to_prove: tuple[str, ...] = ()) -> Choice:
+    """The first usable of the names; of those `to_prove`, the first that has proven itself, too."""
+    passed: dict[str, str] = {}
+    unproven: list[str] = []
+    for name in names:
+        made = _make(name)
+        if not isinstance(made, str) and name in to_prove and (reason := _unproven(name, made)) is not None:
+            unproven.append(name)
+            passed[name] = made = reason
+        if not isinstance(made, str):
+            unusable = [n for n in passed if n not in unproven]
+            over = f"; {' and '.join(unusable)} cannot run here" if unusable else ""
+            over += f"; {' and '.join(unproven)} did not prove itself here" if unproven else ""
+            if (name, why, *passed.values()) not in _logged:
+                _logged.add((name, why, *passed.values()))
+                _log.info("backend %s (%s)%s", name, why, "".join(f"; {n}: {r}" for n, r in passed.items()))
+            return Choice(made, why + over)
+        passed[name] = made
+    raise BackendError(f"no usable backend ({why}): " + "; ".join(f"{n}: {r}" for n, r in passed.items()))
+
+
+def _check(request: str, source: str) -> str:
+    """A request for backends in canonical form; raises for a name that is not installed or an empty list."""
+    if not isinstance(request, str):
+        raise InputTypeError(f"{source}: expected a backend's name, got {type(request).__name__}.")
+    names = [part.strip().lower() for part in request.split(",")]
+    if not all(names):
+        raise InputError(
+            f"{source}: got {request!r}, expected a backend's name, 'auto' or a comma-separated list of names; "
+            f"known: {', '.join(sorted(_installed()))}."
+        )
+    for name in names:
+        if name != "auto" and not _known(name):
+            raise unknown("backend", name, [*_installed(), "auto"])
+    return ",".join(names)
+
+
+def _resolve(request: str, source: str) -> Choice:
+    names = _check(request, source).split(",")
+    if names == ["auto"]:
+        preferred = tuple(filter(_known, PREFERENCE))
+        return _first(preferred, f"{source}: auto, the first usable", to_prove=preferred)
+    if len(names) > 1:
+        expanded = [p for n in names for p in (filter(_known, PREFERENCE) if n == "auto" else (n,))]
+        by_auto = tuple(name for name in expanded if name not in names)
+        return _first(tuple(dict.fromkeys(expanded)), f"{source}: the first usable of {', '.join(names)}", by_auto)
+    return _one(names[0], source)
+
+
+def choose(backend: BackendLike = None) -> Choice:
+    """The backend to use and why; `backend` is a name, a list of names, an instance, or None for what is set."""
+    if backend is not None and not isinstance(backend, str):
+        missing = [name for name in missing_members(backend) if name != "unavailable()"]
+        if isinstance(backend, type) and not missing:
+            raise InputTypeError(
+                f"backend: got the class {backend.__name__}, expected one of it: {backend.__name__}()."
+            )
+        if missing:
+            raise InputTypeError(
+                f"backend: expected a name or an object with the members of nnx.Backend, got "
+                f"{type(backend).__name__} without {', '.join(missing)}."
+            )
+        return Choice(backend, "an instance was given")
+    if backend is not None:
+        return _resolve(backend, "asked for by backend=")
+    return _resolve(*_request())
+
+
+def _request() -> tuple[str, str]:
+    """What is asked for here, and by what."""
+    if (chosen := _context.get()) is not None:
+        return chosen, "asked for by use_backend"
+    if _default is not None:
+        return _default, "asked for by set_backend"
+    if chosen := os.environ.get("NNX_BACKEND", ""):
+        return chosen, "asked for by NNX_BACKEND"
+    return "auto", "nothing was asked for"
+
+
+@cache
+def _bound(request: str) -> Ops:
+    return Ops(get_backend(request))
+
+
+def active_ops() -> Ops:
+    """The operations of the backend in force here. A request is resolved once: looking for usable backends takes most
+    of a millisecond, and this is for functions that are called in loops."""
+    return _bound(_request()[0])
+
+
+def get_backend(backend: BackendLike = None) -> Backend:
+    """The backend of that name, or the one that is in force here.
+
+    Raises `BackendError` if it cannot run here, with the reason and the cure; `InputError` if there is none of that
+    name.
+    """
+    return choose(backend).backend
+
+
+def set_backend(name: str | None) -> None:
+    """The default backend of the process for models built from now on; None returns to `NNX_BACKEND`.
+
+    A model keeps the backend that it was built with.
+    """
+    global _default  # noqa: PLW0603  the one process-wide default; built models do not read it
+    if name is not None:
+        _resolve(name, "set_backend")
+    _default = name
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[Backend]:
+    """The backend of this thread or task inside a `with` block; others keep their own."""
+    chosen = _resolve(name, "use_backend").backend
+    token = _context.set(name)
+    try:
+        yield chosen
+    finally:
+        _context.reset(token)

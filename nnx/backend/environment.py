@@ -1,0 +1,41 @@
+"""What a run's bits depend on: machine, backend, libraries, threads, and what the environment asks for."""
+
+import os
+import platform
+
+from ..errors import InputError
+from ..ops import FLOATS, Backend
+
+
+def processor() -> str:
+    """The name of the CPU."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def describe(backend: Backend) -> dict[str, str]:
+    """By name: backend, processor, and what the backend's `device_info` tells."""
+    return {"backend": backend.name, "processor": processor(), **backend.device_info()}
+
+
+def differences(saved: dict[str, str], now: dict[str, str]) -> list[str]:
+    """One sentence part for each entry that changed."""
+    return [
+        f"{name} was {saved.get(name, 'not known')!r} and is {now.get(name, 'not known')!r}"
+        for name in {**saved, **now}
+        if saved.get(name) != now.get(name)
+    ]
+
+
+def script_dtype() -> str | None:
+    """In which dtype scripts that were written for other libraries are to compute, if `NNX_SCRIPT_DTYPE` says so."""
+    dtype = os.environ.get("NNX_SCRIPT_DTYPE") or None
+    if dtype not in (None, *FLOATS):
+        raise InputError(f"NNX_SCRIPT_DTYPE: got {dtype!r}, expected float32 or float64.")
+    return dtype

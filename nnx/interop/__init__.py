@@ -1,0 +1,1 @@
+"""Networks of other libraries: PyTorch's in and out, ONNX out."""

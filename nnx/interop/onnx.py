@@ -1,0 +1,112 @@
+"""Networks to ONNX (https://onnx.ai): the graph that predicts, for any runtime."""
+
+import importlib.util
+import math
+import os
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from .._support.checks import check_path
+from .._support.files import write_atomically
+from ..errors import InputError, InputTypeError
+from ..layers import Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
+from ..model import Sequential
+from ..ops import HostArray
+
+_OPSET, _IR_VERSION = 17, 8  # of 2022: what runtimes of today read, and all that these layers need
+_ACTIVATIONS: dict[type[Layer], str] = {ReLU: "Relu", Sigmoid: "Sigmoid", Tanh: "Tanh"}
+_CONVERTED = (Affine, BatchNorm, Dropout, Flatten, Identity, *_ACTIVATIONS)
+_LARGEST = 2**31 - 2**20  # bytes: a protobuf file holds 2 GiB at most
+
+
+def to_onnx(model: Sequential, path: "str | os.PathLike[str]", metadata: Mapping[str, str] | None = None) -> None:
+    """As `Sequential.to_onnx` says."""
+    if importlib.util.find_spec("onnx") is None:
+        raise InputError("to_onnx: needs the package onnx, which is not installed; pip install 'nnx-array[onnx]'.")
+    import onnx
+
+    path, notes = check_path("path", path), {**_check_metadata(metadata), "nnx": version("nnx-array")}
+    count = sum(math.prod(array.shape) for layer in model for array in (layer.params | layer.running).values())
+    size = count * np.dtype(model.dtype).itemsize
+    if size > _LARGEST:
+        raise InputError(f"to_onnx: the parameters take {size / 2**30:.2f} GiB, more than an ONNX file holds (2).")
+    graph = _Graph(model)
+    for i, layer in enumerate(model.layers):
+        graph.add(i, layer)
+    result = onnx.helper.make_model(
+        graph.finish(),
+        opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
+        ir_version=_IR_VERSION,
+        producer_name="nnx",
+        producer_version=notes["nnx"],
+    )
+    onnx.helper.set_model_props(result, notes)
+    onnx.checker.check_model(result, full_check=True)
+    write_atomically(path, result.SerializeToString())
+
+
+def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping) or not all(
+        isinstance(text, str) for item in metadata.items() for text in item
+    ):
+        raise InputTypeError(f"metadata: got {metadata!r}, expected a dictionary of strings.")
+    return dict(metadata)
+
+
+class _Graph:
+    """Nodes one after another, from "x" to "y"."""
+
+    def __init__(self, model: Sequential) -> None:
+        self._model, self._dtype = model, np.dtype(model.dtype)
+        self._nodes: list[Any] = []
+        self._initializers: list[Any] = []
+        self._last = "x"
+
+    def add(self, index: int, layer: Layer) -> None:
+        """What a layer does in prediction."""
+        kind: Any = type(layer)  # a subclass may do something else
+        if kind not in _CONVERTED:
+            known = ", ".join(cls.__name__ for cls in _CONVERTED)
+            raise InputError(f"to_onnx: layer {index}, {layer!r}: has no known equal in ONNX; expected one of {known}.")
+        arrays = {n: self._model.ops.to_host(a) for n, a in (layer.params | layer.running).items()}
+        if kind in _ACTIVATIONS:
+            self._node(index, _ACTIVATIONS[kind], {})
+        elif kind is Affine:
+            self._node(index, "Gemm", arrays)
+        elif kind is Flatten:
+            self._node(index, "Flatten", {}, axis=1)
+        elif isinstance(layer, BatchNorm):
+            # ONNX keeps epsilon in float32; what it loses there the variance makes up for.
+            rest = layer.eps - float(np.float32(layer.eps))
+            arrays["running_var"] = arrays["running_var"] + np.array(rest, self._dtype)
+            self._node(index, "BatchNormalization", arrays, epsilon=layer.eps)
+        elif isinstance(layer, Dropout) and layer.inference_factor != 1.0:
+            self._node(index, "Mul", {"factor": np.array(layer.inference_factor, self._dtype)})
+
+    def _node(self, index: int, op: str, arrays: dict[str, HostArray], **attributes: Any) -> None:
+        from onnx import helper, numpy_helper
+
+        names = [f"{index}.{name}" for name in arrays]
+        self._initializers += map(numpy_helper.from_array, arrays.values(), names)
+        output = f"{index}.{op}"
+        self._nodes.append(helper.make_node(op, [self._last, *names], [output], name=output, **attributes))
+        self._last = output
+
+    def finish(self) -> Any:
+        """The whole graph, for any number of rows."""
+        from onnx import helper
+
+        if not self._nodes:
+            self._node(0, "Identity", {})
+        self._nodes[-1].output[0] = "y"
+        kind = helper.np_dtype_to_tensor_dtype(self._dtype)
+        x, y = (
+            helper.make_tensor_value_info(name, kind, ["n", *shape])
+            for name, shape in (("x", self._model.input_shape), ("y", self._model.output_shape))
+        )
+        return helper.make_graph(self._nodes, "nnx", [x], [y], self._initializers)

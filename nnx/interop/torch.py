@@ -1,0 +1,229 @@
+"""Networks from PyTorch and to it: `torch.nn.Sequential` with equal outputs."""
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._support.checks import check_dtype
+from ..backend import BackendLike
+from ..errors import InputError, InputTypeError
+from ..layers import Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
+from ..model import Sequential
+from ..ops import HostArray, dtype_name
+
+if TYPE_CHECKING:
+    import torch
+
+_SAME_NAMES: dict[str, type[Layer]] = {cls.__name__: cls for cls in (ReLU, Sigmoid, Tanh, Identity)}
+"""Layers without parameters that PyTorch calls the same."""
+_CONVERTED = (Affine, BatchNorm, Dropout, Flatten, *_SAME_NAMES.values())
+_SCALABLE = (ReLU, Identity, Flatten)
+"""f(c * x) = c * f(x) for c > 0."""
+
+
+def from_torch(
+    module: "torch.nn.Module",
+    *,
+    backend: BackendLike = None,
+    dtype: str | None = None,
+    input_shape: "Sequence[int] | int | None" = None,
+) -> Sequential:
+    """The built model with the outputs of a PyTorch module, whose parameters and running statistics it copies.
+
+    module: a `torch.nn.Sequential`, nested ones among its layers, or a layer alone: Linear, BatchNorm1d, ReLU, Sigmoid,
+    Tanh, Dropout (as `Dropout(inverted=True)`), Flatten, Identity; on any device. dtype: default the module's.
+    input_shape: of one row; needed only where no Linear or BatchNorm1d tells it before anything is flattened.
+
+    BatchNorm's momentum is 1 minus PyTorch's. In training PyTorch's running variance takes up the batch's unbiased
+    variance, n / (n - 1) times the one that `BatchNorm` takes up; all else of a training step is equal.
+
+    Raises `InputError` for what has no equal here, with its place in the module.
+    """
+    _need_torch("from_torch")
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        raise InputTypeError(f"from_torch: got {module!r}, expected a torch.nn.Sequential.")
+    places = list(_flattened(module, ""))
+    _check_not_shared(places)
+    own = {dtype_name(p) for p in module.parameters()}
+    if dtype is None and len(own) > 1:
+        raise InputError(f"from_torch: the module has parameters of {' and '.join(sorted(own))}; pass dtype='float32'.")
+    if dtype is None and not own <= {"float32", "float64"}:
+        raise InputError(f"from_torch: the module has parameters of {own.pop()}; pass dtype='float32' to convert them.")
+    dtype = check_dtype(dtype if dtype is not None else own.pop() if own else "float32")
+
+    layers: list[Layer] = []
+    running = {}
+    for i, (place, part) in enumerate(places):
+        try:
+            layers.append(_layer(part, dtype))
+        except InputError as error:
+            raise InputError(f"from_torch: {place}: {error}") from None
+        if isinstance(part, torch.nn.BatchNorm1d):
+            running[f"{i}.running_mean"] = _host(part.running_mean, dtype)
+            running[f"{i}.running_var"] = _host(part.running_var, dtype)
+    if input_shape is None:
+        input_shape = _input_shape(places)
+    model = Sequential(*layers).build(input_shape, backend=backend, dtype=dtype)
+    model.load_state_dict(model.state_dict() | running)
+    return model
+
+
+def _need_torch(what: str) -> None:
+    if importlib.util.find_spec("torch") is None:
+        raise InputError(f"{what}: needs PyTorch, which is not installed; pip install torch.")
+
+
+def _flattened(module: "torch.nn.Module", place: str) -> Iterator[tuple[str, "torch.nn.Module"]]:
+    """The layers in their order, each with its place in words."""
+    import torch
+
+    here = place or "the module"
+    if module._forward_hooks or module._forward_pre_hooks:  # noqa: SLF001  there is no public name
+        raise InputError(f"from_torch: {here} has forward hooks, which cannot be converted; remove them first.")
+    if not isinstance(module, torch.nn.Sequential):
+        yield f"{here}, {module!r}", module
+        return
+    if type(module).forward is not torch.nn.Sequential.forward:
+        raise InputError(
+            f"from_torch: {here} is a {type(module).__name__} with a forward of its own, expected a "
+            "torch.nn.Sequential."
+        )
+    for name, part in module._modules.items():  # noqa: SLF001  named_children would leave out what comes twice
+        if part is not None:
+            yield from _flattened(part, f"{place}.{name}" if place else f"layer {name}")
+
+
+def _check_not_shared(places: "Sequence[tuple[str, torch.nn.Module]]") -> None:
+    seen: dict[int, str] = {}
+    for place, part in places:
+        for parameter in part.parameters():
+            if id(parameter) in seen:
+                raise InputError(
+                    f"from_torch: {place} shares a parameter with {seen[id(parameter)]}; in nnx every layer has its "
+                    "own. Copy the layer first."
+                )
+            seen[id(parameter)] = place
+
+
+def _input_shape(places: "Sequence[tuple[str, torch.nn.Module]]") -> int:
+    import torch
+
+    for _, part in places:
+        if isinstance(part, torch.nn.Linear):
+            return int(part.in_features)
+        if isinstance(part, torch.nn.BatchNorm1d):
+            return int(part.num_features)
+        if isinstance(part, torch.nn.Flatten):
+            break
+    raise InputError(
+        "from_torch: the module does not tell the shape of its inputs; pass it without the rows, as by "
+        "input_shape=(28, 28)."
+    )
+
+
+def _layer(part: "torch.nn.Module", dtype: str) -> Layer:
+    """The layer that does the same, with copies of the parameters."""
+    from torch import nn
+
+    kind: Any = type(part)  # a subclass may do something else
+    if kind is nn.Linear:
+        bias = None if part.bias is None else _host(part.bias, dtype)
+        return Affine(_host(part.weight, dtype).T, bias)
+    if kind is nn.BatchNorm1d:
+        return _batch_norm(part, dtype)
+    if kind is nn.Dropout:
+        return Dropout(part.p, inverted=True)
+    if kind is nn.Flatten:
+        if (part.start_dim, part.end_dim) != (1, -1):
+            raise InputError("flattens in part; expected start_dim=1 and end_dim=-1.")
+        return Flatten()
+    for name, ours in _SAME_NAMES.items():
+        if kind is getattr(nn, name):
+            return ours()
+    known = ["Linear", "BatchNorm1d", "Dropout", "Flatten", *_SAME_NAMES]
+    raise InputError(f"has no equal in nnx; expected Sequential or one of {', '.join(known)}.")
+
+
+def _batch_norm(part: Any, dtype: str) -> BatchNorm:
+    if part.weight is None or part.bias is None:
+        raise InputError("learns no weight or no bias, nnx.BatchNorm always both; use affine=True.")
+    if not part.track_running_stats:
+        raise InputError(
+            "has no running statistics, without which nnx.BatchNorm cannot predict; use track_running_stats=True."
+        )
+    if part.momentum is None or part.momentum == 0:
+        how = "averages over all batches" if part.momentum is None else "never changes its running statistics"
+        raise InputError(f"{how}, which nnx.BatchNorm cannot; use a momentum such as 0.1.")
+    return BatchNorm(_host(part.weight, dtype), _host(part.bias, dtype), momentum=1.0 - part.momentum, eps=part.eps)
+
+
+def _host(tensor: Any, dtype: str) -> Any:
+    """A copy as a NumPy array; through float64, which holds the numbers of every other dtype."""
+    return tensor.detach().cpu().double().numpy().astype(dtype)
+
+
+def to_torch(model: Sequential) -> "torch.nn.Sequential":
+    """As `Sequential.to_torch` says."""
+    _need_torch("to_torch")
+    from torch import nn
+
+    parts: list[Any] = []
+    owed: tuple[float, str] | None = None
+    """The factor of classical dropouts that the next Affine takes into its weights, and the first of them in words."""
+    for i, layer in enumerate(model.layers):
+        place = f"layer {i}, {layer!r}"
+        kind: Any = type(layer)  # a subclass may do something else
+        if kind not in _CONVERTED:
+            known = ", ".join(cls.__name__ for cls in _CONVERTED)
+            raise InputError(f"to_torch: {place}: has no known equal in PyTorch; expected one of {known}.")
+        if owed is not None and kind not in (Affine, Dropout, *_SCALABLE):
+            raise _not_expressible(owed[1])
+        arrays = {name: model.ops.to_host(array) for name, array in (layer.params | layer.running).items()}
+        if kind is Affine:
+            parts.append(_linear(arrays, 1.0 if owed is None else owed[0]))
+            owed = None
+        elif isinstance(layer, BatchNorm):
+            parts.append(_batch_norm_1d(layer, arrays))
+        elif isinstance(layer, Dropout):
+            parts.append(nn.Dropout(layer.dropout_ratio))
+            if layer.inference_factor != 1.0:
+                factor, first = owed or (1.0, place)
+                owed = factor * layer.inference_factor, first
+        else:
+            parts.append(getattr(nn, kind.__name__)())
+    if owed is not None:
+        raise _not_expressible(owed[1])
+    return nn.Sequential(*parts)
+
+
+def _not_expressible(place: str) -> InputError:
+    return InputError(
+        f"to_torch: {place}: scales in prediction, nn.Dropout in training, and no Affine follows directly that could "
+        "make up for it; use Dropout(inverted=True)."
+    )
+
+
+def _linear(arrays: "dict[str, HostArray]", factor: float) -> Any:
+    import torch
+
+    w = torch.from_numpy((arrays["W"] * np.asarray(factor, arrays["W"].dtype)).T)
+    # skip_init: drawing weights would move PyTorch's global generator.
+    linear = torch.nn.utils.skip_init(torch.nn.Linear, w.shape[1], w.shape[0], bias="b" in arrays, dtype=w.dtype)
+    biases = {"bias": torch.from_numpy(arrays["b"])} if "b" in arrays else {}
+    linear.load_state_dict({"weight": w, **biases})
+    return linear
+
+
+def _batch_norm_1d(layer: BatchNorm, arrays: "dict[str, HostArray]") -> Any:
+    import torch
+
+    names = {"weight": "gamma", "bias": "beta", "running_mean": "running_mean", "running_var": "running_var"}
+    state = {theirs: torch.from_numpy(arrays[ours]) for theirs, ours in names.items()}
+    dtype = state["weight"].dtype
+    norm = torch.nn.BatchNorm1d(len(arrays["gamma"]), eps=layer.eps, momentum=1.0 - layer.momentum, dtype=dtype)
+    norm.load_state_dict({**state, "num_batches_tracked": torch.tensor(0)})
+    return norm

@@ -1,0 +1,90 @@
+"""The contract between nnx and an array backend: two attributes and six short methods, and what it may have beside."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy.typing as npt
+
+Array: TypeAlias = Any
+"""An array of the active backend (`numpy.ndarray`, `cupy.ndarray`, ...): mutable, and its reshaped slices are views."""
+
+HostArray: TypeAlias = npt.NDArray[Any]
+
+
+class Backend(Protocol):
+    """What a plugin must have. Every operation of `nnx.ops.spec` may be added as a method of the same name.
+
+    Such a method takes the operation's arguments without the leading `ops`. It may return `NotImplemented`, before it
+    has written anything, for an input that it does not support (a dtype, a layout); the composition then runs.
+    The class is made without arguments, once per process, when the backend is first chosen.
+
+    Members that it may have beside these are in the protocols below: `compile_seconds`, `warm_up`, `steps_per_capture`,
+    `to_host_all`.
+    """
+
+    name: str
+    xp: Any
+    """Array API namespace of the native arrays (https://data-apis.org/array-api)."""
+
+    def to_device(self, host: HostArray, /) -> Array:
+        """Native array with the values, shape and dtype of `host`; may share its memory, must not change it."""
+
+    def to_host(self, array: Array, /) -> HostArray:
+        """NumPy array with the values of `array`; waits for the device; may share memory."""
+
+    def matmul(self, a: Array, b: Array, /, *, out: Array | None = None) -> Array:
+        """The product of two matrices, either of which may be a transposed view; writes to `out` if given."""
+
+    def synchronize(self) -> None:
+        """Return when all work given to the device is done."""
+
+    def device_info(self) -> dict[str, str]:
+        """What a person wants to know about the machine under it: device, library versions, threads."""
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """None if the backend can run here, else one sentence: why not, and what to do. Must not raise."""
+
+
+MEMBERS = ("name", "xp", "to_device", "to_host", "matmul", "synchronize", "device_info", "unavailable")
+"""What every backend has. The first two may be there only once it is made."""
+
+
+def missing_members(backend: Any) -> list[str]:
+    """The names of the members that a backend, or its class, lacks; methods with parentheses."""
+    wanted = MEMBERS[2:] if isinstance(backend, type) else MEMBERS
+    return [name if name in MEMBERS[:2] else f"{name}()" for name in wanted if not hasattr(backend, name)]
+
+
+@runtime_checkable
+class CompileSeconds(Protocol):
+    """Optional, for a backend that compiles: `Trainer.fit` tells what its first step has taken."""
+
+    @property
+    def compile_seconds(self) -> float:
+        """How long this process has spent compiling."""
+
+
+@runtime_checkable
+class WarmUp(Protocol):
+    """Optional, for a backend that compiles: `nnx warmup` does it beforehand."""
+
+    def warm_up(self, formulas: Iterable[tuple[str, Any]], /) -> Iterator[tuple[str, int]]:
+        """Compile everything, the formulas that are built in among it, each after the name of the operation that takes
+        it; yield each part's name and the number of all parts."""
+
+
+@runtime_checkable
+class StepsPerCapture(Protocol):
+    """Optional, for a backend whose `capture` records: several steps may be recorded as one."""
+
+    steps_per_capture: int
+    """How many training steps in succession are worth one capture; 1 without this member."""
+
+
+@runtime_checkable
+class ToHostAll(Protocol):
+    """Optional, for a backend whose device works beside the host: to wait once for several arrays."""
+
+    def to_host_all(self, arrays: Sequence[Array], /) -> list[HostArray]:
+        """The values of several arrays."""

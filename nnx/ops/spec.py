@@ -1,0 +1,454 @@
+"""Every operation, composed from the required members of a backend and Array API names: this is the specification.
+
+A backend overrides an operation by a method of the same name (without the leading `ops`), and may decline an input by
+returning `NotImplemented` before it has written anything. Conventions:
+
+- `n` rows, `c` classes or channels. `ops.xp` is the backend's Array API namespace.
+- A trailing underscore: the first arguments are mutated, and None is returned. Nothing else mutates an input.
+- `out`, `dx`, `dw`, `db`, `dz`, `mask`, `mean`, `var` are written if given, not added to, and never overlap an input.
+- `db` is the gradient of a bias that was added just below: the column sums of the gradient returned.
+- `formula` is an `nnx.formula.Formula`: one element's part of an operation.
+- `hyper` is a 1-D array in the parameters' dtype, derived in float64 on the host. A Python number would be baked into a
+  captured CUDA graph. The last entry of every optimizer's is `grad_scale`; the leading `decay` elements of the flat
+  buffers are under weight decay.
+- `guard` is a 0-d array: where it is not finite nothing is updated, so that parameters survive a loss that is not.
+- No operation copies to the host or waits for the device.
+"""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from .protocol import Array
+
+if TYPE_CHECKING:
+    from ..formula import Formula
+
+
+def _write(out: Array | None, value: Array) -> Array:
+    if out is None:
+        return value
+    out[...] = value
+    return out
+
+
+# Memory ---------------------------------------------------------------------------------------------------------------
+
+
+def allocate(ops: Any, size: int, dtype: str) -> Array:
+    """A zeroed 1-D buffer of `size` elements. A backend aligns it to 128 bytes where its memory is not by itself."""
+    return ops.xp.zeros((size,), dtype=getattr(ops.xp, dtype))
+
+
+def take(ops: Any, data: Array, index: Array, scale: Array | None = None, *, out: Array | None = None) -> Array:
+    """The rows `data[index]`; multiplied by the 0-d `scale`, in whose dtype they then are (uint8 images to floats).
+
+    data: (N, ...) of any dtype. index: (n,) int64, each in 0..N-1 (the caller has checked it).
+    """
+    rows = ops.xp.take(data, index, axis=0)
+    if scale is not None:
+        rows = ops.xp.astype(rows, scale.dtype) * scale
+    return _write(out, rows)
+
+
+def capture(ops: Any, step: Any, example_inputs: tuple[Array, ...]) -> Any:
+    """A callable that does what `step` does, for inputs of the shapes and dtypes of `example_inputs`.
+
+    step: returns a 0-d array, or a list of k of them, which the callable returns as one array (k,). Here `step` itself;
+    on a GPU one CUDA graph, whose first runs on the way to the capture are the run's first steps. Inputs may be on the
+    host: a backend that captures uploads them, so that `step` sees native arrays alone.
+    """
+
+    def run(*inputs: Array) -> Array:
+        result = step(*inputs)
+        return ops.xp.stack(result) if isinstance(result, list) else result
+
+    return run
+
+
+# Layers ---------------------------------------------------------------------------------------------------------------
+
+
+def affine(
+    ops: Any,
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    activation: "Formula | None" = None,
+    out: Array | None = None,
+) -> Array:
+    """x @ w + b, or the activation of that, as in `activation`. x: (n, i), w: (i, o), b: (o,)."""
+    y = ops.matmul(x, w, out=out)
+    if b is not None:
+        y = _write(out, y + b)
+    return y if activation is None else _write(out, ops.activation(activation, y))
+
+
+def affine_backward(
+    ops: Any,
+    dy: Array,
+    x: Array,
+    w: Array,
+    *,
+    dx: Array | None = None,
+    dw: Array | None = None,
+    db: Array | None = None,
+) -> None:
+    """dx = dy @ w.T, dw = x.T @ dy, db = the column sums of dy; each only if given."""
+    if dw is not None:
+        ops.matmul(x.T, dy, out=dw)
+    if db is not None:
+        db[...] = ops.xp.sum(dy, axis=0)
+    if dx is not None:
+        ops.matmul(dy, w.T, out=dx)
+
+
+def activation(ops: Any, formula: "Formula", x: Array, *, out: Array | None = None) -> Array:
+    """The formula's y of each x. NaN stays NaN."""
+    return _write(out, formula.on_arrays(ops.xp, x=x)[0])
+
+
+def activation_backward(
+    ops: Any,
+    formula: "Formula",
+    dy: Array,
+    x: Array | None,
+    y: Array,
+    *,
+    out: Array | None = None,
+    db: Array | None = None,
+) -> Array:
+    """The formula's dx of each dy, x and y, y the activation of x; x is None where the formula does not use it."""
+    (dx,) = formula.on_arrays(ops.xp, dy=dy, x=x, y=y)
+    return _with_column_sums(ops, dx, out, db)
+
+
+def _with_column_sums(ops: Any, dx: Array, out: Array | None, db: Array | None) -> Array:
+    if db is not None:
+        db[...] = ops.xp.sum(dx, axis=0)
+    return _write(out, dx)
+
+
+def batch_norm(
+    ops: Any,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    hyper: Array,
+    *,
+    out: Array | None = None,
+    mean: Array | None = None,
+    var: Array | None = None,
+) -> Array:
+    """gamma * (x - mean) / sqrt(var + eps) + beta, mean and biased variance over the rows (Ioffe & Szegedy 2015).
+
+    x: (n, c). gamma, beta, mean, var: (c,). hyper: [eps, momentum, 1 - momentum].
+    """
+    batch_mean = ops.xp.mean(x, axis=0)
+    centred = x - batch_mean
+    batch_var = ops.xp.mean(centred * centred, axis=0)
+    if mean is not None:
+        mean[...] = batch_mean
+    if var is not None:
+        var[...] = batch_var
+    return _write(out, centred * (gamma / ops.xp.sqrt(batch_var + hyper[0])) + beta)
+
+
+def batch_norm_backward(
+    ops: Any,
+    dy: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    var: Array,
+    hyper: Array,
+    *,
+    out: Array | None = None,
+    dgamma: Array | None = None,
+    dbeta: Array | None = None,
+    db: Array | None = None,
+) -> Array:
+    """The gradients of `batch_norm`, through the batch's own mean and variance.
+
+    db is exactly zero: the normalisation takes a bias below it out again. Rounding noise in its place would be blown up
+    to full steps by Adam.
+    """
+    xp = ops.xp
+    std = xp.sqrt(var + hyper[0])
+    normalised = (x - mean) / std
+    sum_dy = xp.sum(dy, axis=0)
+    sum_dy_normalised = xp.sum(dy * normalised, axis=0)
+    if dgamma is not None:
+        dgamma[...] = sum_dy_normalised
+    if dbeta is not None:
+        dbeta[...] = sum_dy
+    if db is not None:
+        db[...] = xp.zeros_like(db)
+    n = x.shape[0]
+    return _write(out, (gamma / std) * (dy - sum_dy / n - normalised * (sum_dy_normalised / n)))
+
+
+def batch_norm_inference(
+    ops: Any,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    mean: Array,
+    var: Array,
+    hyper: Array,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """`batch_norm` with the running mean and variance in place of the batch's."""
+    return _write(out, (x - mean) * (gamma / ops.xp.sqrt(var + hyper[0])) + beta)
+
+
+# Random numbers -------------------------------------------------------------------------------------------------------
+
+_M0, _M1, _W0, _W1, _LOW = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85, 0xFFFFFFFF
+
+
+def philox(ops: Any, rng: Array, size: int) -> Array:
+    """`size` uint32 random words of Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+
+    rng: uint32 [seed low, seed high, layer, step low, step high, ...]. Word e is word e % 4 of the block with the
+    counter (e // 4, layer, step low, step high) under the key (seed low, seed high): a function of integers, so that it
+    has the same bits on every backend.
+    """
+    xp = ops.xp
+    wide = xp.astype(rng, xp.uint64)
+    c0 = xp.arange((size + 3) // 4, dtype=xp.uint64)
+    c1, c2, c3 = (xp.zeros_like(c0) + wide[i] for i in (2, 3, 4))
+    k0, k1 = wide[0], wide[1]
+    for _ in range(10):
+        p0, p1 = c0 * _M0, c2 * _M1
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & _LOW, (p0 >> 32) ^ c3 ^ k1, p0 & _LOW
+        k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+    words = xp.reshape(xp.stack((c0, c1, c2, c3), axis=1), (-1,))[:size]
+    return xp.astype(words, xp.uint32)
+
+
+def dropout(
+    ops: Any, x: Array, rng: Array, factor: Array, *, out: Array | None = None, mask: Array | None = None
+) -> Array:
+    """x * kept * factor, an element being kept where its random word is at least the threshold (Srivastava et al.
+    2014).
+
+    x: (n, ...). rng: as for `philox`, and rng[5] the threshold floor(dropout_ratio * 2**32). mask: bool, x's shape,
+    receives what was kept. Word e belongs to the element e of x in row-major order.
+    """
+    xp = ops.xp
+    size = 1
+    for length in x.shape:
+        size *= length
+    kept = xp.reshape(ops.philox(rng, size) >= rng[5], x.shape)
+    if mask is not None:
+        mask[...] = kept
+    return _write(out, x * xp.astype(kept, x.dtype) * factor)
+
+
+def dropout_backward(
+    ops: Any, dy: Array, mask: Array, factor: Array, *, out: Array | None = None, db: Array | None = None
+) -> Array:
+    """dy * mask * factor."""
+    return _with_column_sums(ops, dy * ops.xp.astype(mask, dy.dtype) * factor, out, db)
+
+
+# Losses and metrics ---------------------------------------------------------------------------------------------------
+
+
+def softmax(ops: Any, x: Array, *, out: Array | None = None) -> Array:
+    """exp(x) / sum(exp(x)) of each row of x: (n, c), the row's maximum subtracted first."""
+    e = ops.xp.exp(x - ops.xp.max(x, axis=1, keepdims=True))
+    return _write(out, e / ops.xp.sum(e, axis=1, keepdims=True))
+
+
+def _one_hot(ops: Any, t: Array, like: Array) -> Array:
+    xp = ops.xp
+    classes = xp.arange(like.shape[1], dtype=t.dtype)
+    return xp.astype(xp.expand_dims(t, axis=1) == xp.expand_dims(classes, axis=0), like.dtype)
+
+
+def _weighted(ops: Any, x: Array, weight: Array | None) -> Array:
+    return x if weight is None else x * ops.xp.expand_dims(weight, axis=1)
+
+
+def _write_gradients(ops: Any, by_row: Array, weight: Array | None, dz: Array | None, db: Array | None) -> None:
+    if dz is not None or db is not None:
+        gradient = _weighted(ops, by_row, weight) / by_row.shape[0]
+        if dz is not None:
+            dz[...] = gradient
+        if db is not None:
+            db[...] = ops.xp.sum(gradient, axis=0)
+
+
+def softmax_cross_entropy(
+    ops: Any,
+    z: Array,
+    t: Array,
+    *,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    dz: Array | None = None,
+    db: Array | None = None,
+) -> Array:
+    """Mean over the rows of -sum(t * log(softmax(z + bias))), 0-d; dz = (softmax - t) / n.
+
+    z: (n, c). t: (n,) int64 labels, or (n, c) rows of probabilities that sum to 1. A label outside 0..c-1 makes the
+    loss NaN; the gradients are then unspecified (with that loss as `guard` they reach no parameter).
+
+    weight: (n,), here as in the other losses: factors of the rows' losses and gradients, before the mean over n. It is
+    passed only where there are weights: a method without this argument is complete but for them.
+    """
+    xp = ops.xp
+    n, c = z.shape
+    if bias is not None:
+        z = z + bias
+    z = z - xp.max(z, axis=1, keepdims=True)
+    e = xp.exp(z)
+    total = xp.sum(e, axis=1, keepdims=True)
+    target = _one_hot(ops, t, z) if t.ndim == 1 else t
+    # log(total) - z, not log(softmax): the latter is -inf where softmax underflows.
+    loss = xp.sum(_weighted(ops, target * (xp.log(total) - z), weight)) / n
+    if t.ndim == 1:
+        valid = xp.all((t >= 0) & (t < c))
+        loss = xp.where(valid, loss, xp.full_like(loss, xp.nan))
+    _write_gradients(ops, e / total - target, weight, dz, db)
+    return loss
+
+
+def loss(
+    ops: Any,
+    formula: "Formula",
+    z: Array,
+    t: Array,
+    hyper: Array | None = None,
+    *,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    dz: Array | None = None,
+    db: Array | None = None,
+) -> Array:
+    """Mean over the rows of the sum of the formula's `loss` of each z + bias and t, 0-d; dz = its `dz` / n.
+
+    z, t: (n, c). hyper: the formula's scalars in their order, None if it has none.
+    """
+    scalars = {name: hyper[i] for i, name in enumerate(formula.scalars)} if hyper is not None else {}
+    losses, gradients = formula.on_arrays(ops.xp, z=z if bias is None else z + bias, t=t, **scalars)
+    _write_gradients(ops, gradients, weight, dz, db)
+    return ops.xp.sum(_weighted(ops, losses, weight)) / z.shape[0]
+
+
+def count_correct(ops: Any, y: Array, t: Array) -> Array:
+    """How many rows of y: (n, c) have their first maximum at the label t: (n,) int64, or at t's maximum, t: (n, c).
+    0-d int64."""
+    xp = ops.xp
+    label = t if t.ndim == 1 else xp.argmax(t, axis=1)
+    return xp.sum(xp.astype(xp.argmax(y, axis=1) == label, xp.int64))
+
+
+def sum_squares(ops: Any, x: Array) -> Array:
+    """sum(x**2), 0-d, in x's dtype."""
+    return ops.xp.sum(x * x)
+
+
+def global_norm(ops: Any, x: Array) -> Array:
+    """sqrt(sum(x**2)), 0-d: the Euclidean norm of a whole gradient buffer."""
+    return ops.xp.sqrt(ops.sum_squares(x))
+
+
+# Mixed precision ------------------------------------------------------------------------------------------------------
+
+_FORMATS = {"bfloat16": (8, 2.0**-133, (2 - 2.0**-7) * 2.0**127), "float16": (11, 2.0**-24, 65504.0)}
+"""Digits, the least and the greatest number."""
+
+
+def narrow(ops: Any, x: Array, precision: str, *, out: Array | None = None) -> Array:
+    """x rounded to the nearest number of `precision`, "bfloat16" or "float16", ties to even; beyond them to infinity.
+
+    x: float32. The dtype of the result is the backend's own: the narrow one where that makes products fast; here
+    float32, which holds the same numbers. Such arrays, all of one precision, serve as x, w and dy of `affine` and
+    `affine_backward` (without db), whose other arguments and results are float32. out: an earlier
+    result of this shape and precision.
+    """
+    xp = ops.xp
+    digits, least, greatest = _FORMATS[precision]
+    large = xp.abs(x) > 2.0**100
+    y = xp.where(large, x * 2.0**-32, x)  # so that what follows does not overflow
+    # The power of two below |y| (Rump, Zimmermann, Boldo & Melquiond 2009), then the distance of y's neighbours in the
+    # format. The sum with so large a number is rounded to multiples of that distance.
+    q = y * (2.0**23 + 1)
+    power = xp.abs(q - q * (1 - 2.0**-24))
+    quantum = xp.maximum(power * 2.0 ** (1 - digits), xp.full_like(power, least))
+    shift = quantum * (1.5 * 2.0**23)
+    y = (y + shift) - shift
+    y = xp.where(large, y * 2.0**32, y)
+    y = y * xp.where(xp.abs(y) > greatest, xp.full_like(y, xp.inf), xp.ones_like(y))
+    y = xp.where(y == 0, x * 0, y)  # of x's sign
+    return _write(out, xp.where(xp.isfinite(x), y, x))
+
+
+def rescale_(ops: Any, x: Array, scaling: Array) -> None:
+    """x *= the loss scale, the first of `scaling`: gradients too small for float16 then stay numbers of it."""
+    x[...] = x * scaling[0]
+
+
+def unscale_(ops: Any, hyper: Array, norm: Array, scaling: Array) -> None:
+    """Divide grad_scale, the last of an optimizer's `hyper`, by the loss scale, and adapt that to the 0-d `norm` of the
+    scaled gradients: halved (but not below 1) where they are not finite, doubled (but not beyond 2**24) after as many
+    finite ones in succession as scaling[2] says (Micikevicius et al. 2018). scaling: [scale, finite ones so far,
+    interval].
+    """
+    xp = ops.xp
+    scale, one = scaling[0], xp.ones_like(scaling[0])
+    hyper[-1] = hyper[-1] / scale
+    finite = xp.isfinite(norm)
+    so_far = xp.where(finite, scaling[1] + 1, 0 * one)
+    due = so_far >= scaling[2]
+    scaling[0] = xp.where(
+        finite, xp.where(due, xp.minimum(scale * 2, 2.0**24 * one), scale), xp.maximum(scale / 2, one)
+    )
+    scaling[1] = xp.where(due, 0 * one, so_far)
+
+
+# Optimizers -----------------------------------------------------------------------------------------------------------
+
+
+def _update(ops: Any, guard: Array | None, *pairs: tuple[Array, Array]) -> None:
+    for target, value in pairs:
+        target[...] = value if guard is None else ops.xp.where(ops.xp.isfinite(guard), value, target)
+
+
+def clip_(ops: Any, hyper: Array, norm: Array, limit: Array) -> None:
+    """Lower grad_scale, the last of an optimizer's `hyper`, so that grad_scale * norm is at most `limit` (both 0-d)."""
+    norm = norm * hyper[-1]
+    hyper[-1] = hyper[-1] * (limit / ops.xp.maximum(norm, limit))
+
+
+def update_(
+    ops: Any, formula: "Formula", hyper: Array, *arrays: Array, decay: int = 0, guard: Array | None = None
+) -> None:
+    """One step of an optimizer, or another update in place: the formula's outputs replace the arrays of their names.
+
+    arrays: the formula's inputs in their order, the first being the parameters, of one shape. hyper: its scalars in
+    their order. The scalar `weight_decay`, if it has one, is 0 but in the leading `decay` elements, in row-major order.
+    """
+    xp = ops.xp
+    scalars = {name: hyper[i] for i, name in enumerate(formula.scalars)}
+    values = formula.on_arrays(xp, **dict(zip(formula.inputs, arrays, strict=True)), **scalars)
+    if "weight_decay" in scalars:
+        plain = formula.fix(weight_decay=0.0)
+        others = plain.on_arrays(xp, **dict(zip(formula.inputs, arrays, strict=True)), **scalars)
+        size = math.prod(arrays[0].shape)
+        decayed = xp.reshape(xp.arange(size) < decay, arrays[0].shape)
+        values = tuple(xp.where(decayed, a, b) for a, b in zip(values, others, strict=True))
+    targets = [arrays[formula.inputs.index(name)] for name in formula.outputs]
+    _update(ops, guard, *zip(targets, values, strict=True))
+
+
+OPERATIONS = tuple(
+    name
+    for name, value in list(globals().items())
+    if not name.startswith("_") and getattr(value, "__module__", None) == __name__
+)
+"""The names of all operations, in the order of this file."""

@@ -1,0 +1,7 @@
+"""A model lowered to bound operations over buffers, and its update as one step that a backend may capture."""
+
+from ._plan import Plan, Program, Stage, infer, lower
+from ._precision import check_precision
+from ._step import Captured, TrainingStep
+
+__all__ = ["Captured", "Plan", "Program", "Stage", "TrainingStep", "check_precision", "infer", "lower"]

@@ -1,0 +1,107 @@
+"""One update of a model, from a batch or from the rows of a data set: what trainers, estimators and benchmarks run.
+
+The plan says what an update computes. Here it gets its numbers, and is captured, once for each size of batch, where the
+backend does that.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..ops import Array, HostArray, Ops
+from ._plan import Plan, Program
+
+_REMEMBERED = 16
+"""Captured steps that are kept; where sizes change all the time, the oldest goes."""
+
+
+class Rows(Protocol):
+    """A data set that batches are gathered from."""
+
+    gathers_on_host: bool
+    """Whether gathering is the host's work, and so no part of what is captured."""
+
+    def gather(self, index: Array, /) -> tuple[Any, ...]:
+        """Inputs, targets, and weights if there are any, of the rows of an index (n,)."""
+
+
+class Captured:
+    """A step, or several as a list of losses, that the backend captures at its first call, by the shapes of that call's
+    inputs. capture=False: run as it is."""
+
+    def __init__(self, ops: Ops, step: Callable[..., Any], *, capture: bool = True) -> None:
+        self._ops, self._capture = ops, capture
+        self.run: Callable[..., Array] | None = None
+        """What the backend made of it."""
+
+        def uploading(*inputs: Array) -> Any:
+            return step(*(i if isinstance(i, ops.array_type) else ops.to_device(i) for i in inputs))
+
+        self._step = step if ops.on_host else uploading
+
+    def __call__(self, *inputs: Array) -> Array:
+        if self.run is None:
+            self.run = self._ops.capture(self._step, inputs) if self._capture else self._step
+        return self.run(*inputs)
+
+
+class TrainingStep:
+    """The update of a plan, on batches or, with `rows`, on rows of a data set."""
+
+    def __init__(self, plan: Plan, rows: Rows | None = None) -> None:
+        self.plan, self._rows = plan, rows
+        self._captured: dict[tuple[Program, int], Captured] = {}
+        self._gathers = rows is not None and not rows.gathers_on_host
+        """Whether gathering is a part of what is captured."""
+
+    def __call__(
+        self,
+        n: int,
+        batch: tuple[Any, ...],
+        hyper: HostArray,
+        rng: HostArray | None = None,
+        weight: Array | None = None,
+        *,
+        steps: int = 1,
+    ) -> Array:
+        """One update on n rows, or `steps` of them in succession: the losses before each, 0-d or (steps,).
+
+        batch: (x, t), or (index,) of the data set's rows. hyper: the optimizer's numbers, rng: the random keys; both
+        with a leading axis for several steps. weight: (n,), factors of the rows' losses, unless the data set has them.
+        What of this is on the host is uploaded.
+        """
+        if self._rows is not None and not self._gathers:
+            batch = self._rows.gather(*batch)
+        return self.captured(n, steps)(*batch, hyper, *(part for part in (rng, weight) if part is not None))
+
+    def captured(self, n: int, steps: int = 1) -> Captured:
+        """What runs for so many steps on batches of n rows."""
+        program = self.plan.program(n)
+        if (program, steps) not in self._captured:
+            if len(self._captured) >= _REMEMBERED:
+                del self._captured[next(iter(self._captured))]
+            work = self._one(program) if steps == 1 else self._several(program, steps)
+            self._captured[program, steps] = Captured(self.plan.ops, work, capture=self.plan.capturable)
+        return self._captured[program, steps]
+
+    def _one(self, program: Program) -> Callable[..., Array]:
+        random = bool(self.plan.random)
+        gather = self._rows.gather if self._rows is not None and self._gathers else None
+
+        def step(*given: Array) -> Array:
+            if gather is None:
+                x, t, hyper, *rest = given
+            else:
+                index, hyper, *rest = given
+                x, t, *weights = gather(index)
+                rest += weights
+            return program.step(x, t, hyper, *rest) if random else program.step(x, t, hyper, None, *rest)
+
+        return step
+
+    def _several(self, program: Program, steps: int) -> Callable[..., list[Array]]:
+        step, n = self._one(program), program.n
+
+        def several(index: Array, *numbers: Array) -> list[Array]:
+            return [step(index[i * n : (i + 1) * n], *(part[i, ...] for part in numbers)) for i in range(steps)]
+
+        return several

@@ -1,0 +1,27 @@
+"""Whole trainings: the trainer, its loop, data on the device, evaluation, callbacks, and the files that they leave."""
+
+from ._device_data import DeviceData
+from ._evaluation import Evaluation, evaluate
+from ._run_folder import RUNS, RunConfig, RunData, RunFolder, next_free, read_settings
+from ._trainer import History, ResumeWarning, Trainer
+from .callbacks import Callback, EarlyStopping
+from .loggers import CSVLogger, TensorBoard
+
+__all__ = [
+    "RUNS",
+    "CSVLogger",
+    "Callback",
+    "DeviceData",
+    "EarlyStopping",
+    "Evaluation",
+    "History",
+    "ResumeWarning",
+    "RunConfig",
+    "RunData",
+    "RunFolder",
+    "TensorBoard",
+    "Trainer",
+    "evaluate",
+    "next_free",
+    "read_settings",
+]

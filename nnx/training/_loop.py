@@ -1,0 +1,230 @@
+"""The loop of one `Trainer.fit`: epochs, steps, what is read and saved when, and how it ends."""
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import DivergedError
+from ..ops import Array, Backend, CompileSeconds
+from ..plan import TrainingStep
+from ._device_data import DeviceData
+from ._progress import Progress
+from .callbacks import has_hook
+
+if TYPE_CHECKING:
+    from ._trainer import Trainer
+
+_WORTH_A_LINE = 0.5  # seconds of compilation; loading from the disk takes less
+
+
+@dataclass
+class FitState:
+    """How far a `fit` has come: all that is needed to go on with it bit for bit."""
+
+    rows: int
+    batch_size: int
+    shuffle: bool
+    first_epoch: int
+    """The trainer's count of epochs when it began."""
+    epochs: int
+    step: int = 0
+    """Steps done of the current epoch."""
+    loss_total: float = 0.0
+    """Sum of their losses, each times its rows."""
+    stopped: bool = False
+    """Ended early by a callback."""
+    checksum: int | None = None
+    """Of the data; None until a checkpoint needs it."""
+
+
+class FitLoop:
+    """The loop of one `fit`."""
+
+    def __init__(
+        self,
+        trainer: "Trainer",
+        fit: FitState,
+        data: DeviceData,
+        validation: DeviceData | None,
+        hooks: Sequence[Callable[..., Any]],
+        progress: Progress,
+        checkpoint: "str | os.PathLike[str] | None",
+        checkpoint_every: int | None,
+        train_accuracy: bool,
+    ) -> None:
+        self.trainer, self.fit, self.data, self.validation = trainer, fit, data, validation
+        self.hooks, self.progress = hooks, progress
+        self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
+        self.train_accuracy = train_accuracy and trainer.loss.metric is not None
+        self.first = trainer.epochs
+        self.done = 0
+        """Steps since the start of this call."""
+        self.pending: list[Array] = []
+        """Losses that nobody has read yet: 0-d, or (k,) of k steps at once."""
+        self.last_loss = math.nan
+        self.compiled_before = _compile_seconds(trainer.model.backend)
+        self.step = TrainingStep(trainer.plan, data)
+        # Whoever looks at every step gets them one by one.
+        together = trainer.plan.capturable and not any(has_hook(hook, "on_step") for hook in hooks)
+        self.at_once = trainer.model.ops.steps_per_capture if together else 1
+        """Steps that are captured together, where so many of whole batches follow one another."""
+
+    def train(self, interrupted: threading.Event) -> bool:
+        """Whether it came to its end."""
+        fit, trainer = self.fit, self.trainer
+        if self.checkpoint is not None:
+            fit.checksum = self.data.checksum()
+        while trainer.epochs < fit.first_epoch + fit.epochs and not fit.stopped:
+            if not self.epoch(interrupted):
+                return False
+            if interrupted.is_set():
+                return trainer.epochs >= fit.first_epoch + fit.epochs or fit.stopped
+        return True
+
+    def epoch(self, interrupted: threading.Event) -> bool:
+        """One epoch, or what is left of it; False if it was interrupted before its end."""
+        fit, trainer = self.fit, self.trainer
+        began = time.perf_counter()
+        if fit.step == 0:
+            self.call("on_epoch_begin", trainer.epochs + 1)
+        order = np.arange(fit.rows)
+        if fit.shuffle:
+            np.random.default_rng((trainer.seed, 1, trainer.epochs)).shuffle(order)
+        index = trainer.model.ops.to_device(order)
+        size = fit.batch_size
+        while fit.step * size < fit.rows:
+            start, steps = fit.step * size, self.next_steps()
+            stop = min(start + steps * size, fit.rows)
+            loss = trainer.advance(self.step, (stop - start) // steps, (index[start:stop],), steps=steps)
+            fit.step += steps
+            self.done += steps
+            self.pending.append(loss)
+            if self.done == steps:
+                self.say_what_compiling_took()
+            if trainer.model.ops.on_host or self.progress.due:
+                self.read()
+            self.call("on_step", trainer.steps, loss)
+            saving = self.checkpoint_every is not None and trainer.steps % self.checkpoint_every == 0
+            if (saving or interrupted.is_set()) and fit.step * size < fit.rows:
+                self.read()
+                if interrupted.is_set():
+                    return False
+                self.save()
+        self.finish_epoch(began)
+        return True
+
+    def next_steps(self) -> int:
+        """How many to do at once: `at_once` or 1."""
+        whole = self.fit.rows // self.fit.batch_size - self.fit.step
+        if self.checkpoint_every is not None:
+            whole = min(whole, self.checkpoint_every - self.trainer.steps % self.checkpoint_every)
+        return self.at_once if whole >= self.at_once else 1
+
+    def say_what_compiling_took(self) -> None:
+        """After the first step: a backend that compiles has spent its time by now."""
+        seconds = _compile_seconds(self.trainer.model.backend) - self.compiled_before
+        if seconds > _WORTH_A_LINE:
+            self.progress.line(f"compiled kernels for {seconds:.1f} s (nnx warmup does it beforehand)")
+
+    def read(self) -> None:
+        """Add the losses of the last steps up, look whether they are finite, and show the last if it is time to."""
+        ops, fit = self.trainer.model.ops, self.fit
+        if ops.on_host:
+            losses = [float(loss) for loss in self.pending]
+        else:
+            losses = [float(loss) for array in ops.to_host_all(self.pending) for loss in array.flat]
+        first = fit.step - len(losses)
+        for i, value in enumerate(losses):
+            if not math.isfinite(value):
+                self.diverged(value, first + i + 1)
+            fit.loss_total += value * self.rows_of(first + i)
+            self.last_loss = value
+        self.pending.clear()
+        if self.progress.due:
+            rows = self.done * fit.batch_size
+            self.progress.show(self.done, rows, self.last_loss, self.trainer.epochs - self.first, fit.step)
+
+    def rows_of(self, step: int) -> int:
+        """How many rows a step of the epoch has, counted from 0: the last one may have fewer."""
+        return min(self.fit.batch_size, self.fit.rows - step * self.fit.batch_size)
+
+    def call(self, hook: str, *arguments: Any) -> None:
+        """What the callbacks have under this name."""
+        for callback in self.hooks:
+            if has_hook(callback, hook):
+                getattr(callback, hook)(self.trainer, *arguments)
+
+    def diverged(self, value: float, step: int) -> None:
+        trainer = self.trainer
+        layer = trainer.plan.program(self.rows_of(self.fit.step - 1)).first_non_finite()
+        where = f"first seen in the output of {layer}" if layer else "first seen in the loss itself"
+        rate = trainer.optimizer.rate(trainer.steps - 1)
+        raise DivergedError(
+            f"the loss became {value} in epoch {trainer.epochs + 1}, step {step} (step {trainer.steps} of all), "
+            f"{where}. Its update was skipped, and the history is kept. Try a lower learning rate "
+            f"(it was {rate:g}), clip_norm=1.0, or inputs scaled to about -1..1."
+        )
+
+    def finish_epoch(self, began: float) -> None:
+        fit, trainer = self.fit, self.trainer
+        self.read()
+        logs = {"loss": fit.loss_total / fit.rows}
+        metric = trainer.loss.metric
+        if self.train_accuracy:
+            score = trainer.evaluate(self.data).score
+            if score is not None:
+                logs[str(metric)] = score
+        if self.validation is not None:
+            logs["val_loss"], score = trainer.evaluate(self.validation)
+            if score is not None:
+                logs[f"val_{metric}"] = score
+        if penalty := trainer.penalty():
+            logs["penalty"] = penalty
+        for name, value in logs.items():
+            trainer.history.setdefault(name, []).append(value)
+        trainer.epochs += 1
+        fit.step, fit.loss_total = 0, 0.0
+        self.progress.epoch(trainer.epochs - fit.first_epoch, logs, time.perf_counter() - began)
+        try:
+            stops = [bool(hook(trainer, trainer.epochs, logs)) for hook in self.hooks]
+        except BaseException:
+            self.save()  # the epoch is done, whatever became of what was called after it
+            raise
+        fit.stopped = any(stops)
+        self.save()
+
+    def save(self) -> None:
+        if self.checkpoint is not None:
+            self.trainer.save(self.checkpoint)
+
+
+def _compile_seconds(backend: Backend) -> float:
+    return backend.compile_seconds if isinstance(backend, CompileSeconds) else 0.0
+
+
+@contextmanager
+def interruption() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, so that no update is cut in two; a second Ctrl-C interrupts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)

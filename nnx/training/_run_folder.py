@@ -1,0 +1,188 @@
+"""A run's folder: its configuration, checkpoint, history and pictures."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .. import optimizers
+from .._support.files import write_atomically
+from ..backend import BackendLike
+from ..errors import CheckpointError, InputError, InputTypeError, unknown
+from ..model import MLP, Sequential
+from ._trainer import Trainer
+
+RUNS = Path("runs")
+
+
+def next_free(path: Path) -> Path:
+    """The path, or the first of path-2, path-3, ... that does not exist."""
+    free, number = path, 1
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that `nnx train` was told, and what it must know again to continue or to predict."""
+
+    dataset: str = "digits"
+    hidden: tuple[int, ...] = (200, 100)
+    activation: str = "relu"
+    init: "str | float | None" = None
+    batchnorm: bool = False
+    dropout: float = 0.0
+    optimizer: str = "adam"
+    lr: float | None = None
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    epochs: int = 20
+    batch_size: int = 32
+    seed: int = 0
+    dtype: str = "float32"
+    precision: str = "float32"
+    early_stopping: int | None = None
+
+    def model(self, classes: int) -> Sequential:
+        """The network, not yet built. Raises for settings that do not make one."""
+        return MLP(
+            self.hidden,
+            classes,
+            activation=self.activation,
+            init=self.init,
+            batch_norm=self.batchnorm,
+            dropout=self.dropout,
+        )
+
+    def trainer(self, classes: int, backend: BackendLike = None) -> Trainer:
+        """The network and how it is trained, not yet built. Raises for settings that do not make one."""
+        rate = {} if self.lr is None else {"lr": self.lr}
+        return Trainer(
+            self.model(classes),
+            optimizers.optimizer(self.optimizer, **rate),
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+            backend=backend,
+            seed=self.seed,
+            dtype=self.dtype,
+            precision=self.precision,
+        )
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run's network takes and gives."""
+
+    scale: float
+    """Multiplies whole-numbered pixels."""
+    classes: tuple[str, ...]
+
+
+class RunFolder:
+    """The files of one run."""
+
+    def __init__(self, path: "str | os.PathLike[str]") -> None:
+        self.path = Path(path)
+        self.checkpoint = self.path / "checkpoint.safetensors"
+        self.config = self.path / "config.json"
+        self.history = self.path / "history.csv"
+        self.curves = self.path / "curves.png"
+        self.samples = self.path / "samples.png"
+
+    @classmethod
+    def new(cls, out: Path | None, dataset: str) -> "RunFolder":
+        """An empty folder, made if need be: `out`, or the next free one under runs/."""
+        if out is None:
+            out = next_free(RUNS / (Path(dataset).name or "run"))
+        folder = cls(out)
+        if folder.config.exists() or folder.checkpoint.exists():
+            raise InputError(f"{out}: holds a run already; pass --resume to continue it, or another --out.")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{out}: cannot be made a folder ({error.strerror}); pass another --out.") from None
+        if not os.access(out, os.W_OK):
+            raise InputError(f"{out}: is not writable; pass another --out.")
+        return folder
+
+    @classmethod
+    def existing(cls, path: Path | None) -> "RunFolder":
+        """The folder of a run to be continued or looked at: `path`, or the one under runs/ that changed last."""
+        if path is None:
+            found = sorted(RUNS.glob("*/config.json"), key=lambda file: file.stat().st_mtime)
+            if not found:
+                raise InputError(f"there is no run under {RUNS}/; pass --out FOLDER of a run, or leave --resume out.")
+            return cls(found[-1].parent)
+        if not (path / "config.json").is_file():
+            raise InputError(f"{path}: is no run folder (it has no config.json); expected one that `nnx train` wrote.")
+        return cls(path)
+
+    def write_config(self, config: RunConfig, data: RunData) -> None:
+        """Keep what the run was told and what its network takes."""
+        text = json.dumps({"train": asdict(config), "data": asdict(data)}, indent=2)
+        write_atomically(self.config, text.encode() + b"\n")
+
+    def read_config(self) -> tuple[RunConfig, RunData]:
+        """What `write_config` wrote."""
+        try:
+            content = json.loads(self.config.read_text(encoding="utf-8"))
+            train, data = _known(RunConfig, content["train"]), _known(RunData, content["data"])
+            train["hidden"], data["classes"] = tuple(train["hidden"]), tuple(data["classes"])
+            if not isinstance(train["dataset"], str) or not isinstance(data["scale"], int | float):
+                raise ValueError("expected a data set's name and a number as scale")
+            return RunConfig(**train), RunData(**data)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{self.config}: is no configuration of a run ({error!r}); use another copy."
+            ) from error
+
+    def write_history(self, history: Mapping[str, Sequence[float]]) -> None:
+        """One row an epoch; numbers as exact as they are."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["epoch", *history])
+        for epoch, row in enumerate(zip(*history.values(), strict=True), 1):
+            writer.writerow([epoch, *map(repr, row)])
+        write_atomically(self.history, text.getvalue().encode())
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Some of `RunConfig`'s fields from a JSON file: an object of them, or the config.json of a run.
+
+    Raises `InputError` for a file that cannot be read and for unknown names; values are checked where they are used.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a JSON file of settings.") from None
+    except ValueError as error:
+        raise InputError(f"{path}: is no JSON ({error}); expected an object such as {_EXAMPLE}.") from None
+    if isinstance(content, dict) and isinstance(content.get("train"), dict):
+        content = content["train"]
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds {json.dumps(content)[:40]}, expected an object such as {_EXAMPLE}.")
+    names = [field.name for field in fields(RunConfig)]
+    for name in content:
+        if name not in names:
+            raise InputError(f"{path}: {unknown('setting', name, names)}")
+    if "hidden" in content:
+        if not isinstance(content["hidden"], list):
+            raise InputTypeError(f"{path}: hidden: got {content['hidden']!r}, expected a list such as [100, 100].")
+        content["hidden"] = tuple(content["hidden"])
+    return content
+
+
+_EXAMPLE = '{"lr": 0.01, "hidden": [100, 100]}'
+
+
+def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    if set(values) != names:
+        raise ValueError(f"expected the entries {sorted(names)}, got {sorted(values)}")
+    return dict(values)

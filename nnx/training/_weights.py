@@ -1,0 +1,80 @@
+"""Which rows are trained on, and how much each of them counts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .._support.checks import as_host, check_number
+from ..datasets import Dataset
+from ..datasets._prepare import split_rows
+from ..errors import InputError, InputTypeError
+from ..losses import Loss
+from ..ops import Array, HostArray, Ops
+
+
+def row_weights(
+    loss: Loss, t: HostArray, sample_weight: Any, class_weight: "Mapping[int, float] | str | None"
+) -> HostArray | None:
+    """(n,) float64 factors of the rows' losses, the product of both; None for none. t: (n, ...), as it was given."""
+    weight = None
+    if sample_weight is not None:
+        weight = as_host("sample_weight", sample_weight).astype(np.float64)
+        if weight.shape != t.shape[:1]:
+            raise InputError(f"sample_weight: got shape {weight.shape}, expected {t.shape[:1]}, one for each row.")
+        wrong = ~(np.isfinite(weight) & (weight >= 0))
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise InputError(f"sample_weight: got {weight[row]} in row {row}, expected finite numbers of at least 0.")
+        if not weight.any():
+            raise InputError("sample_weight: got zeros alone; no row would count.")
+    if class_weight is None:
+        return weight
+    if not loss.classes or t.ndim != 1 or t.dtype.kind not in "iu":
+        raise InputError(
+            f"class_weight: needs integer labels (n,) and a loss of classes, got targets of shape {t.shape} and dtype "
+            f"{t.dtype} for {loss!r}; pass sample_weight, a factor for each row."
+        )
+    by_class = _by_class(t, class_weight)
+    return by_class if weight is None else weight * by_class
+
+
+def _by_class(t: HostArray, class_weight: "Mapping[int, float] | str") -> HostArray:
+    labels, index, counts = np.unique(t, return_inverse=True, return_counts=True)
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise InputError(
+                f"class_weight: got {class_weight!r}, expected 'balanced' or factors as {{label: factor}}."
+            )
+        factors = len(t) / (len(labels) * counts)
+    elif isinstance(class_weight, Mapping):
+        if unknown := [label for label in class_weight if label not in labels]:
+            raise InputError(
+                f"class_weight: got a factor for {unknown[0]!r}, which no row has; labels are "
+                f"{', '.join(map(str, labels[:10].tolist()))}{', ...' if len(labels) > 10 else ''}."
+            )
+        given = {label: check_number(f"class_weight[{label!r}]", w, 0) for label, w in class_weight.items()}
+        factors = np.array([given.get(label, 1.0) for label in labels.tolist()])
+    else:
+        raise InputTypeError(f"class_weight: got {class_weight!r}, expected 'balanced' or a dictionary.")
+    return np.asarray(factors, np.float64)[index]
+
+
+def held_out(
+    ops: Ops, x: Any, t: Any, weight: HostArray | None, share: float, seed: int
+) -> tuple[tuple[Any, Any, HostArray | None], Any]:
+    """The rows to train on, and those that are kept out: a share of them, drawn by the seed. x, t: arrays, or a
+    `Dataset` and None."""
+    share = check_number("validation_split", share, 0, 1, above=True)
+    n = len(x) if isinstance(x, Dataset) else x.shape[0]
+    if not 0 < round(n * (1 - share)) < n:
+        raise InputError(f"validation_split: {share} of {n} rows leaves a part without rows; pass more rows.")
+    kept, out = split_rows(n, (1 - share, share), seed)
+    weight = None if weight is None else weight[kept]
+    if isinstance(x, Dataset):
+        return (x.take(kept), None, weight), x.take(out)
+    return (_rows(ops, x, kept), t[kept], weight), (_rows(ops, x, out), t[out])
+
+
+def _rows(ops: Ops, x: Array, index: HostArray) -> Array:
+    return x[index] if isinstance(x, np.ndarray) else ops.xp.take(x, ops.to_device(index), axis=0)

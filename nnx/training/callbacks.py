@@ -1,0 +1,112 @@
+"""What `Trainer.fit` calls on its way.
+
+A callback is any `callback(trainer, epoch, logs)`, called after every epoch: epoch counts from 1, logs holds that
+epoch's history entries; what is true in its return value ends the training. It may also have the methods of
+`Callback`, of which it need not be a subclass. One that has `state_dict() -> dict[str, numpy.ndarray]` and
+`load_state_dict` is kept in checkpoints.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._support.checks import check_count, check_number
+from ..errors import InputError, InputTypeError, unknown
+from ..ops import Array, HostArray
+
+if TYPE_CHECKING:
+    from ._trainer import Trainer
+
+
+class Callback:
+    """Base of callbacks: each method does nothing, a subclass defines those that it wants.
+
+    What one raises ends the training; the history and the checkpoint are kept.
+    """
+
+    def on_begin(self, trainer: "Trainer") -> None:
+        """The training begins, or goes on."""
+
+    def on_epoch_begin(self, trainer: "Trainer", epoch: int) -> None:
+        """An epoch begins, counted from 1; not one that goes on in its middle."""
+
+    def on_step(self, trainer: "Trainer", step: int, loss: Array) -> None:
+        """A step is done: its number over all trainings, from 1, and its loss, 0-d on the device: reading it waits.
+        (Steps that somebody looks at are not recorded together on a GPU.)"""
+
+    def __call__(self, trainer: "Trainer", epoch: int, logs: dict[str, float], /) -> Any:
+        """An epoch is done. True ends the training."""
+
+    def on_end(self, trainer: "Trainer", finished: bool) -> None:
+        """The training has ended. finished: by itself or by a callback's wish, not by Ctrl-C or an error."""
+
+
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
+def has_hook(callback: Any, name: str) -> bool:
+    """Whether it defines this method of `Callback`."""
+    method = getattr(type(callback), name, None)
+    return method is not None and method is not getattr(Callback, name)
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """A list of callables, without methods that look like `Callback`'s and are none."""
+    if isinstance(callbacks, str) or not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise InputTypeError(f"callbacks: got {callbacks!r}, expected a list of callables such as [callback].")
+    for callback in callbacks:
+        for name in dir(type(callback)):
+            if name.startswith("on_") and name not in HOOKS:
+                raise unknown(f"method of {type(callback).__name__}", name, [*HOOKS, "__call__"])
+
+
+class EarlyStopping(Callback):
+    """Ends the training after `patience` epochs in which `monitor` did not get better by more than `min_delta`.
+
+    monitor: an entry of the history; those with "accuracy" or "r2" should rise, all others fall. `restore_best=True`
+    returns to the parameters of the best epoch at the end.
+    """
+
+    def __init__(
+        self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True
+    ) -> None:
+        self.monitor = monitor
+        self.patience = check_count("patience", patience)
+        self.min_delta = check_number("min_delta", min_delta, 0)
+        self.restore_best = restore_best
+        self.best = math.inf
+        self.waited = 0
+        self._best_state: dict[str, HostArray] = {}
+
+    def __call__(self, trainer: "Trainer", epoch: int, logs: dict[str, float]) -> bool:
+        if self.monitor not in logs:
+            raise InputError(
+                f"EarlyStopping: there is no {self.monitor!r} in the history, only {', '.join(logs)}; "
+                "pass validation_data to fit, or monitor another entry."
+            )
+        rises = "accuracy" in self.monitor or "r2" in self.monitor
+        value = -logs[self.monitor] if rises else logs[self.monitor]
+        if value < self.best - self.min_delta:
+            self.best, self.waited = value, 0
+            if self.restore_best:
+                self._best_state = trainer.model.state_dict()
+            return False
+        self.waited += 1
+        return self.waited >= self.patience
+
+    def on_end(self, trainer: "Trainer", finished: bool) -> None:
+        """Return to the best parameters; not in a training that may be continued."""
+        if finished and self._best_state:
+            trainer.model.load_state_dict(self._best_state)
+
+    def state_dict(self) -> dict[str, HostArray]:
+        """What a checkpoint keeps."""
+        return {"progress": np.array([self.best, self.waited], np.float64), **self._best_state}
+
+    def load_state_dict(self, state: dict[str, HostArray]) -> None:
+        """Take over what `state_dict` gave."""
+        arrays = dict(state)
+        best, waited = arrays.pop("progress")
+        self.best, self.waited, self._best_state = float(best), int(waited), arrays
