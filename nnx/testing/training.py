@@ -32,7 +32,9 @@ def _data(dtype: str) -> tuple[HostArray, HostArray]:
 
 def _trainer(backend: Backend, dtype: str) -> Trainer:
     layers = Affine(12), BatchNorm(), ReLU(), Dropout(0.25), Affine(3)
-    return Trainer(Sequential(*layers), Adam(0.01), clip_norm=2.0, backend=backend, seed=7, dtype=dtype)
+    return Trainer(
+        Sequential(*layers), Adam(0.01), weight_decay=0.01, clip_norm=2.0, backend=backend, seed=7, dtype=dtype
+    )
 
 
 def _fit(trainer: Trainer, dtype: str, epochs: int, **options: Any) -> Trainer:
