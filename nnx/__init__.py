@@ -23,6 +23,7 @@ from .losses import ElementwiseLoss, Loss, MeanSquaredError, PoissonDeviance, Si
 from .model import MLP, Sequential
 from .ops import Ops
 from .optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
+from .registration import register
 from .registry import BackendStatus, get_backend, list_backends, set_backend, use_backend
 from .torch_interop import from_torch
 from .trainer import ResumeWarning, Trainer
@@ -88,6 +89,7 @@ __all__ = [
     "functions",
     "get_backend",
     "list_backends",
+    "register",
     "schedules",
     "set_backend",
     "use_backend",

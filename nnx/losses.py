@@ -8,7 +8,7 @@ import numpy as np
 
 from .backend import Array, HostArray
 from .checks import DTYPES, as_floats, as_host, check_labels, check_native
-from .errors import InputError, unknown
+from .errors import InputError, InputTypeError, unknown
 from .formula import Formula, Number, Value, derivative, exp, log, sigmoid, softplus, where
 from .ops import Ops
 from .registry import get_backend
@@ -28,11 +28,30 @@ class Loss:
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         """The targets in the form that the operation takes, for a model whose outputs are (n, *outputs)."""
-        raise NotImplementedError(f"{type(self).__name__} must define check_targets")
+        return as_floats(t, dtype) if t.dtype.kind == "f" else t
 
     def bound(self, ops: Ops, dtype: str) -> Callable[..., Array]:
-        """f(z, t, *, weight, bias, dz, db): the loss as an operation of a backend, see `ops.loss`."""
-        raise NotImplementedError(f"{type(self).__name__} must define bound(ops, dtype)")
+        """f(z, t, *, weight, bias, dz, db): the loss as an operation of a backend, see `ops.loss`.
+
+        Here by the `forward` and `backward` of a subclass, which know nothing of weights."""
+        if type(self).forward is Loss.forward:
+            raise InputTypeError(
+                f"{type(self).__name__} must define forward(y, t) and backward(); or be an nnx.ElementwiseLoss."
+            )
+
+        def own(
+            z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
+        ) -> Array:
+            value = self.forward(z if bias is None else z + bias, t)
+            if dz is not None or db is not None:
+                gradient = self.backward()
+                if dz is not None:
+                    dz[...] = gradient
+                if db is not None:
+                    db[...] = ops.xp.sum(gradient, axis=0)
+            return value if isinstance(value, ops.array_type) else ops.to_device(np.array(value, dtype))
+
+        return own
 
     def forward(self, y: Array, t: Array) -> Array:
         """The mean loss over the rows of the model's output y: (n, c); 0-d."""
@@ -66,6 +85,32 @@ class Loss:
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.settings)
         return f"{type(self).__name__}({values})"
+
+
+class OwnLoss(Loss):
+    """An object with `forward(y, t)` and `backward()`, such as the study notes' last layers, as a `Loss`."""
+
+    def __init__(self, loss: Any) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, y: Array, t: Array) -> Array:
+        return self.loss.forward(y, t)
+
+    def backward(self, dout: float = 1.0) -> Array:
+        return self.loss.backward()
+
+    def config(self) -> dict[str, Any]:
+        return {"loss": type(self.loss).__name__}
+
+    def __repr__(self) -> str:
+        return repr(self.loss)
+
+
+def as_loss(loss: Any) -> Any:
+    """A loss, or what has a loss's `forward` and `backward`, as a `Loss`; anything else as it is."""
+    duck = not isinstance(loss, Loss | type) and hasattr(loss, "forward") and hasattr(loss, "backward")
+    return OwnLoss(loss) if duck else loss
 
 
 class ElementwiseLoss(Loss):

@@ -54,7 +54,7 @@ class Optimizer:
 
     def rate(self, step: int) -> float:
         """The learning rate at a step, counted from 0."""
-        return self._schedule(step)
+        return schedules.rate(self._schedule, step)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
         """The numbers that the rule takes after the state, at a step counted from 0, in float64. By default `lr` is the

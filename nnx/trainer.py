@@ -19,7 +19,7 @@ from .datasets import Dataset
 from .device_data import DeviceData, as_arrays
 from .errors import CheckpointError, InputError, InputTypeError
 from .fit import FitLoop, FitState, interruption
-from .losses import Loss, SoftmaxCrossEntropy
+from .losses import Loss, SoftmaxCrossEntropy, as_loss
 from .model import Sequential
 from .optimizers import Adam, Optimizer
 from .plan import Plan, infer
@@ -65,7 +65,7 @@ class Trainer:
     ) -> None:
         self.model = _expect("model", model, Sequential)
         self.optimizer: Optimizer = Adam() if optimizer is None else _expect("optimizer", optimizer, Optimizer)
-        self.loss: Loss = SoftmaxCrossEntropy() if loss is None else _expect("loss", loss, Loss)
+        self.loss: Loss = SoftmaxCrossEntropy() if loss is None else _expect("loss", as_loss(loss), Loss)
         self.weight_decay = check_number("weight_decay", weight_decay, 0)
         self.clip_norm = None if clip_norm is None else check_number("clip_norm", clip_norm, 0, above=True)
         self.seed = check_seed(seed)

@@ -9,7 +9,7 @@ from ._layer import Layer
 from ._shape import Flatten, Identity
 
 LAYERS: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in (Affine, ReLU, Sigmoid, Tanh, BatchNorm, Dropout, Flatten, Identity)
+    cls.__name__: cls for cls in (Activation, Affine, ReLU, Sigmoid, Tanh, BatchNorm, Dropout, Flatten, Identity)
 }
 """The layers that a checkpoint can name."""
 
