@@ -17,12 +17,39 @@ from .errors import (
     InputTypeError,
     NnxError,
 )
-from .layers import Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
+from .layers import (
+    Activation,
+    Affine,
+    BatchNorm,
+    Dropout,
+    Flatten,
+    Identity,
+    Layer,
+    ReLU,
+    Sigmoid,
+    Tanh,
+)
 from .loggers import CSVLogger, TensorBoard
-from .losses import ElementwiseLoss, Loss, MeanSquaredError, PoissonDeviance, SigmoidCrossEntropy, SoftmaxCrossEntropy
+from .losses import (
+    ElementwiseLoss,
+    Loss,
+    MeanSquaredError,
+    PoissonDeviance,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+)
 from .model import MLP, Sequential
 from .ops import Ops
-from .optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
+from .optimizers import (
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    RMSprop,
+)
 from .registration import register
 from .registry import BackendStatus, get_backend, list_backends, set_backend, use_backend
 from .torch_interop import from_torch
