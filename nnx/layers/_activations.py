@@ -6,7 +6,7 @@ from typing import Any
 
 from .._functions import by_name, named
 from ..backend import Array
-from ..checks import check_float
+from ..checks import check_float, check_number
 from ..errors import InputTypeError
 from ..formula import Formula, Number, Value, derivative, maximum, replaced, sigmoid, tanh, where
 from ._layer import Layer
@@ -122,6 +122,23 @@ class Tanh(Activation):
 
     def function(self, x: Number) -> Number:
         return tanh(x)
+
+
+class LeakyReLU(Activation):
+    """x where it is positive, else slope * x (Maas, Hannun & Ng 2013)."""
+
+    init = "he"
+    fields = ("slope",)
+
+    def __init__(self, slope: float = 0.01) -> None:
+        super().__init__()
+        self.slope = check_number("LeakyReLU: slope", slope, 0)
+
+    def function(self, x: Number) -> Number:
+        return where(x > 0, x, self.slope * x)
+
+    def derivative(self, x: Number, y: Number) -> Number:
+        return where(y > 0, 1.0, self.slope)
 
 
 RELU, SIGMOID, TANH = ReLU().formula, Sigmoid().formula, Tanh().formula
