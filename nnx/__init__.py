@@ -18,6 +18,7 @@ from .errors import (
     NnxError,
 )
 from .layers import (
+    ELU,
     Activation,
     Affine,
     BatchNorm,
@@ -69,6 +70,7 @@ if _TYPE_CHECKING:
 __version__ = _version("nnx-array")
 
 __all__ = [
+    "ELU",
     "MLP",
     "SGD",
     "Activation",

@@ -2,6 +2,7 @@
 training."""
 
 from ._activations import (
+    ELU,
     RELU,
     SIGMOID,
     TANH,
@@ -25,6 +26,7 @@ LAYERS: dict[str, type[Layer]] = {
 """The layers that a checkpoint can name."""
 
 __all__ = [
+    "ELU",
     "LAYERS",
     "RELU",
     "RUNNING_AVERAGE",

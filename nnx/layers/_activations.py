@@ -8,7 +8,7 @@ from .._functions import by_name, named
 from ..backend import Array
 from ..checks import check_float, check_number
 from ..errors import InputTypeError
-from ..formula import Formula, Number, Value, derivative, maximum, replaced, sigmoid, tanh, where
+from ..formula import Formula, Number, Value, derivative, exp, maximum, minimum, replaced, sigmoid, tanh, where
 from ._layer import Layer
 
 
@@ -139,6 +139,23 @@ class LeakyReLU(Activation):
 
     def derivative(self, x: Number, y: Number) -> Number:
         return where(y > 0, 1.0, self.slope)
+
+
+class ELU(Activation):
+    """x where it is positive, else alpha * (exp(x) - 1) (Clevert, Unterthiner & Hochreiter 2016)."""
+
+    init = "he"
+    fields = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = check_number("ELU: alpha", alpha, 0)
+
+    def function(self, x: Number) -> Number:
+        return where(x > 0, x, self.alpha * (exp(minimum(x, 0.0)) - 1.0))
+
+    def derivative(self, x: Number, y: Number) -> Number:
+        return where(y > 0, 1.0, y + self.alpha)
 
 
 RELU, SIGMOID, TANH = ReLU().formula, Sigmoid().formula, Tanh().formula
