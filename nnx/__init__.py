@@ -19,6 +19,7 @@ from .errors import (
 )
 from .layers import (
     ELU,
+    GELU,
     Activation,
     Affine,
     BatchNorm,
@@ -71,6 +72,7 @@ __version__ = _version("nnx-array")
 
 __all__ = [
     "ELU",
+    "GELU",
     "MLP",
     "SGD",
     "Activation",

@@ -3,6 +3,7 @@ training."""
 
 from ._activations import (
     ELU,
+    GELU,
     RELU,
     SIGMOID,
     TANH,
@@ -27,6 +28,7 @@ LAYERS: dict[str, type[Layer]] = {
 
 __all__ = [
     "ELU",
+    "GELU",
     "LAYERS",
     "RELU",
     "RUNNING_AVERAGE",

@@ -1,5 +1,6 @@
 """Activation functions: each is a formula of one number, and its derivative another."""
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -8,7 +9,7 @@ from .._functions import by_name, named
 from ..backend import Array
 from ..checks import check_float, check_number
 from ..errors import InputTypeError
-from ..formula import Formula, Number, Value, derivative, exp, maximum, minimum, replaced, sigmoid, tanh, where
+from ..formula import Formula, Number, Value, derivative, erf, exp, maximum, minimum, replaced, sigmoid, tanh, where
 from ._layer import Layer
 
 
@@ -156,6 +157,18 @@ class ELU(Activation):
 
     def derivative(self, x: Number, y: Number) -> Number:
         return where(y > 0, 1.0, y + self.alpha)
+
+
+class GELU(Activation):
+    """x * (1 + erf(x / sqrt(2))) / 2: x times the normal distribution up to it (Hendrycks & Gimpel 2016)."""
+
+    init = "he"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def function(self, x: Number) -> Number:
+        return 0.5 * x * (1.0 + erf(math.sqrt(0.5) * x))
 
 
 RELU, SIGMOID, TANH = ReLU().formula, Sigmoid().formula, Tanh().formula
