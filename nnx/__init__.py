@@ -30,6 +30,7 @@ from .layers import (
     LeakyReLU,
     ReLU,
     Sigmoid,
+    SiLU,
     Tanh,
 )
 from .loggers import CSVLogger, TensorBoard
@@ -110,6 +111,7 @@ __all__ = [
     "ReLU",
     "ResumeWarning",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",

@@ -11,6 +11,7 @@ from ._activations import (
     LeakyReLU,
     ReLU,
     Sigmoid,
+    SiLU,
     Tanh,
 )
 from ._affine import Affine
@@ -43,6 +44,7 @@ __all__ = [
     "Layer",
     "LeakyReLU",
     "ReLU",
+    "SiLU",
     "Sigmoid",
     "Tanh",
 ]

@@ -171,4 +171,16 @@ class GELU(Activation):
         return 0.5 * x * (1.0 + erf(math.sqrt(0.5) * x))
 
 
+class SiLU(Activation):
+    """x * sigmoid(x), also known as swish (Elfwing, Uchibe & Doya 2018)."""
+
+    init = "he"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def function(self, x: Number) -> Number:
+        return x * sigmoid(x)
+
+
 RELU, SIGMOID, TANH = ReLU().formula, Sigmoid().formula, Tanh().formula
