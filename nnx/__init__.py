@@ -31,6 +31,7 @@ from .layers import (
     ReLU,
     Sigmoid,
     SiLU,
+    Softplus,
     Tanh,
 )
 from .loggers import CSVLogger, TensorBoard
@@ -115,6 +116,7 @@ __all__ = [
     "Sigmoid",
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
+    "Softplus",
     "Tanh",
     "TensorBoard",
     "Trainer",

@@ -12,6 +12,7 @@ from ._activations import (
     ReLU,
     Sigmoid,
     SiLU,
+    Softplus,
     Tanh,
 )
 from ._affine import Affine
@@ -46,5 +47,6 @@ __all__ = [
     "ReLU",
     "SiLU",
     "Sigmoid",
+    "Softplus",
     "Tanh",
 ]

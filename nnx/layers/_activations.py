@@ -9,7 +9,21 @@ from .._functions import by_name, named
 from ..backend import Array
 from ..checks import check_float, check_number
 from ..errors import InputTypeError
-from ..formula import Formula, Number, Value, derivative, erf, exp, maximum, minimum, replaced, sigmoid, tanh, where
+from ..formula import (
+    Formula,
+    Number,
+    Value,
+    derivative,
+    erf,
+    exp,
+    maximum,
+    minimum,
+    replaced,
+    sigmoid,
+    softplus,
+    tanh,
+    where,
+)
 from ._layer import Layer
 
 
@@ -181,6 +195,18 @@ class SiLU(Activation):
 
     def function(self, x: Number) -> Number:
         return x * sigmoid(x)
+
+
+class Softplus(Activation):
+    """log(1 + exp(x)), a smooth ReLU (Dugas et al. 2001)."""
+
+    init = "he"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def function(self, x: Number) -> Number:
+        return softplus(x)
 
 
 RELU, SIGMOID, TANH = ReLU().formula, Sigmoid().formula, Tanh().formula
