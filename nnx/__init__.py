@@ -37,6 +37,7 @@ from .layers import (
 from .loggers import CSVLogger, TensorBoard
 from .losses import (
     ElementwiseLoss,
+    Huber,
     Loss,
     MeanSquaredError,
     PoissonDeviance,
@@ -95,6 +96,7 @@ __all__ = [
     "EarlyStopping",
     "ElementwiseLoss",
     "Flatten",
+    "Huber",
     "Identity",
     "InputError",
     "InputTypeError",

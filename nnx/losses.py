@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from . import formula
 from .backend import Array, HostArray
-from .checks import DTYPES, as_floats, as_host, check_labels, check_native
+from .checks import DTYPES, as_floats, as_host, check_labels, check_native, check_number
 from .errors import InputError, InputTypeError, unknown
-from .formula import Formula, Number, Value, derivative, exp, log, sigmoid, softplus, where
+from .formula import Formula, Number, Value, derivative, exp, log, maximum, minimum, sigmoid, softplus, where
 from .ops import Ops
 from .registry import get_backend
 
@@ -142,8 +143,8 @@ class ElementwiseLoss(Loss):
     def bound(self, ops: Ops, dtype: str) -> Callable[..., Array]:
         numbers = [float(getattr(self, name)) for name in self.settings]
         hyper = ops.to_device(np.array(numbers, dtype)) if numbers else None
-        operation, formula = ops.loss, self.formula
-        return lambda z, t, **others: operation(formula, z, t, hyper, **others)
+        operation, own = ops.loss, self.formula
+        return lambda z, t, **others: operation(own, z, t, hyper, **others)
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         return _check_numbers(name, t, outputs, dtype)
@@ -256,8 +257,26 @@ class PoissonDeviance(ElementwiseLoss):
         return t
 
 
+class Huber(ElementwiseLoss):
+    """Mean over the rows of the sum of d**2 / 2 where |d| is below delta, else delta * (|d| - delta / 2), d = y - t
+    (Huber 1964)."""
+
+    settings = ("delta",)
+
+    def __init__(self, delta: float = 1.0) -> None:
+        super().__init__()
+        self.delta = check_number("Huber: delta", delta, 0, above=True)
+
+    def function(self, z: Number, t: Number, delta: Number) -> Number:
+        d = formula.abs(z - t)
+        return where(d < delta, 0.5 * d * d, delta * (d - 0.5 * delta))
+
+    def derivative(self, z: Number, t: Number, delta: Number) -> Number:
+        return maximum(minimum(z - t, delta), -delta)
+
+
 LOSSES: dict[str, type[Loss]] = {
-    cls.__name__: cls for cls in (SoftmaxCrossEntropy, MeanSquaredError, SigmoidCrossEntropy, PoissonDeviance)
+    cls.__name__: cls for cls in (SoftmaxCrossEntropy, MeanSquaredError, SigmoidCrossEntropy, PoissonDeviance, Huber)
 }
 
 
