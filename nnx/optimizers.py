@@ -14,7 +14,7 @@ from .arena import Views
 from .backend import Array
 from .checks import DTYPES, check_native, check_number
 from .errors import InputError, InputTypeError, look_up
-from .formula import Formula, Number, Value, sqrt, where
+from .formula import Formula, Number, Value, sign, sqrt, where
 from .ops import Ops
 from .registry import get_backend
 from .schedules import Constant, Schedule
@@ -295,8 +295,29 @@ class AdamW(Adam):
         self.weight_decay = None if weight_decay is None else check_number("weight_decay", weight_decay, 0)
 
 
+class Lion(Optimizer):
+    """p -= lr * sign(beta1 * m + (1 - beta1) * g); m = beta2 * m + (1 - beta2) * g (Chen et al. 2023).
+
+    Weight decay is decoupled, p -= lr * weight_decay * p, and not part of the loss. Rates suit it that are a third to a
+    tenth of Adam's.
+    """
+
+    slots = ("m",)
+    settings = ("beta1", "beta2")
+    decoupled = True
+
+    def __init__(self, lr: "float | Schedule" = 1e-4, beta1: float = 0.9, beta2: float = 0.99) -> None:
+        super().__init__(lr)
+        self.beta1 = check_number("beta1", beta1, 0, 1)
+        self.beta2 = check_number("beta2", beta2, 0, 1)
+
+    @staticmethod
+    def rule(p: Number, g: Number, m: Number, lr: Number, beta1: Number, beta2: Number) -> tuple[Number, ...]:
+        return p - lr * sign(g + beta1 * (m - g)), g + beta2 * (m - g)
+
+
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    cls.__name__.lower(): cls for cls in (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW)
+    cls.__name__.lower(): cls for cls in (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW, Lion)
 }
 
 
