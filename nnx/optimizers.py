@@ -295,6 +295,29 @@ class AdamW(Adam):
         self.weight_decay = None if weight_decay is None else check_number("weight_decay", weight_decay, 0)
 
 
+class NAdam(Adam):
+    """Adam with Nesterov's momentum, of constant beta1: p -= (a * m + c * g) / (b * sqrt(v) + eps) (Dozat 2016).
+
+    With c1 = 1 - beta1**t and c2 = 1 - beta2**t: a = lr * beta1 / (1 - beta1**(t + 1)), c = lr * (1 - beta1) / c1,
+    b = 1 / sqrt(c2).
+    """
+
+    @staticmethod
+    def rule(  # type: ignore[override]
+        p: Number, g: Number, m: Number, v: Number,
+        a: Number, c: Number, b: Number, eps: Number, share1: Number, share2: Number,
+    ) -> tuple[Number, ...]:  # fmt: skip
+        m = m + share1 * (g - m)
+        v = v + share2 * (g * g - v)
+        return p - (a * m + c * g) / (b * sqrt(v) + eps), m, v
+
+    def coefficients(self, step: int) -> tuple[float, ...]:
+        _, b, eps, share1, share2 = super().coefficients(step)
+        rate, beta1 = self.rate(step), self.beta1
+        a, c = rate * beta1 / (1.0 - beta1 ** (step + 2)), rate * share1 / (1.0 - beta1 ** (step + 1))
+        return (a, c, b, eps, share1, share2)
+
+
 class Lion(Optimizer):
     """p -= lr * sign(beta1 * m + (1 - beta1) * g); m = beta2 * m + (1 - beta2) * g (Chen et al. 2023).
 
@@ -317,7 +340,7 @@ class Lion(Optimizer):
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    cls.__name__.lower(): cls for cls in (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW, Lion)
+    cls.__name__.lower(): cls for cls in (SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW, NAdam, Lion)
 }
 
 
