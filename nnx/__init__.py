@@ -18,12 +18,47 @@ from .errors import (
     NnxError,
 )
 from .interop.torch import from_torch
-from .layers import Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
-from .losses import ElementwiseLoss, Loss, MeanSquaredError, PoissonDeviance, SigmoidCrossEntropy, SoftmaxCrossEntropy
+from .layers import (
+    ELU,
+    GELU,
+    Activation,
+    Affine,
+    BatchNorm,
+    Dropout,
+    Flatten,
+    Identity,
+    Layer,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
+from .losses import (
+    ElementwiseLoss,
+    Huber,
+    Loss,
+    MeanSquaredError,
+    PoissonDeviance,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+)
 from .model import MLP, Sequential
 from .ops import Backend, Ops
-from .optimizers import SGD, AdaGrad, Adam, AdamW, Momentum, Nesterov, Optimizer, RMSprop
-from .parts import register
+from .optimizers import (
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Lion,
+    Momentum,
+    NAdam,
+    Nesterov,
+    Optimizer,
+    RMSprop,
+)
+from .registration import register
 from .training import Callback, CSVLogger, EarlyStopping, ResumeWarning, TensorBoard, Trainer
 
 if _typing.TYPE_CHECKING:
@@ -41,6 +76,8 @@ if _typing.TYPE_CHECKING:
 __version__ = _version("nnx-array")
 
 __all__ = [
+    "ELU",
+    "GELU",
     "MLP",
     "SGD",
     "Activation",
@@ -63,13 +100,17 @@ __all__ = [
     "EarlyStopping",
     "ElementwiseLoss",
     "Flatten",
+    "Huber",
     "Identity",
     "InputError",
     "InputTypeError",
     "Layer",
+    "LeakyReLU",
+    "Lion",
     "Loss",
     "MeanSquaredError",
     "Momentum",
+    "NAdam",
     "Nesterov",
     "NnxError",
     "Ops",
@@ -79,9 +120,11 @@ __all__ = [
     "ReLU",
     "ResumeWarning",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
+    "Softplus",
     "Tanh",
     "TensorBoard",
     "Trainer",

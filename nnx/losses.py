@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ._support.checks import as_floats, as_host, check_labels, check_native
+from . import formula
+from ._support.checks import as_floats, as_host, check_labels, check_native, check_number
 from .backend import get_backend
-from .errors import InputError, look_up, unknown
-from .formula import Formula, Number, Value, derivative, exp, log, sigmoid, softplus, where
+from .errors import InputError, InputTypeError, look_up, unknown
+from .formula import Formula, Number, Value, derivative, exp, log, maximum, minimum, sigmoid, softplus, where
 from .ops import FLOATS, Array, HostArray, Ops, dtype_name
 
 
@@ -35,11 +36,30 @@ class Loss:
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         """The targets in the form that the operation takes, for a model whose outputs are (n, *outputs)."""
-        raise NotImplementedError(f"{type(self).__name__} must define check_targets")
+        return as_floats(t, dtype) if t.dtype.kind == "f" else t
 
     def bound(self, ops: Ops, dtype: str) -> Callable[..., Array]:
-        """f(z, t, *, weight, bias, dz, db): the loss as an operation of a backend, see `ops.loss`."""
-        raise NotImplementedError(f"{type(self).__name__} must define bound(ops, dtype)")
+        """f(z, t, *, weight, bias, dz, db): the loss as an operation of a backend, see `ops.loss`.
+
+        Here by the `forward` and `backward` of a subclass, which know nothing of weights."""
+        if type(self).forward is Loss.forward:
+            raise InputTypeError(
+                f"{type(self).__name__} must define forward(y, t) and backward(); or be an nnx.ElementwiseLoss."
+            )
+
+        def own(
+            z: Array, t: Array, *, bias: Array | None = None, dz: Array | None = None, db: Array | None = None
+        ) -> Array:
+            value = self.forward(z if bias is None else z + bias, t)
+            if dz is not None or db is not None:
+                gradient = self.backward()
+                if dz is not None:
+                    dz[...] = gradient
+                if db is not None:
+                    db[...] = ops.xp.sum(gradient, axis=0)
+            return value if isinstance(value, ops.array_type) else ops.to_device(np.array(value, dtype))
+
+        return own
 
     def count_right(self, ops: Ops, y: Array, t: Array) -> Array:
         """How many rows of the model's output y: (n, c) are right, 0-d; t: as `check_targets` gives them."""
@@ -90,6 +110,32 @@ class Loss:
         return f"{type(self).__name__}({values})"
 
 
+class OwnLoss(Loss):
+    """An object with `forward(y, t)` and `backward()`, such as the study notes' last layers, as a `Loss`."""
+
+    def __init__(self, loss: Any) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, y: Array, t: Array) -> Array:
+        return self.loss.forward(y, t)
+
+    def backward(self, dout: float = 1.0) -> Array:
+        return self.loss.backward()
+
+    def config(self) -> dict[str, Any]:
+        return {"loss": type(self.loss).__name__}
+
+    def __repr__(self) -> str:
+        return repr(self.loss)
+
+
+def as_loss(loss: Any) -> Any:
+    """A loss, or what has a loss's `forward` and `backward`, as a `Loss`; anything else as it is."""
+    duck = not isinstance(loss, Loss | type) and hasattr(loss, "forward") and hasattr(loss, "backward")
+    return OwnLoss(loss) if duck else loss
+
+
 class ElementwiseLoss(Loss):
     """Base of the losses that are means over the rows of sums over a formula of each output and its target.
 
@@ -119,8 +165,8 @@ class ElementwiseLoss(Loss):
     def bound(self, ops: Ops, dtype: str) -> Callable[..., Array]:
         numbers = [float(getattr(self, name)) for name in self.settings]
         hyper = ops.to_device(np.array(numbers, dtype)) if numbers else None
-        operation, formula = ops.loss, self.formula
-        return lambda z, t, **others: operation(formula, z, t, hyper, **others)
+        operation, own = ops.loss, self.formula
+        return lambda z, t, **others: operation(own, z, t, hyper, **others)
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         return _check_numbers(name, t, outputs, dtype)
@@ -267,8 +313,26 @@ class PoissonDeviance(ElementwiseLoss):
         return t
 
 
+class Huber(ElementwiseLoss):
+    """Mean over the rows of the sum of d**2 / 2 where |d| is below delta, else delta * (|d| - delta / 2), d = y - t
+    (Huber 1964)."""
+
+    settings = ("delta",)
+
+    def __init__(self, delta: float = 1.0) -> None:
+        super().__init__()
+        self.delta = check_number("Huber: delta", delta, 0, above=True)
+
+    def function(self, z: Number, t: Number, delta: Number) -> Number:
+        d = formula.abs(z - t)
+        return where(d < delta, 0.5 * d * d, delta * (d - 0.5 * delta))
+
+    def derivative(self, z: Number, t: Number, delta: Number) -> Number:
+        return maximum(minimum(z - t, delta), -delta)
+
+
 LOSSES: dict[str, type[Loss]] = {
-    cls.__name__: cls for cls in (SoftmaxCrossEntropy, MeanSquaredError, SigmoidCrossEntropy, PoissonDeviance)
+    cls.__name__: cls for cls in (SoftmaxCrossEntropy, MeanSquaredError, SigmoidCrossEntropy, PoissonDeviance, Huber)
 }
 
 

@@ -27,7 +27,7 @@ from .backend import BackendLike, choose
 from .datasets import Dataset
 from .errors import CheckpointError, InputError, InputTypeError, look_up, unknown
 from .initializers import Init
-from .layers import LAYERS, Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
+from .layers import LAYERS, Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer
 from .losses import Loss, SoftmaxCrossEntropy
 from .ops import Array, Backend, HostArray, Ops
 from .plan import infer, lower
@@ -123,9 +123,10 @@ class Sequential:
         return self
 
     def _default_init(self, index: int) -> str:
-        """He before a ReLU, looking past BatchNorm and Dropout; else Xavier."""
+        """He before a ReLU and its like, looking past BatchNorm and Dropout; else Xavier."""
         after = (layer for layer in self.layers[index + 1 :] if not isinstance(layer, BatchNorm | Dropout))
-        return "he" if isinstance(next(after, None), ReLU) else "xavier"
+        first = next(after, None)
+        return first.init if isinstance(first, Activation) else "xavier"
 
     def need_built(self, what: str) -> None:
         if not self.built:
@@ -358,7 +359,9 @@ def from_config(config: Sequence[dict[str, Any]]) -> Sequential:
 
 
 ACTIVATIONS: dict[str, type[Layer]] = {
-    cls.__name__.lower(): cls for cls in (ReLU, Sigmoid, Tanh, Identity) if issubclass(cls, Activation | Identity)
+    cls.__name__.lower(): cls
+    for cls in LAYERS.values()
+    if issubclass(cls, Activation | Identity) and cls is not Activation
 }
 
 

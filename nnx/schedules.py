@@ -1,9 +1,11 @@
 """Learning rates that change with the step: `Adam(lr=nnx.schedules.Cosine(1e-3, steps=2000))`."""
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeAlias
 
+from ._functions import by_name, named
 from ._support.checks import check_count, check_number
 from .errors import unknown
 
@@ -75,37 +77,44 @@ class WarmUp:
         _keep(self, after=schedule(self.after))
 
     def __call__(self, step: int) -> float:
-        assert not isinstance(self.after, float | int)
         if step < self.steps:
-            return self.after(0) * (step + 1) / self.steps
-        return self.after(step - self.steps)
+            return rate(self.after, 0) * (step + 1) / self.steps  # type: ignore[arg-type]  # a number no longer
+        return rate(self.after, step - self.steps)  # type: ignore[arg-type]
 
 
-Schedule = Constant | Step | Cosine | WarmUp
-SCHEDULES = {cls.__name__: cls for cls in (Constant, Step, Cosine, WarmUp)}
+Schedule: TypeAlias = Callable[[int], float]
+"""Any function of the step, counted from 0, that gives a learning rate of at least 0."""
+SCHEDULES: dict[str, type[Any]] = {cls.__name__: cls for cls in (Constant, Step, Cosine, WarmUp)}
+"""Those that a checkpoint can name: dataclasses, whose fields it keeps."""
 
 
 def schedule(lr: "Schedule | float") -> Schedule:
     """`lr` as a schedule; a number is a constant one."""
-    return lr if isinstance(lr, Schedule) else Constant(lr)
+    return lr if callable(lr) else Constant(lr)
 
 
-def to_config(lr: Schedule) -> dict[str, Any]:
-    """What a checkpoint keeps of a schedule."""
-    config = asdict(lr)
-    if isinstance(lr, WarmUp):
-        assert not isinstance(lr.after, float | int)
-        config["after"] = to_config(lr.after)
-    return {"schedule": type(lr).__name__, **config}
+def rate(schedule: Schedule, step: int) -> float:
+    """The learning rate at a step; a schedule of the user's own is checked."""
+    value = schedule(step)
+    return value if isinstance(schedule, Constant | Step | Cosine | WarmUp) else check_number(f"lr({step})", value, 0)
+
+
+def to_config(lr: Any) -> dict[str, Any]:
+    """What a checkpoint keeps of a schedule: its fields, or the name of a function."""
+    if not is_dataclass(lr) or SCHEDULES.get(type(lr).__name__) is not type(lr):
+        return {"schedule": "function", "name": named(lr)}
+    config = {field.name: getattr(lr, field.name) for field in fields(lr)}
+    return {"schedule": type(lr).__name__} | {k: to_config(v) if callable(v) else v for k, v in config.items()}
 
 
 def from_config(config: dict[str, Any]) -> Schedule:
     """The schedule that `to_config` described."""
-    fields = dict(config)
-    name = fields.pop("schedule")
+    settings = dict(config)
+    name = settings.pop("schedule")
+    if name == "function":
+        return by_name(settings["name"])
     if name not in SCHEDULES:
         raise unknown("schedule", name, SCHEDULES)
-    if isinstance(fields.get("after"), dict):
-        fields["after"] = from_config(fields["after"])
-    made: Schedule = SCHEDULES[name](**fields)
+    nested = {k: from_config(v) if isinstance(v, dict) and "schedule" in v else v for k, v in settings.items()}
+    made: Schedule = SCHEDULES[name](**nested)
     return made

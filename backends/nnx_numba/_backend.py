@@ -202,13 +202,17 @@ class NumbaBackend:
         out: Array | None = None,
         db: Array | None = None,
     ) -> Any:
-        dx = np.empty_like(dy) if out is None else out
-        given = [a for name, a in zip(formula.inputs, (dy, x, y), strict=True) if formula.uses(name)]
-        if dy.ndim == 0 or not all(a.flags.c_contiguous for a in (*given, dx)):
+        kernel, dx = self._formula.activation_backward(formula), np.empty_like(dy) if out is None else out
+        inputs = dy, x, y
+        given = [*[inputs[i] for i in kernel.inputs], dx]
+        if dy.ndim == 0 or not all([a.flags.c_contiguous for a in given]):  # noqa: C419  a list is faster
             return NotImplemented
         db = _nothing(dy) if db is None else db
-        kernel, arrays = self._formula.activation_backward(formula), [_rows(a) for a in (*given, dx)]
-        return _done(self._by_rows(arrays[-1], lambda part, sums: kernel(*[a[part] for a in arrays], sums), db), dx)
+        if dy.ndim != 2:
+            given = [_rows(a) for a in given]
+        if dx.size <= _LARGE:
+            return _done(kernel(*given, db), dx)
+        return _done(self._by_rows(given[-1], lambda part, sums: kernel(*[a[part] for a in given], sums), db), dx)
 
     def _by_rows(self, x: Array, work: Any, db: Array | None = None) -> Any:
         """work(slice of rows, db) in one call, for large x on fixed slices by our threads; the sum of its results."""

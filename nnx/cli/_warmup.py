@@ -37,7 +37,7 @@ def warmup(
 
 def _formulas() -> Iterator[tuple[str, Formula]]:
     """Those that are built in, each with the operation that takes it."""
-    for layer in (kind() for kind in LAYERS.values() if issubclass(kind, Activation)):
+    for layer in (kind() for kind in LAYERS.values() if issubclass(kind, Activation) and kind is not Activation):
         yield "activation", layer.formula
         yield "activation_backward", layer.formula_backward
         if not layer.formula_backward.uses("x"):

@@ -45,8 +45,10 @@ class Formula:
         if any(value.truth for value in self.values):
             raise InputTypeError(f"formula {name!r}: a result is a comparison; use where(condition, 1, 0).")
         self.instructions, self.results = _linear(self.values)
-        used = {a for _, _, args in self.instructions for a in args} | set(self.results)
-        strange = sorted(v for v in used if isinstance(v, str) and v[0] != "_" and v not in self.inputs + self.scalars)
+        self._used = frozenset(a for _, _, args in self.instructions for a in args) | frozenset(self.results)
+        strange = sorted(
+            v for v in self._used if isinstance(v, str) and v[0] != "_" and v not in self.inputs + self.scalars
+        )
         if strange:
             raise InputError(
                 f"formula {name!r}: uses {', '.join(strange)} of another formula; expected its own inputs."
@@ -56,7 +58,7 @@ class Formula:
 
     def uses(self, variable: str) -> bool:
         """Whether the results depend on an input or scalar."""
-        return variable in self.results or any(variable in args for _, _, args in self.instructions)
+        return variable in self._used
 
     def fix(self, **known: float) -> "Formula":
         """The formula with numbers in place of some scalars, without what is then decided: sums with 0, products with 0

@@ -31,6 +31,7 @@ _FLAT, _SATURATING = 0.05, 1 / 3  # share of the greatest slope; share of the ac
 _DEAD = 0.05  # share of the units
 _STEEPEST = {"sigmoid": 0.25, "tanh": 1.0}
 _RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, 3.0), "identity": (-3.0, 3.0)}
+_WIDE = (-3.0, 3.0)
 _BINS = 50
 _SGD_RATE = 0.1
 
@@ -170,7 +171,7 @@ class Init(Result):
         )
         for axes, activation in zip(grid, activations, strict=True):
             for panel, init in zip(axes, inits, strict=False):
-                _ridges(panel, f"{activation}, {init}", self.starts[activation, init], _RANGES[activation])
+                _ridges(panel, f"{activation}, {init}", self.starts[activation, init], _RANGES.get(activation, _WIDE))
             axes[0].set_ylabel("layer")
             curves = plotting.merge(axes[-2:])
             for i, init in enumerate(inits):
@@ -323,7 +324,7 @@ def _look(model: Sequential, inputs: HostArray, activation: str) -> tuple[LayerA
 
 
 def _measure(y: HostArray, slope: HostArray, activation: str) -> LayerActivations:
-    counts, edges = np.histogram(y, _BINS, _RANGES[activation])
+    counts, edges = np.histogram(y, _BINS, _RANGES.get(activation, _WIDE))
     steepest = _STEEPEST.get(activation)
     largest = float(np.abs(y).max())
     return LayerActivations(

@@ -207,7 +207,7 @@ def optimizers(
         raise InputError(f"start: got {point}, expected a point farther than {distance:g} from the minimum (0, 0).")
     steps, epochs = check_count("steps", steps), check_count("epochs", epochs)
     batch_size = check_count("batch_size", batch_size)
-    bowl = {**BOWL_RATES, **_rates("bowl_rates", bowl_rates, chosen)}
+    bowl = {**dict.fromkeys(rules.OPTIMIZERS, 0.1), **BOWL_RATES, **_rates("bowl_rates", bowl_rates, chosen)}
     own: dict[str, Any] = {name: rules.optimizer(name).lr for name in chosen}
     own |= _rates("rates", rates, chosen)
     MLP(hidden, 2)  # refuses wrong sizes before the data are loaded

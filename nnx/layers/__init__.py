@@ -1,7 +1,20 @@
 """Layers: small objects with `forward(x, train_flg)` and `backward(dout)`, unfused; `nnx.plan` fuses them for
 training."""
 
-from ._activations import RELU, SIGMOID, TANH, Activation, ReLU, Sigmoid, Tanh
+from ._activations import (
+    ELU,
+    GELU,
+    RELU,
+    SIGMOID,
+    TANH,
+    Activation,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
 from ._affine import Affine
 from ._batch_norm import RUNNING_AVERAGE, BatchNorm
 from ._dropout import Dropout
@@ -9,11 +22,15 @@ from ._layer import Layer
 from ._shape import Flatten, Identity
 
 LAYERS: dict[str, type[Layer]] = {
-    cls.__name__: cls for cls in (Affine, ReLU, Sigmoid, Tanh, BatchNorm, Dropout, Flatten, Identity)
+    name: kind
+    for name, kind in list(globals().items())
+    if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer
 }
 """The layers that a checkpoint can name."""
 
 __all__ = [
+    "ELU",
+    "GELU",
     "LAYERS",
     "RELU",
     "RUNNING_AVERAGE",
@@ -26,7 +43,10 @@ __all__ = [
     "Flatten",
     "Identity",
     "Layer",
+    "LeakyReLU",
     "ReLU",
+    "SiLU",
     "Sigmoid",
+    "Softplus",
     "Tanh",
 ]

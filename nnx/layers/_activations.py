@@ -1,19 +1,60 @@
 """Activation functions: each is a formula of one number, and its derivative another."""
 
+import math
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
-from .._support.checks import check_float
-from ..formula import Formula, Number, Value, derivative, maximum, replaced, sigmoid, tanh, where
+from .._functions import by_name, named
+from .._support.checks import check_float, check_number
+from ..errors import InputTypeError
+from ..formula import (
+    Formula,
+    Number,
+    Value,
+    derivative,
+    erf,
+    exp,
+    maximum,
+    minimum,
+    replaced,
+    sigmoid,
+    softplus,
+    tanh,
+    where,
+)
 from ..ops import Array
 from ._layer import Layer
 
 
 class Activation(Layer):
-    """An elementwise function. A subclass defines `function`, by the functions of `nnx.formula`.
+    """An elementwise function: `Activation(lambda x: x * sigmoid(x))`, by the functions of `nnx.formula`.
 
-    The derivative follows from it. Where another form of that is better, such as one of the value alone, which lets the
-    function be fused to the product before it, the subclass defines `derivative`, too.
+    function: of a number, traced once, or the name under which it was given to `nnx.register` (which a checkpoint
+    needs). derivative(x, y): its derivative at x, where the value is y; by default it follows from the function. A
+    derivative of the value alone lets the activation be fused to the product before it. A subclass defines methods of
+    these names in their place; settings of its own are constructor arguments and `fields`.
     """
+
+    init = "xavier"
+    """The initial values of an Affine just before, where these are left open."""
+
+    def __init__(
+        self,
+        function: "Callable[[Number], Number] | str | None" = None,
+        derivative: "Callable[[Number, Number], Number] | str | None" = None,
+    ) -> None:
+        super().__init__()
+        self.own = function is not None
+        if function is None and type(self) is Activation:
+            raise InputTypeError("Activation: got no function; write nnx.Activation(lambda x: ...), or a subclass.")
+        for what, given in (("function", function), ("derivative", derivative)):
+            if given is not None:
+                if not callable(given) and not isinstance(given, str):
+                    raise InputTypeError(f"Activation: {what} is {given!r}, expected a function or a registered name.")
+                setattr(self, what, by_name(given) if isinstance(given, str) else given)
+        if self.own:
+            assert self.formula  # what is no formula is refused here
 
     def function(self, x: Number) -> Number:
         """The value at x."""
@@ -27,7 +68,19 @@ class Activation(Layer):
     @property
     def name(self) -> str:
         """The name of the formula."""
-        return type(self).__name__.lower()
+        if not self.own:
+            return type(self).__name__.lower()
+        name = getattr(self.function, "__name__", "")
+        return name if name.isidentifier() and name.isascii() and name[0] != "_" else "activation"
+
+    def config(self) -> dict[str, Any]:
+        if not self.own:
+            return super().config()
+        config = super().config() | {"function": named(self.function)}
+        return config | ({"derivative": named(self.derivative)} if "derivative" in vars(self) else {})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})" if self.own else super().__repr__()
 
     @cached_property
     def formula(self) -> Formula:
@@ -54,6 +107,11 @@ class Activation(Layer):
 class ReLU(Activation):
     """max(x, 0)."""
 
+    init = "he"
+
+    def __init__(self) -> None:
+        super().__init__()
+
     def function(self, x: Number) -> Number:
         return maximum(x, 0.0)
 
@@ -64,6 +122,9 @@ class ReLU(Activation):
 class Sigmoid(Activation):
     """1 / (1 + exp(-x))."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def function(self, x: Number) -> Number:
         return sigmoid(x)
 
@@ -71,8 +132,81 @@ class Sigmoid(Activation):
 class Tanh(Activation):
     """The hyperbolic tangent."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def function(self, x: Number) -> Number:
         return tanh(x)
+
+
+class LeakyReLU(Activation):
+    """x where it is positive, else slope * x (Maas, Hannun & Ng 2013)."""
+
+    init = "he"
+    fields = ("slope",)
+
+    def __init__(self, slope: float = 0.01) -> None:
+        super().__init__()
+        self.slope = check_number("LeakyReLU: slope", slope, 0)
+
+    def function(self, x: Number) -> Number:
+        return where(x > 0, x, self.slope * x)
+
+    def derivative(self, x: Number, y: Number) -> Number:
+        return where(y > 0, 1.0, self.slope)
+
+
+class ELU(Activation):
+    """x where it is positive, else alpha * (exp(x) - 1) (Clevert, Unterthiner & Hochreiter 2016)."""
+
+    init = "he"
+    fields = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = check_number("ELU: alpha", alpha, 0)
+
+    def function(self, x: Number) -> Number:
+        return where(x > 0, x, self.alpha * (exp(minimum(x, 0.0)) - 1.0))
+
+    def derivative(self, x: Number, y: Number) -> Number:
+        return where(y > 0, 1.0, y + self.alpha)
+
+
+class GELU(Activation):
+    """x * (1 + erf(x / sqrt(2))) / 2: x times the normal distribution up to it (Hendrycks & Gimpel 2016)."""
+
+    init = "he"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def function(self, x: Number) -> Number:
+        return 0.5 * x * (1.0 + erf(math.sqrt(0.5) * x))
+
+
+class SiLU(Activation):
+    """x * sigmoid(x), also known as swish (Elfwing, Uchibe & Doya 2018)."""
+
+    init = "he"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def function(self, x: Number) -> Number:
+        return x * sigmoid(x)
+
+
+class Softplus(Activation):
+    """log(1 + exp(x)), a smooth ReLU (Dugas et al. 2001)."""
+
+    init = "he"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def function(self, x: Number) -> Number:
+        return softplus(x)
 
 
 RELU, SIGMOID, TANH = ReLU().formula, Sigmoid().formula, Tanh().formula

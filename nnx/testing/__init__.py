@@ -3,16 +3,29 @@
 With pytest, in any directory, for an installed backend:  pytest -p nnx.testing --nnx-backend=NAME
 Without pytest:  python -m nnx.testing NAME
 From Python:  nnx.testing.run(backend) -> Report
+
+Of parts of your own: check_activation, check_loss, check_optimizer.
 """
 
 from typing import TYPE_CHECKING
 
 from ._kit import Check, Report, Result, checks, run, tolerances
+from ._own import check_activation, check_loss, check_optimizer
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["Check", "Report", "Result", "checks", "run", "tolerances"]
+__all__ = [
+    "Check",
+    "Report",
+    "Result",
+    "check_activation",
+    "check_loss",
+    "check_optimizer",
+    "checks",
+    "run",
+    "tolerances",
+]
 
 
 # As a pytest plugin (`-p nnx.testing`). pytest finds these by name; nothing else here needs pytest.

@@ -144,7 +144,8 @@ def loss(op: str, *first: Any, hyper: HostArray | None = None) -> "Maker":
     return problem
 
 
-def _elementwise(kind: ElementwiseLoss) -> "Maker":
+def elementwise(kind: ElementwiseLoss) -> "Maker":
+    """Of a loss by a formula."""
     numbers = [getattr(kind, name) for name in kind.settings]
     return loss("loss", kind.formula, hyper=np.array(numbers) if numbers else None)
 
@@ -156,6 +157,6 @@ PROBLEMS: list[tuple[str, str, Maker]] = [
     ("dropout_backward", "", _dropout),
     ("softmax_cross_entropy", "", loss("softmax_cross_entropy")),
     *(("activation_backward", f"{layer.name}-", activation(layer)) for layer in ACTIVATIONS),
-    *(("loss", f"{kind.formula.name}-", _elementwise(kind)) for kind in ELEMENTWISE),
+    *(("loss", f"{kind.formula.name}-", elementwise(kind)) for kind in ELEMENTWISE),
 ]
 """The operation, what precedes "numerical-gradient" in the check's name, and the problem."""

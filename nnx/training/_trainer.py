@@ -25,7 +25,7 @@ from .._support.checks import (
 from ..backend import BackendLike, choose, environment
 from ..datasets import Dataset
 from ..errors import CheckpointError, InputError, InputTypeError
-from ..losses import Loss, SoftmaxCrossEntropy
+from ..losses import Loss, SoftmaxCrossEntropy, as_loss
 from ..model import Sequential
 from ..ops import Array, HostArray
 from ..optimizers import Adam, Optimizer
@@ -75,7 +75,7 @@ class Trainer:
     ) -> None:
         self.model: Sequential = _expect("model", model, Sequential)
         self.optimizer: Optimizer = Adam() if optimizer is None else _named("optimizer", optimizer, Optimizer)
-        self.loss: Loss = SoftmaxCrossEntropy() if loss is None else _named("loss", loss, Loss)
+        self.loss: Loss = SoftmaxCrossEntropy() if loss is None else _named("loss", as_loss(loss), Loss)
         self.weight_decay = check_number("weight_decay", weight_decay, 0)
         self.clip_norm = None if clip_norm is None else check_number("clip_norm", clip_norm, 0, above=True)
         self.seed = check_seed(seed)

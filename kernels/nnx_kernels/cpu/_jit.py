@@ -62,6 +62,8 @@ class Kernel:
         self.interpreted = bool(numba.config.DISABLE_JIT)
         self.call = self._interpret if self.interpreted else _no_version_yet
         self.compiled: set[Any] = set()
+        self.inputs: list[int] = []
+        """Of a formula's inputs, those that it takes."""
         kernels.append(self)
 
     def _dispatcher(self) -> Any:

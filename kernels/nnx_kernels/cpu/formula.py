@@ -82,7 +82,9 @@ def activation_backward(formula: Formula) -> Kernel:
         f"{indent(body, ' ' * 8)}\n        dx[i, j] = {result}\n"
         "    for j in range(db.size):\n        db[j] += dx[i, j]\n"
     )
-    return _kernel(f"{formula.name}_backward", [*inputs, "dx", "db"], "m" * len(inputs) + "mv", text)
+    kernel = _kernel(f"{formula.name}_backward", [*inputs, "dx", "db"], "m" * len(inputs) + "mv", text)
+    kernel.inputs = [i for i, x in enumerate(formula.inputs) if formula.uses(x)]
+    return kernel
 
 
 @cache

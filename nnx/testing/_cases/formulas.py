@@ -1,5 +1,9 @@
 """Every formula that there is: activations, losses, optimizers. One that is registered needs no line here."""
 
+from collections.abc import Iterable
+from inspect import signature
+from typing import Any
+
 import numpy as np
 
 from ...formula import Formula
@@ -15,8 +19,15 @@ from .losses import large_logits, weighted, without_bias
 _MANY, _MANY_DECAYED = 70001, 40003  # several of the blocks that an implementation might do at a time
 _EXTREMES = np.array([[-1e4, 1e4, 0.0], [-0.0, -90.0, 90.0], [-1e-6, 1e-6, 1.0]])
 
-ACTIVATIONS = [kind() for kind in LAYERS.values() if issubclass(kind, Activation)]
-ELEMENTWISE = [kind() for kind in LOSSES.values() if issubclass(kind, ElementwiseLoss)]
+
+def _made(kinds: Iterable[type[Any]], base: type[Any]) -> list[Any]:
+    """One of each kind that is made without arguments."""
+    kinds = [kind for kind in kinds if issubclass(kind, base) and kind is not base]
+    return [kind() for kind in kinds if not [p for p in signature(kind).parameters.values() if p.default is p.empty]]
+
+
+ACTIVATIONS: list[Activation] = _made(LAYERS.values(), Activation)
+ELEMENTWISE: list[ElementwiseLoss] = _made(LOSSES.values(), ElementwiseLoss)
 
 
 def _named(formula: Formula, makers: dict[str, Maker]) -> dict[str, Maker]:

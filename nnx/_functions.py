@@ -1,0 +1,26 @@
+"""Functions of users' own that have a name in checkpoints."""
+
+from collections.abc import Callable
+from typing import Any
+
+from .errors import CheckpointError, unknown
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+"""Filled by `nnx.register`."""
+
+
+def named(function: Callable[..., Any]) -> str:
+    """The name by which a checkpoint knows a function."""
+    for name, known in FUNCTIONS.items():
+        if known is function:
+            return name
+    raise CheckpointError(
+        f"{function!r} has no name that a checkpoint could keep; before, call nnx.register(function, 'its_name')."
+    )
+
+
+def by_name(name: str) -> Callable[..., Any]:
+    """The function that was registered under a name."""
+    if name not in FUNCTIONS:
+        raise unknown("function", name, FUNCTIONS)
+    return FUNCTIONS[name]

@@ -1,0 +1,62 @@
+"""Parts of users' own, known by a name, so that a checkpoint can name them."""
+
+from dataclasses import is_dataclass
+from typing import Any, TypeVar
+
+from . import schedules
+from ._functions import FUNCTIONS
+from .errors import InputError, InputTypeError
+from .layers import LAYERS, Layer
+from .losses import LOSSES, Loss
+from .optimizers import OPTIMIZERS, Optimizer
+
+T = TypeVar("T")
+
+
+def register(part: T, name: str | None = None) -> T:
+    """Make a part of your own known by a name, for checkpoints and, where names are asked for, by that name; return it.
+
+    part: a class of layers, losses, optimizers or schedules (these as dataclasses), or a function: of an `Activation`,
+    or a schedule. name: default its `__name__`. As a decorator, `@nnx.register` stands before a class or function.
+    Raises `InputError` if the name is another's.
+    """
+    _register(part, name)
+    return part
+
+
+def _register(part: Any, name: str | None) -> None:
+    schedule = isinstance(part, type) and is_dataclass(part)
+    if not (_is(part, (Layer, Loss, Optimizer)) or schedule or (callable(part) and not isinstance(part, type))):
+        hint = f"; write nnx.register({type(part).__name__})" if isinstance(part, Layer | Loss | Optimizer) else ""
+        raise InputTypeError(
+            f"register: got {part!r}, expected a class derived from nnx.Layer, nnx.Loss or nnx.Optimizer, a schedule's "
+            f"dataclass, or a function{hint}."
+        )
+    own = getattr(part, "__name__", "") if name is None else name
+    if not isinstance(own, str) or not own.isidentifier():
+        raise InputError(f"register: got the name {own!r}, expected one such as 'swish': pass name='swish'.")
+
+    table, key = _table(part), own.lower() if _is(part, Optimizer) else own
+    before = table.get(key, part)
+    if before is not part and not _again(before, part):
+        raise InputError(f"register: {own!r} is {before!r} already; choose another name.")
+    if isinstance(part, type) and part.__name__ != own:
+        raise InputError(f"register: got the name {own!r} for the class {part.__name__}; expected its own.")
+    table[key] = part
+
+
+def _is(part: Any, kind: "type | tuple[type, ...]") -> bool:
+    return isinstance(part, type) and issubclass(part, kind)
+
+
+def _table(part: Any) -> dict[str, Any]:
+    for kind, table in ((Layer, LAYERS), (Loss, LOSSES), (Optimizer, OPTIMIZERS)):
+        if _is(part, kind):
+            return table
+    return schedules.SCHEDULES if isinstance(part, type) else FUNCTIONS
+
+
+def _again(before: object, part: object) -> bool:
+    """Whether it is the same part of a module that was imported or run a second time."""
+    names = [(getattr(p, "__module__", None), getattr(p, "__qualname__", None)) for p in (before, part)]
+    return names[0] == names[1] and names[0] != (None, None) and "<lambda>" not in str(names[0][1])
