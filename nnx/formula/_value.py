@@ -39,6 +39,10 @@ class Value:
             value = _made.setdefault(key, value)
         return value
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `copy` and `pickle`: equal values are one object there, too."""
+        return Value, (self.op, *self.args)
+
     @property
     def truth(self) -> bool:
         """Whether it is a comparison's result."""

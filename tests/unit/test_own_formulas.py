@@ -223,7 +223,7 @@ class Nothing(nnx.Loss):
         (lambda: Branches().formula, "a formula cannot branch on a value"),
         (lambda: Nothing().forward(np.ones((2, 2)), np.ones((2, 2))), r"Nothing must define forward\(y, t\) and"),
         (lambda: nnx.SGD(lambda step: -1.0).rate(3), r"lr\(3\): got -1.0, expected a finite number of at least 0"),
-        (lambda: nnx.register(3), "register: got 3, expected a class or a function"),
+        (lambda: nnx.register(3), "register: got 3, expected a class derived from nnx.Layer"),
         (lambda: nnx.register(lambda x: x), "register: got the name '<lambda>', expected one such as 'swish'"),
         (lambda: nnx.register(type("ReLU", (nnx.Layer,), {})), "register: 'ReLU' is .* already; choose another name"),
         (lambda: nnx.register(Leaky, "Other"), "register: got the name 'Other' for the class Leaky"),
