@@ -137,10 +137,8 @@ class FitLoop:
     def read(self) -> None:
         """Add the losses of the last steps up, look whether they are finite, and show the last if it is time to."""
         ops, fit = self.trainer.model.ops, self.fit
-        if ops.on_host:
-            losses = [float(loss) for loss in self.pending]
-        else:
-            losses = [float(loss) for array in ops.to_host_all(self.pending) for loss in array.flat]
+        arrays = self.pending if ops.on_host else ops.to_host_all(self.pending)
+        losses = [float(loss) for array in arrays for loss in array.flat]
         first = fit.step - len(losses)
         for i, value in enumerate(losses):
             if not math.isfinite(value):

@@ -264,19 +264,19 @@ class TestRequiredMembers:
 
     def test_a_misspelt_operation_is_told_of(self, members_only):
         class Misspelt(members_only):
-            def afine_relu(self, x, w, b=None, *, out=None):
+            def afine(self, x, w, b=None, *, activation=None, out=None):
                 raise AssertionError
 
-            def adam(self, *args):
+            def update(self, *args):
                 raise AssertionError
 
             def prepare(self):
                 pass
 
-        report = testing.run(Misspelt(), ["relu"])
+        report = testing.run(Misspelt(), ["softmax"])
         for text in (str(report), str(report.explanation)):
-            assert "it has a method 'afine_relu', which nothing calls; did you mean the operation affine_relu?" in text
-            assert "it has a method 'adam', which nothing calls; did you mean the operation adam_?" in text
+            assert "it has a method 'afine', which nothing calls; did you mean the operation affine?" in text
+            assert "it has a method 'update', which nothing calls; did you mean the operation update_?" in text
             assert "prepare" not in text
         assert report.ok
 

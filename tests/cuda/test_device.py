@@ -16,6 +16,7 @@ from test_graph import Eager
 import nnx
 from nnx.bench.networks import NETWORKS, batches, nnx_trainer
 from nnx.layers import RELU
+from nnx.layers import RELU
 from nnx.training._progress import Progress
 
 
@@ -322,7 +323,7 @@ def test_a_thread_on_another_gpu_is_told(backend, cupy, monkeypatch):
     array = backend.to_device(np.zeros(3, np.float32))
     monkeypatch.setattr(backend.device._runtime, "getDevice", lambda: 1)
     said = r"made on GPU 0, but the current device of this thread is GPU 1; call cupy\.cuda\.Device\(0\)\.use\(\)"
-    for call in (lambda: backend.to_device(np.zeros(3)), lambda: backend.relu(array)):
+    for call in (lambda: backend.to_device(np.zeros(3)), lambda: backend.activation(RELU, array)):
         with pytest.raises(RuntimeError, match=said):
             call()
 
