@@ -130,7 +130,7 @@ class Trainer:
     def _decay(self) -> float:
         if self.weight_decay > 0 or not self.optimizer.decoupled:
             return self.weight_decay
-        own = getattr(self.optimizer, "weight_decay", None)
+        own = getattr(self.optimizer, "weight_decay", 0.0)
         return optimizers.AdamW.DEFAULT_DECAY if own is None else float(own)
 
     @property
