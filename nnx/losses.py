@@ -184,17 +184,44 @@ class SoftmaxCrossEntropy(Loss):
     """Mean over the rows of -sum(t * log(softmax(y))).
 
     Targets: (n,) integer labels in 0..c-1, or (n, c) rows of probabilities that sum to 1, one-hot among them.
+    label_smoothing: this share of each target is spread evenly over the classes (Szegedy et al. 2016), in evaluations,
+    too.
     """
 
     metric = "accuracy"
     classes = True
+    settings = ("label_smoothing",)
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
 
     def count_right(self, ops: Ops, y: Array, t: Array) -> Array:
         """Rows whose greatest output is the label's."""
         return ops.count_correct(y, t)
 
     def bound(self, ops: Ops, dtype: str) -> Callable[..., Array]:
-        return ops.softmax_cross_entropy
+        share = self.label_smoothing
+        if share == 0:
+            return ops.softmax_cross_entropy
+        xp = ops.xp
+
+        def smoothed(z: Array, t: Array, **others: Any) -> Array:
+            c = z.shape[1]
+            if t.ndim == 1:
+                rows = xp.expand_dims(t, axis=1) == xp.expand_dims(xp.arange(c, dtype=t.dtype), axis=0)
+                valid = xp.expand_dims((t >= 0) & (t < c), axis=1)
+                rows = xp.astype(rows, z.dtype)
+                t = xp.where(valid, rows, xp.full_like(rows, xp.nan))  # what is no label makes the loss NaN
+            return ops.softmax_cross_entropy(z, t * (1.0 - share) + share / c, **others)
+
+        return smoothed
+
+    def config(self) -> dict[str, Any]:
+        return super().config() if self.label_smoothing else {"loss": type(self).__name__}
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self.label_smoothing else f"{type(self).__name__}()"
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
         _check_outputs(outputs)

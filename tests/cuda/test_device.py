@@ -16,7 +16,6 @@ from test_graph import Eager
 import nnx
 from nnx.bench.networks import NETWORKS, batches, nnx_trainer
 from nnx.layers import RELU
-from nnx.layers import RELU
 from nnx.training._progress import Progress
 
 

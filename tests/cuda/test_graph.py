@@ -1,5 +1,8 @@
 """Training steps as graphs, in the emulator: the same as run launch by launch, and never the wrong inputs."""
 
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 from emulator import EmulatedBackend, EmulatedDevice
@@ -113,3 +116,13 @@ def test_what_cannot_be_captured_says_so_and_runs():
         results.append(captured(np.full(1, float(WARM_UP))))
     results.append(captured(np.full(1, WARM_UP + 1.0)))
     assert [float(r[0]) for r in results] == [2 * i for i in range(WARM_UP + 2)]
+
+
+def test_parts_of_ones_own():
+    """examples/own_parts.py: fused, as what is built in."""
+    main = runpy.run_path(str(Path(__file__).parents[2] / "examples/own_parts.py"))["main"]
+    losses, explanation = main(EmulatedBackend(), epochs=2)
+    reference, _ = main("numpy", epochs=2)
+    np.testing.assert_allclose(losses, reference, rtol=1e-3)
+    assert {"activation", "activation_backward", "affine", "loss", "update_"} <= set(explanation.fused)
+    assert explanation.declined == {}

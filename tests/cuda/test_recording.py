@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import recording
-from nnx_kernels.cuda import files, source
+from nnx_kernels.cuda import files
 
 Facts = dict[str, Any]
 
@@ -92,7 +92,7 @@ def test_arguments_fit_the_compiled_kernels_and_launches_are_within_the_limits(
 
 def test_that_was_looked_at_for_every_kernel(facts_of: Callable[..., Facts]) -> None:
     of_a_kernel = r"extern \"C\" __global__ void\s+(?:__launch_bounds__\([^)]*\)\s*)?([\w${}]+)\("
-    ours = {name for file in files() for name in re.findall(of_a_kernel, text(file))}
+    ours = {name for file in files() for name in re.findall(of_a_kernel, source(file))}
     launched = {name for check in ("trainings", "losses", "kit") for name in facts_of(check)["kernels"]}
     assert len(ours) > 25
     named = {name: re.escape(name).replace(re.escape("${name}"), r"\w+") for name in ours}  # a formula's, whichever

@@ -214,3 +214,16 @@ def test_goes_through_a_checkpoint(kind):
     assert type(losses.from_config(kind().config())) is kind
     with pytest.raises(nnx.InputError, match="unknown loss 'MeanSquareError'. Did you mean 'MeanSquaredError'"):
         losses.from_config({"loss": "MeanSquareError"})
+
+
+@pytest.mark.parametrize("kind", ["labels", "rows"])
+def test_label_smoothing_spreads_a_share_over_the_classes(backend, kind):
+    y, labels = RNG.standard_normal((7, 5)).astype(np.float32), RNG.integers(0, 5, 7)
+    rows = np.eye(5, dtype=np.float32)[labels]
+    smoothed, plain = nnx.SoftmaxCrossEntropy(label_smoothing=0.1), nnx.SoftmaxCrossEntropy()
+    assert repr(smoothed) == "SoftmaxCrossEntropy(label_smoothing=0.1)"
+    value = smoothed.forward(y, labels if kind == "labels" else rows)
+    assert float(value) == pytest.approx(float(plain.forward(y, rows * np.float32(0.9) + np.float32(0.02))), rel=1e-6)
+    np.testing.assert_allclose(smoothed.backward(), plain.backward(), atol=1e-7)
+    assert nnx.losses.from_config(smoothed.config()).label_smoothing == 0.1
+    assert plain.config() == {"loss": "SoftmaxCrossEntropy"}
