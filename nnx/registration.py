@@ -4,7 +4,7 @@ from dataclasses import is_dataclass
 from typing import Any, TypeVar
 
 from . import schedules
-from ._functions import FUNCTIONS
+from ._support.named import FUNCTIONS
 from .errors import InputError, InputTypeError
 from .layers import LAYERS, Layer
 from .losses import LOSSES, Loss

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeAlias
 
-from ._functions import by_name, named
 from ._support.checks import check_count, check_number
+from ._support.named import by_name, named
 from .errors import unknown
 
 

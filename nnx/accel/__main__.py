@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ..backend import _choice as registry
+from ..backend import get_backend
 from ..errors import NnxError
 from . import _installed, install
 from ._script import run_module, run_script
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m nnx.accel") -
     options = parser.parse_args(argv)
     try:
         if options.backend is not None:
-            registry.get_backend(options.backend)  # an unknown name is told before the script starts
+            get_backend(options.backend)  # an unknown name is told before the script starts
             os.environ["NNX_BACKEND"] = options.backend  # for the processes that the script starts, too
         if options.float32:
             os.environ["NNX_SCRIPT_DTYPE"] = "float32"

@@ -7,7 +7,7 @@ from ._download import fashion_mnist, mnist
 from ._folder import folder, idx_files
 from ._idx import read_idx, write_idx
 from ._load import NAMES, Data, Splits, as_splits, check_enough, load
-from ._prepare import one_hot, shuffle, split
+from ._prepare import one_hot, shuffle, split, split_rows
 
 __all__ = [
     "NAMES",
@@ -26,5 +26,6 @@ __all__ = [
     "read_idx",
     "shuffle",
     "split",
+    "split_rows",
     "write_idx",
 ]

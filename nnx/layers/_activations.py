@@ -5,8 +5,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from .._functions import by_name, named
 from .._support.checks import check_float, check_number
+from .._support.named import by_name, named
 from ..errors import InputTypeError
 from ..formula import (
     Formula,

@@ -11,15 +11,15 @@ from ._arrays import mismatch, same_bits
 from ._case import SUMS
 
 
-def _require(holds: bool, problem: str) -> None:
+def require(holds: bool, problem: str) -> None:
     if not holds:
         raise AssertionError(problem)
 
 
-def _require_near(got: HostArray, expected: HostArray, tolerance: float, what: str) -> None:
-    _require(got.shape == expected.shape, f"{what} has shape {got.shape}, expected {expected.shape}")
+def require_near(got: HostArray, expected: HostArray, tolerance: float, what: str) -> None:
+    require(got.shape == expected.shape, f"{what} has shape {got.shape}, expected {expected.shape}")
     problem = mismatch(got, expected, tolerance)
-    _require(problem is None, f"{what}: {problem}")
+    require(problem is None, f"{what}: {problem}")
 
 
 def round_trip(ops: Ops, dtype: str) -> None:
@@ -31,10 +31,10 @@ def round_trip(ops: Ops, dtype: str) -> None:
             before = given.copy()
             back = np.array(ops.to_host(ops.to_device(given)))
             what = f"required[{dtype}-round-trip]: a {layout} array of shape {given.shape}"
-            _require(back.dtype == given.dtype, f"{what} came back as {back.dtype}")
-            _require(back.shape == given.shape, f"{what} came back with shape {back.shape}")
-            _require(same_bits(back, before), f"{what} came back with other values")
-            _require(same_bits(given, before), f"{what} was changed by to_device")
+            require(back.dtype == given.dtype, f"{what} came back as {back.dtype}")
+            require(back.shape == given.shape, f"{what} came back with shape {back.shape}")
+            require(same_bits(back, before), f"{what} came back with other values")
+            require(same_bits(given, before), f"{what} was changed by to_device")
 
 
 def matmul(ops: Ops, dtype: str) -> None:
@@ -50,11 +50,11 @@ def matmul(ops: Ops, dtype: str) -> None:
             for right, y in rights.items():
                 what = f"required[{dtype}-matmul]: matmul({left}, {right}) of ({n}, {k}) and ({k}, {m})"
                 product = np.array(ops.to_host(ops.matmul(x, y)))
-                _require(product.dtype == np.dtype(dtype), f"{what} has dtype {product.dtype}")
-                _require_near(product, expected, tolerance, what)
+                require(product.dtype == np.dtype(dtype), f"{what} has dtype {product.dtype}")
+                require_near(product, expected, tolerance, what)
                 out = ops.to_device(np.full((n, m), np.nan, dtype))
-                _require(ops.matmul(x, y, out=out) is out, f"{what} with out= does not return out")
-                _require_near(np.array(ops.to_host(out)), expected, tolerance, f"{what} with out=")
+                require(ops.matmul(x, y, out=out) is out, f"{what} with out= does not return out")
+                require_near(np.array(ops.to_host(out)), expected, tolerance, f"{what} with out=")
 
 
 def views(ops: Ops, dtype: str) -> None:
@@ -64,35 +64,35 @@ def views(ops: Ops, dtype: str) -> None:
     view = ops.xp.reshape(buffer[4:10], (2, 3))
     view[...] = ops.to_device(np.array([[1, 2, 3], [4, 5, 6]], dtype))
     expected = np.array([0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0], dtype)
-    _require(
+    require(
         same_bits(np.array(ops.to_host(buffer)), expected),
         f"{where}: writing to a reshaped slice of a buffer does not show in the buffer: is it a copy?",
     )
     buffer[...] = ops.to_device(np.ones(12, dtype))
-    _require(
+    require(
         same_bits(np.array(ops.to_host(view)), np.ones((2, 3), dtype)),
         f"{where}: writing to a buffer does not show in a reshaped slice of it: is it a copy?",
     )
-    _require(not np.array(ops.to_host(other)).any(), f"{where}: two allocated buffers share memory")
+    require(not np.array(ops.to_host(other)).any(), f"{where}: two allocated buffers share memory")
 
 
 def descriptions(ops: Ops) -> None:
     """name, unavailable(), device_info() and synchronize() are what the contract says."""
     where, backend = "required[descriptions]", ops.backend
     missing = missing_members(backend)
-    _require(not missing, f"{where}: the backend lacks {', '.join(missing)}; nnx.Backend says what they do")
+    require(not missing, f"{where}: the backend lacks {', '.join(missing)}; nnx.Backend says what they do")
     name: Any = backend.name
-    _require(isinstance(name, str) and bool(name), f"{where}: name is {name!r}, expected a string")
+    require(isinstance(name, str) and bool(name), f"{where}: name is {name!r}, expected a string")
     reason: Any = type(backend).unavailable()
-    _require(
+    require(
         reason is None or (isinstance(reason, str) and bool(reason)),
         f"{where}: unavailable() gave {reason!r}, expected None or a sentence",
     )
     info: Any = backend.device_info()
     strings = isinstance(info, dict) and all(isinstance(s, str) for item in info.items() for s in item)
-    _require(strings and bool(info), f"{where}: device_info() gave {info!r}, expected a dictionary of strings")
+    require(strings and bool(info), f"{where}: device_info() gave {info!r}, expected a dictionary of strings")
     done: Any = backend.synchronize()  # type: ignore[func-returns-value]
-    _require(done is None, f"{where}: synchronize() gave {done!r}, expected None")
+    require(done is None, f"{where}: synchronize() gave {done!r}, expected None")
 
 
 def capture(ops: Ops, dtype: str) -> None:
@@ -112,12 +112,12 @@ def capture(ops: Ops, dtype: str) -> None:
     captured = ops.capture(step, inputs[0])
     returned = [captured(*given) for given in inputs]
     path = -np.cumsum(rates[:, np.newaxis].astype(np.float64) * gradients, axis=0)
-    _require_near(np.array(ops.to_host(p)), path[-1], tolerance, f"{where}: what the step updates")
+    require_near(np.array(ops.to_host(p)), path[-1], tolerance, f"{where}: what the step updates")
     for i, loss in enumerate(returned):
         expected = np.asarray(np.sum(path[i] ** 2))
-        _require_near(np.array(ops.to_host(loss)), expected, tolerance, f"{where}: the result of call {i + 1}")
+        require_near(np.array(ops.to_host(loss)), expected, tolerance, f"{where}: the result of call {i + 1}")
         unchanged = same_bits(np.array(ops.to_host(inputs[i][0])), gradients[i])
-        _require(unchanged, f"{where}: the input of call {i + 1} was modified")
+        require(unchanged, f"{where}: the input of call {i + 1} was modified")
 
 
 def capture_several(ops: Ops, dtype: str) -> None:
@@ -140,10 +140,10 @@ def capture_several(ops: Ops, dtype: str) -> None:
     path = -0.5 * np.cumsum(gradients.reshape(12, 5).astype(np.float64), axis=0)
     expected = np.sum(path**2, axis=1).reshape(4, 3)
     read = ops.to_host_all(returned)
-    _require(len(read) == 4, f"{where}: to_host_all of 4 arrays gave {len(read)}")
+    require(len(read) == 4, f"{where}: to_host_all of 4 arrays gave {len(read)}")
     for i, (one, many) in enumerate(zip(returned, read, strict=True)):
-        _require_near(np.array(ops.to_host(one)), expected[i], tolerance, f"{where}: the results of call {i + 1}")
-        _require_near(np.array(many), expected[i], tolerance, f"{where}: to_host_all, array {i + 1}")
+        require_near(np.array(ops.to_host(one)), expected[i], tolerance, f"{where}: the results of call {i + 1}")
+        require_near(np.array(many), expected[i], tolerance, f"{where}: to_host_all, array {i + 1}")
 
 
 REQUIRED: dict[str, tuple[Callable[[Ops, str], None], tuple[str, ...]]] = {

@@ -6,7 +6,7 @@ from ..layers import RELU
 from ..ops import HostArray, Ops
 from . import _reference
 from ._case import SUMS
-from ._members import _require, _require_near
+from ._members import require, require_near
 
 PRECISIONS = ("bfloat16", "float16")
 _SHAPES = {"odd sizes": (37, 13, 5), "one row": (1, 130, 9), "one input": (6, 1, 11), "one output": (9, 7, 1)}
@@ -35,7 +35,7 @@ def rounding(ops: Ops, precision: str) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         got = ops.narrow(ops.to_device(x), precision)
         again = ops.narrow(ops.to_device(x[::-1].copy()), precision, out=ops.narrow(ops.to_device(x), precision))
-    _require(got.shape == x.shape, f"{where} has shape {got.shape}, expected {x.shape}")
+    require(got.shape == x.shape, f"{where} has shape {got.shape}, expected {x.shape}")
     for name, array, values in (("the result", got, expected), ("out", again, expected[::-1])):
         host = np.array(ops.to_host(array)).astype(np.float32)
         wrong = ~((host == values) & (np.signbit(host) == np.signbit(values)) | np.isnan(host) & np.isnan(values))
@@ -72,5 +72,5 @@ def products(ops: Ops, precision: str) -> None:
         }
         for name, (array, expected) in results.items():
             got = np.array(ops.to_host(array))
-            _require(got.dtype == np.float32, f"{where}: {name} has dtype {got.dtype}, expected float32")
-            _require_near(got, expected, SUMS[0], f"{where}: {name}")
+            require(got.dtype == np.float32, f"{where}: {name} has dtype {got.dtype}, expected float32")
+            require_near(got, expected, SUMS[0], f"{where}: {name}")

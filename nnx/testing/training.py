@@ -15,7 +15,7 @@ from ..ops import Backend, HostArray, Ops
 from ..optimizers import Adam, Optimizer
 from ..training import Trainer
 from ._arrays import mismatch, same_bits
-from ._members import _require
+from ._members import require
 
 Outcome = dict[str, HostArray]
 TOLERANCES = {"float32": 1e-4, "float64": 1e-10}
@@ -77,18 +77,18 @@ def difference(got: Outcome, wanted: Outcome, tolerance: float) -> str | None:
 
 def _require_alike(got: Outcome, wanted: Outcome, dtype: str, where: str) -> None:
     problem = difference(got, wanted, TOLERANCES[dtype])
-    _require(problem is None, f"{where}: a training is not as on the numpy backend: {problem}")
+    require(problem is None, f"{where}: a training is not as on the numpy backend: {problem}")
 
 
 def fit(ops: Ops, dtype: str) -> None:
     """`Trainer.fit`, `predict`, `evaluate` and `accuracy` as on NumPy; the same bits twice."""
     where = f"training[{dtype}-fit]"
     got = trained(ops.backend, dtype)
-    _require(got["predict"].dtype == np.dtype(dtype), f"{where}: predict gave {got['predict'].dtype}")
+    require(got["predict"].dtype == np.dtype(dtype), f"{where}: predict gave {got['predict'].dtype}")
     _require_alike(got, expected(dtype), dtype, where)
     again = trained(ops.backend, dtype)
     differing = [name for name, values in got.items() if not same_bits(values, again[name])]
-    _require(not differing, f"{where}: two trainings of one seed differ in {', '.join(differing)}")
+    require(not differing, f"{where}: two trainings of one seed differ in {', '.join(differing)}")
 
 
 def step(ops: Ops, dtype: str) -> None:
@@ -117,12 +117,12 @@ def resume(ops: Ops, dtype: str) -> None:
         loaded = Trainer.load(path, backend=ops.backend)
         for name, values in begun.model.state_dict().items():
             back = loaded.model.state_dict()[name]
-            _require(same_bits(values, back), f"{where}: {name} is not what was saved")
+            require(same_bits(values, back), f"{where}: {name} is not what was saved")
         elsewhere = Trainer.load(path, backend="numpy").model.predict(_data(dtype)[0])
         _require_alike({"predict": elsewhere}, {"predict": begun.model.predict(_data(dtype)[0])}, dtype, where)
         got = _outcome(_fit(loaded, dtype, 3), dtype)
     differing = [name for name, values in whole.items() if not same_bits(values, got[name])]
-    _require(not differing, f"{where}: a resumed training differs from one in a piece in {', '.join(differing)}")
+    require(not differing, f"{where}: a resumed training differs from one in a piece in {', '.join(differing)}")
 
 
 def layers(ops: Ops, dtype: str) -> None:

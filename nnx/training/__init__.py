@@ -2,6 +2,7 @@
 
 from ._device_data import DeviceData
 from ._evaluation import Evaluation, evaluate
+from ._loop import interruption
 from ._run_folder import RUNS, RunConfig, RunData, RunFolder, next_free, read_settings
 from ._trainer import History, ResumeWarning, Trainer
 from .callbacks import Callback, EarlyStopping
@@ -22,6 +23,7 @@ __all__ = [
     "TensorBoard",
     "Trainer",
     "evaluate",
+    "interruption",
     "next_free",
     "read_settings",
 ]

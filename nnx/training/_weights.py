@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from .._support.checks import as_host, check_number
-from ..datasets import Dataset
-from ..datasets._prepare import split_rows
+from ..datasets import Dataset, split_rows
 from ..errors import InputError, InputTypeError
 from ..losses import Loss
 from ..ops import Array, HostArray, Ops

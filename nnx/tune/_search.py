@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._support.checks import check_flag, check_seed
 from ..backend import choose
-from ..training._loop import interruption
+from ..training import interruption
 from ._data import SearchData
 from ._narrow import Narrowing, ends_after, narrow_all
 from ._place import Place

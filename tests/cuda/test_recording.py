@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import recording
-from nnx_kernels.cuda import files
+from nnx_kernels.cuda import files, source
 
 Facts = dict[str, Any]
 

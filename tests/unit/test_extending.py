@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import nnx
-from nnx._functions import FUNCTIONS
+from nnx._support.named import FUNCTIONS
 from nnx.layers import LAYERS
 from nnx.losses import LOSSES
 from nnx.optimizers import OPTIMIZERS

@@ -5,7 +5,7 @@ import pytest
 
 import nnx
 from nnx import formula, testing
-from nnx._functions import FUNCTIONS
+from nnx._support.named import FUNCTIONS
 from nnx.datasets import digits
 from nnx.formula import maximum, sigmoid, sign, where
 from nnx.layers import LAYERS

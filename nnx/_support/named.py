@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from .errors import CheckpointError, unknown
+from ..errors import CheckpointError, unknown
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """Filled by `nnx.register`."""
