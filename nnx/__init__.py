@@ -28,6 +28,7 @@ from .layers import (
     Flatten,
     Identity,
     Layer,
+    LayerNorm,
     LeakyReLU,
     ReLU,
     Sigmoid,
@@ -59,7 +60,7 @@ from .optimizers import (
     RMSprop,
 )
 from .registration import register
-from .training import Callback, CSVLogger, EarlyStopping, ResumeWarning, TensorBoard, Trainer
+from .training import Callback, CSVLogger, EarlyStopping, ReduceOnPlateau, ResumeWarning, TensorBoard, Trainer
 
 if _typing.TYPE_CHECKING:
     import numpy as _numpy
@@ -105,6 +106,7 @@ __all__ = [
     "InputError",
     "InputTypeError",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Lion",
     "Loss",
@@ -118,6 +120,7 @@ __all__ = [
     "PoissonDeviance",
     "RMSprop",
     "ReLU",
+    "ReduceOnPlateau",
     "ResumeWarning",
     "Sequential",
     "SiLU",

@@ -61,8 +61,7 @@ class Cosine:
         _keep(self, final=check_number("final", self.final, 0))
 
     def __call__(self, step: int) -> float:
-        progress = min(step / self.steps, 1.0)
-        return self.final + (self.lr - self.final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+        return _half_cosine(self.lr, self.final, min(step / self.steps, 1.0))
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,41 @@ class WarmUp:
         return rate(self.after, step - self.steps)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class OneCycle:
+    """Rises by half a cosine from lr / 25 to `lr` over the first `rise` of `steps` steps, and falls by another to
+    lr / 250,000 at their end and after (Smith & Topin 2018)."""
+
+    lr: float
+    steps: int
+    rise: float = 0.3
+    """The share of the steps, between 0 and 1."""
+
+    def __post_init__(self) -> None:
+        _keep(self, lr=check_number("lr", self.lr, 0))
+        _keep(self, steps=check_count("steps", self.steps))
+        _keep(self, rise=check_number("rise", self.rise, 0, 1, above=True))
+
+    def __call__(self, step: int) -> float:
+        first, last = self.lr / 25, self.lr / 250_000
+        top = self.rise * self.steps
+        if step < top:
+            return _half_cosine(first, self.lr, step / top)
+        return _half_cosine(self.lr, last, min((step - top) / (self.steps - top), 1.0))
+
+
+def _half_cosine(start: float, end: float, progress: float) -> float:
+    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
 Schedule: TypeAlias = Callable[[int], float]
 """Any function of the step, counted from 0, that gives a learning rate of at least 0."""
-SCHEDULES: dict[str, type[Any]] = {cls.__name__: cls for cls in (Constant, Step, Cosine, WarmUp)}
+SCHEDULES: dict[str, type[Any]] = {cls.__name__: cls for cls in (Constant, Step, Cosine, WarmUp, OneCycle)}
 """Those that a checkpoint can name: dataclasses, whose fields it keeps."""
+
+
+_CHECKED = tuple(SCHEDULES.values())
+"""Those whose numbers were checked when they were made."""
 
 
 def schedule(lr: "Schedule | float") -> Schedule:
@@ -96,7 +126,7 @@ def schedule(lr: "Schedule | float") -> Schedule:
 def rate(schedule: Schedule, step: int) -> float:
     """The learning rate at a step; a schedule of the user's own is checked."""
     value = schedule(step)
-    return value if isinstance(schedule, Constant | Step | Cosine | WarmUp) else check_number(f"lr({step})", value, 0)
+    return value if isinstance(schedule, _CHECKED) else check_number(f"lr({step})", value, 0)
 
 
 def to_config(lr: Any) -> dict[str, Any]:

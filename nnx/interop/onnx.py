@@ -12,13 +12,13 @@ import numpy as np
 from .._support.checks import check_path
 from .._support.files import write_atomically
 from ..errors import InputError, InputTypeError
-from ..layers import Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
+from ..layers import Affine, BatchNorm, Dropout, Flatten, Identity, Layer, LayerNorm, ReLU, Sigmoid, Tanh
 from ..model import Sequential
 from ..ops import HostArray
 
 _OPSET, _IR_VERSION = 17, 8  # of 2022: what runtimes of today read, and all that these layers need
 _ACTIVATIONS: dict[type[Layer], str] = {ReLU: "Relu", Sigmoid: "Sigmoid", Tanh: "Tanh"}
-_CONVERTED = (Affine, BatchNorm, Dropout, Flatten, Identity, *_ACTIVATIONS)
+_CONVERTED = (Affine, BatchNorm, Dropout, Flatten, Identity, LayerNorm, *_ACTIVATIONS)
 _LARGEST = 2**31 - 2**20  # bytes: a protobuf file holds 2 GiB at most
 
 
@@ -85,6 +85,8 @@ class _Graph:
             rest = layer.eps - float(np.float32(layer.eps))
             arrays["running_var"] = arrays["running_var"] + np.array(rest, self._dtype)
             self._node(index, "BatchNormalization", arrays, epsilon=layer.eps)
+        elif isinstance(layer, LayerNorm):
+            self._node(index, "LayerNormalization", arrays, axis=-1, epsilon=layer.eps)
         elif isinstance(layer, Dropout) and layer.inference_factor != 1.0:
             self._node(index, "Mul", {"factor": np.array(layer.inference_factor, self._dtype)})
 

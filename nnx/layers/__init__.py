@@ -19,6 +19,7 @@ from ._affine import Affine
 from ._batch_norm import RUNNING_AVERAGE, BatchNorm
 from ._dropout import Dropout
 from ._layer import Layer
+from ._layer_norm import LayerNorm
 from ._shape import Flatten, Identity
 
 LAYERS: dict[str, type[Layer]] = {
@@ -43,6 +44,7 @@ __all__ = [
     "Flatten",
     "Identity",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "ReLU",
     "SiLU",

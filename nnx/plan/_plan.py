@@ -1,9 +1,5 @@
-"""Fusion: a model's layers lowered to bound operations over buffers that the plan owns. This is what `Trainer.step`
-runs.
+"""A model's stages bound to operations over buffers that the plan owns. This is what `Trainer.step` runs.
 
-- Affine and the activation after it are one operation, if that's derivative needs its value alone.
-- Whatever produces the gradient of an Affine's output writes its bias gradient, too; the loss adds the last bias
-  itself.
 - Nothing below the lowest parameters is differentiated.
 - Buffers are sized for the largest batch seen; a smaller batch uses their leading rows. After its first step a plan
   allocates nothing that grows with the batch.
@@ -12,216 +8,17 @@ runs.
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import numpy as np
 
 from .._support.arena import Arena
 from ..errors import CaptureWarning
-from ..layers import RUNNING_AVERAGE, Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer
+from ..layers import RUNNING_AVERAGE, Layer
 from ..losses import Loss
 from ..ops import Array, HostArray, Ops
 from ..optimizers import Optimizer
 from ._precision import LossScaling, NarrowParameters, NarrowProducts
-
-Forward = Callable[[Array], Array]
-Backward = Callable[[Array, Array, Array], "Array | None"]
-"""(gradient of the output, input, output) -> gradient of the input, or None where nothing below needs it."""
-
-
-class Stage:
-    """One or two layers as one step of the plan. This one runs a layer of unknown kind by its own methods."""
-
-    takes_db = False
-    """Whether its backward can write the bias gradient of an Affine just below."""
-    bias: Layer | None = None
-    """The Affine whose bias gradient the stage above should write."""
-
-    def __init__(self, layer: Layer, shape: tuple[int, ...]) -> None:
-        self.layer, self.shape = layer, shape
-
-    @property
-    def name(self) -> str:
-        return repr(self.layer)
-
-    @property
-    def has_parameters(self) -> bool:
-        return bool(self.layer.params)
-
-    @property
-    def capturable(self) -> bool:
-        """Whether it may be recorded. The stages below are operations alone; this one's layer has to say so."""
-        return type(self) is not Stage or self.layer.capturable
-
-    def infer(self, ops: Ops, x: Array) -> Array:
-        return self._checked(x, self.layer.forward(x, False))
-
-    def _checked(self, x: Array, y: Array) -> Array:
-        return self.layer.check_output("forward", y, (x.shape[0], *self.shape), "declare said")
-
-    def forward(self, program: "Program") -> Forward:
-        layer, checked = self.layer, self._checked
-        if not layer.random:
-            return lambda x: checked(x, layer.forward(x))
-        row = program.random_row(layer)
-
-        def forward(x: Array) -> Array:
-            layer.rng = program.rng[row, ...]
-            y = layer.forward(x)
-            layer.rng = None
-            return checked(x, y)
-
-        return forward
-
-    def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        layer = self.layer
-
-        def run(dy: Array, x: Array, y: Array) -> Array | None:
-            dx = layer.backward(dy)
-            return layer.check_output("backward", dx, tuple(x.shape), "its input was") if needs_dx else None
-
-        return run
-
-
-class AffineStage(Stage):
-    layer: Affine
-
-    def __init__(self, layer: Affine, shape: tuple[int, ...]) -> None:
-        super().__init__(layer, shape)
-        self.bias = layer if layer.bias else None
-        self.by_loss = False
-        """The last layer's bias is added by the loss, and its gradient written there."""
-        self.db_above = False
-
-    def infer(self, ops: Ops, x: Array) -> Array:
-        return ops.affine(x, self.layer.params["W"], self.layer.params.get("b"))
-
-    def forward(self, program: "Program") -> Forward:
-        affine, out = program.products(self).affine, program.output(self.shape)
-        w, b = self.layer.params["W"], None if self.by_loss else self.layer.params.get("b")
-        return lambda x: affine(x, w, b, out=out)
-
-    def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        affine_backward = program.products(self).affine_backward
-        w, dw = self.layer.params["W"], self.layer.grads["W"]
-        own_db = None if self.db_above else self.layer.grads.get("b")
-        dx = program.gradient((w.shape[0],)) if needs_dx else None
-
-        def run(dy: Array, x: Array, y: Array) -> Array | None:
-            affine_backward(dy, x, w, dx=dx, dw=dw, db=own_db)
-            return dx
-
-        return run
-
-
-class ActivatedAffineStage(AffineStage):
-    def __init__(self, layer: Affine, activation: Activation, shape: tuple[int, ...]) -> None:
-        super().__init__(layer, shape)
-        self.bias, self.activation, self.db_above = None, activation, True
-
-    @property
-    def name(self) -> str:
-        return f"{self.layer!r}, {self.activation!r}"
-
-    def infer(self, ops: Ops, x: Array) -> Array:
-        params = self.layer.params
-        return ops.affine(x, params["W"], params.get("b"), activation=self.activation.formula)
-
-    def forward(self, program: "Program") -> Forward:
-        affine, out = program.products(self).affine, program.output(self.shape)
-        w, b, activation = self.layer.params["W"], self.layer.params.get("b"), self.activation.formula
-        return lambda x: affine(x, w, b, activation=activation, out=out)
-
-    def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        op, formula = program.ops.activation_backward, self.activation.formula_backward
-        own_db, dz = self.layer.grads.get("b"), program.gradient(self.shape)
-        below = super().backward(program, None, needs_dx)
-        return lambda dy, x, y: below(op(formula, dy, None, y, out=dz, db=own_db), x, y)
-
-
-class ActivationStage(Stage):
-    layer: Activation
-    takes_db = True
-
-    def forward(self, program: "Program") -> Forward:
-        op, formula, out = program.ops.activation, self.layer.formula, program.output(self.shape)
-        return lambda x: op(formula, x, out=out)
-
-    def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        op, formula = program.ops.activation_backward, self.layer.formula_backward
-        out = program.gradient(self.shape)
-        return lambda dy, x, y: op(formula, dy, x, y, out=out, db=db)
-
-
-class BatchNormStage(Stage):
-    layer: BatchNorm
-    takes_db = True
-
-    def forward(self, program: "Program") -> Forward:
-        layer, batch_norm, out = self.layer, program.ops.batch_norm, program.output(self.shape)
-        gamma, beta, hyper = layer.params["gamma"], layer.params["beta"], layer.hyper
-        mean, var = layer.batch["running_mean"], layer.batch["running_var"]
-        if program.n > 1:
-            program.running.append((layer.span, hyper))
-        return lambda x: batch_norm(x, gamma, beta, hyper, out=out, mean=mean, var=var)
-
-    def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        layer, op, out = self.layer, program.ops.batch_norm_backward, program.gradient(self.shape)
-        gamma, hyper = layer.params["gamma"], layer.hyper
-        mean, var = layer.batch["running_mean"], layer.batch["running_var"]
-        dgamma, dbeta = layer.grads["gamma"], layer.grads["beta"]
-        return lambda dy, x, y: op(dy, x, gamma, mean, var, hyper, out=out, dgamma=dgamma, dbeta=dbeta, db=db)
-
-
-class DropoutStage(Stage):
-    layer: Dropout
-    takes_db = True
-
-    def forward(self, program: "Program") -> Forward:
-        dropout, out = program.ops.dropout, program.output(self.shape)
-        factor, row = program.constant(self.layer.training_factor), program.random_row(self.layer)
-        mask = program.masks[self] = program.rows(self.shape, "bool")
-        return lambda x: dropout(x, program.rng[row, ...], factor, out=out, mask=mask)
-
-    def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        op, out, mask = program.ops.dropout_backward, program.gradient(self.shape), program.masks[self]
-        factor = program.constant(self.layer.training_factor)
-        return lambda dy, x, y: op(dy, mask, factor, out=out, db=db)
-
-
-class FlattenStage(Stage):
-    def forward(self, program: "Program") -> Forward:
-        reshape, shape = program.ops.xp.reshape, (program.n, *self.shape)
-        return lambda x: reshape(x, shape)
-
-    def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        reshape = program.ops.xp.reshape
-        return lambda dy, x, y: reshape(dy, x.shape)
-
-
-def lower(layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]]) -> list[Stage]:
-    """The stages of a model. shapes: of each layer's output, without the rows."""
-    kinds = {BatchNorm: BatchNormStage, Dropout: DropoutStage, Flatten: FlattenStage}
-    stages: list[Stage] = []
-    work = [(layer, shape) for layer, shape in zip(layers, shapes, strict=True) if type(layer) is not Identity]
-    while work:
-        layer, shape = work.pop(0)
-        if type(layer) is Affine:
-            following = work[0][0] if work else None
-            if isinstance(following, Activation) and not following.formula_backward.uses("x"):
-                stages.append(ActivatedAffineStage(layer, following, work.pop(0)[1]))
-            else:
-                stages.append(AffineStage(layer, shape))
-        elif isinstance(layer, Activation):
-            stages.append(ActivationStage(layer, shape))
-        else:
-            stages.append(kinds.get(type(layer), Stage)(layer, shape))
-    for below, above in pairwise(stages):
-        if isinstance(below, AffineStage) and below.bias is not None:
-            below.db_above = above.takes_db
-    if stages and isinstance(stages[-1], AffineStage) and stages[-1].bias is not None:
-        stages[-1].by_loss = stages[-1].db_above = True
-    return stages
+from ._stages import AffineStage, Backward, Stage
 
 
 class Plan:
@@ -320,7 +117,7 @@ class Program:
         self.values: list[Array] = [None] * (len(stages) + 1)
 
         last = stages[-1]
-        bias: Layer | None = last.bias if isinstance(last, AffineStage) else None
+        bias: Layer | None = last.owes_db if isinstance(last, AffineStage) else None
         self.loss = plan.loss.bound(self.ops, plan.arena.dtype)
         self.dz = self.gradient(last.shape)
         self.bias: Array = None if bias is None else bias.params["b"]
@@ -330,7 +127,7 @@ class Program:
         self.backwards: list[tuple[int, Backward]] = []
         lowest = min((i for i, stage in enumerate(stages) if stage.has_parameters), default=len(stages))
         for i in range(len(stages) - 1, lowest - 1, -1):
-            below = stages[i - 1].bias if i > lowest and stages[i].takes_db else None
+            below = stages[i - 1].owes_db if i > lowest and stages[i].takes_db else None
             db = below.grads["b"] if below is not None else None
             self.backwards.append((i, stages[i].backward(self, db, needs_dx=i > lowest)))
 

@@ -4,12 +4,13 @@ With pytest, in any directory, for an installed backend:  pytest -p nnx.testing 
 Without pytest:  python -m nnx.testing NAME
 From Python:  nnx.testing.run(backend) -> Report
 
-Of parts of your own: check_activation, check_loss, check_optimizer.
+Of parts of your own: check_activation, check_loss, check_optimizer, check_layer.
 """
 
 from typing import TYPE_CHECKING
 
 from ._kit import Check, Report, Result, checks, run, tolerances
+from ._layer import check_layer
 from ._own import check_activation, check_loss, check_optimizer
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = [
     "Report",
     "Result",
     "check_activation",
+    "check_layer",
     "check_loss",
     "check_optimizer",
     "checks",

@@ -5,7 +5,7 @@ from ._evaluation import Evaluation, evaluate
 from ._loop import interruption
 from ._run_folder import RUNS, RunConfig, RunData, RunFolder, next_free, read_settings
 from ._trainer import History, ResumeWarning, Trainer
-from .callbacks import Callback, EarlyStopping
+from .callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from .loggers import CSVLogger, TensorBoard
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "EarlyStopping",
     "Evaluation",
     "History",
+    "ReduceOnPlateau",
     "ResumeWarning",
     "RunConfig",
     "RunData",

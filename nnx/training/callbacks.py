@@ -62,6 +62,21 @@ def check_callbacks(callbacks: Any) -> None:
                 raise unknown(f"method of {type(callback).__name__}", name, [*HOOKS, "__call__"])
 
 
+def _rises(monitor: str) -> bool:
+    """Whether greater values of this entry of the history are better."""
+    return "accuracy" in monitor or "r2" in monitor
+
+
+def _monitored(callback: Any, logs: dict[str, float]) -> float:
+    """The entry that a callback monitors, such that less is better."""
+    if callback.monitor not in logs:
+        raise InputError(
+            f"{type(callback).__name__}: there is no {callback.monitor!r} in the history, only {', '.join(logs)}; "
+            "pass validation_data to fit, or monitor another entry."
+        )
+    return -logs[callback.monitor] if _rises(callback.monitor) else logs[callback.monitor]
+
+
 class EarlyStopping(Callback):
     """Ends the training after `patience` epochs in which `monitor` did not get better by more than `min_delta`.
 
@@ -81,13 +96,7 @@ class EarlyStopping(Callback):
         self._best_state: dict[str, HostArray] = {}
 
     def __call__(self, trainer: "Trainer", epoch: int, logs: dict[str, float]) -> bool:
-        if self.monitor not in logs:
-            raise InputError(
-                f"EarlyStopping: there is no {self.monitor!r} in the history, only {', '.join(logs)}; "
-                "pass validation_data to fit, or monitor another entry."
-            )
-        rises = "accuracy" in self.monitor or "r2" in self.monitor
-        value = -logs[self.monitor] if rises else logs[self.monitor]
+        value = _monitored(self, logs)
         if value < self.best - self.min_delta:
             self.best, self.waited = value, 0
             if self.restore_best:
@@ -110,3 +119,52 @@ class EarlyStopping(Callback):
         arrays = dict(state)
         best, waited = arrays.pop("progress")
         self.best, self.waited, self._best_state = float(best), int(waited), arrays
+
+
+class ReduceOnPlateau(Callback):
+    """Multiplies the optimizer's learning rate by `factor`, not below `least`, after `patience` epochs in which
+    `monitor` did not get better by more than `min_delta`, and counts anew.
+
+    monitor: as for `EarlyStopping`. The rate must be a number: a schedule has its own idea of when to fall.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 3,
+        min_delta: float = 0.0,
+        least: float = 0.0,
+    ) -> None:
+        self.monitor = monitor
+        self.factor = check_number("factor", factor, 0, 1, above=True)
+        self.patience = check_count("patience", patience)
+        self.min_delta = check_number("min_delta", min_delta, 0)
+        self.least = check_number("least", least, 0)
+        self.best, self.waited = math.inf, 0
+
+    def on_begin(self, trainer: "Trainer") -> None:
+        if not isinstance(trainer.optimizer.lr, float):
+            raise InputError(
+                f"ReduceOnPlateau: the learning rate follows {trainer.optimizer.lr!r}; pass a number as lr."
+            )
+
+    def __call__(self, trainer: "Trainer", epoch: int, logs: dict[str, float], /) -> None:
+        value = _monitored(self, logs)
+        if value < self.best - self.min_delta:
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            rate = trainer.optimizer.rate(trainer.steps)
+            trainer.optimizer.lr = max(rate * self.factor, min(self.least, rate))
+            self.waited = 0
+
+    def state_dict(self) -> dict[str, HostArray]:
+        """What a checkpoint keeps; the rate is the optimizer's."""
+        return {"progress": np.array([self.best, self.waited], np.float64)}
+
+    def load_state_dict(self, state: dict[str, HostArray]) -> None:
+        """Take over what `state_dict` gave."""
+        best, waited = state["progress"]
+        self.best, self.waited = float(best), int(waited)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nnx
-from nnx.plan._plan import ActivatedAffineStage, AffineStage
+from nnx.plan._stages import ActivatedAffineStage, AffineStage
 
 ARCHITECTURES = {
     "relu": lambda: (nnx.Affine(12), nnx.ReLU(), nnx.Affine(9), nnx.ReLU(), nnx.Affine(4)),

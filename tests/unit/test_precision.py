@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from nnx.plan._plan._precision import LossScaling
 
 import nnx
+from nnx.plan._precision import LossScaling
 
 RNG = np.random.default_rng(5)
 X, T = RNG.standard_normal((90, 20)).astype(np.float32), RNG.integers(0, 5, 90)
