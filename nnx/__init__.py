@@ -34,6 +34,7 @@ from .layers import (
     Sigmoid,
     SiLU,
     Softplus,
+    Spec,
     Tanh,
 )
 from .losses import (
@@ -128,6 +129,7 @@ __all__ = [
     "SigmoidCrossEntropy",
     "SoftmaxCrossEntropy",
     "Softplus",
+    "Spec",
     "Tanh",
     "TensorBoard",
     "Trainer",

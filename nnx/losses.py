@@ -21,6 +21,9 @@ class Loss:
     metric: ClassVar[str | None] = None
     """The score that goes with it: "accuracy", for which it defines `count_right`, "r2", for which it may define
     `predicted`, or none."""
+    capturable: ClassVar[bool] = False
+    """Whether a backend may record it as a part of a step: its `forward` and `backward` do the same operations on
+    arrays each time, and nothing else."""
     classes: ClassVar[bool] = False
     """Whether targets are labels of classes, one of which holds."""
     settings: ClassVar[tuple[str, ...]] = ()
@@ -143,6 +146,8 @@ class ElementwiseLoss(Loss):
     gradient follows; `derivative` may give a better form. Targets: of the outputs' shape; (n,) will do for one column.
     """
 
+    capturable = True
+
     def function(self, *values: Any, **settings: Any) -> Number:
         """function(z, t, **settings): the loss of an output z and its target t."""
         raise NotImplementedError(f"{type(self).__name__} must define function(z, t)")
@@ -189,6 +194,7 @@ class SoftmaxCrossEntropy(Loss):
     """
 
     metric = "accuracy"
+    capturable = True
     classes = True
     settings = ("label_smoothing",)
 

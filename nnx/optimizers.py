@@ -129,6 +129,42 @@ class Optimizer:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in values.items())})"
 
 
+class OwnOptimizer(Optimizer):
+    """Around an object with an optimizer's `update(params, grads)` and no rule: `Trainer` calls that after each
+    gradient, unfused. Weight decay and clipping are in the gradients by then; `own.lr`, if there is one, is the rate
+    that is shown."""
+
+    def __init__(self, own: Any) -> None:
+        self.own = own
+        super().__init__(0.0)
+
+    def rate(self, step: int) -> float:
+        lr = self.own.rate(step) if isinstance(self.own, Optimizer) else getattr(self.own, "lr", math.nan)
+        return float(lr) if isinstance(lr, int | float | np.number) else math.nan
+
+    def coefficients(self, step: int) -> tuple[float, ...]:
+        return ()
+
+    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        self.own.update(params, grads)
+
+    def config(self) -> dict[str, Any]:
+        return {"optimizer": type(self.own).__name__, "own": True}
+
+    def __repr__(self) -> str:
+        kind: Any = type(self.own)
+        return f"{kind.__name__}(...)" if kind.__repr__ is object.__repr__ else repr(self.own)
+
+
+def as_optimizer(optimizer: Any) -> Any:
+    """What has `update(params, grads)` and no rule as an `OwnOptimizer`; anything else as it is."""
+    update = getattr(type(optimizer), "update", None)
+    inherited = isinstance(optimizer, OwnOptimizer) or update is Optimizer.update
+    if update is None or inherited or hasattr(optimizer, "rule") or type(optimizer).__module__ == "builtins":
+        return optimizer
+    return OwnOptimizer(optimizer)
+
+
 def _coefficients(cls: type[Optimizer]) -> list[str]:
     """Names of the rule's arguments after p, g and the state."""
     return list(inspect.signature(cls.rule).parameters)[2 + len(cls.slots) :]

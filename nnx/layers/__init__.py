@@ -1,6 +1,7 @@
 """Layers: small objects with `forward(x, train_flg)` and `backward(dout)`, unfused; `nnx.plan` fuses them for
 training."""
 
+from .._support.arena import Spec
 from ._activations import (
     ELU,
     GELU,
@@ -50,5 +51,6 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "Softplus",
+    "Spec",
     "Tanh",
 ]

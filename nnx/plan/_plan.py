@@ -16,7 +16,7 @@ from ..errors import CaptureWarning
 from ..layers import RUNNING_AVERAGE, Layer
 from ..losses import Loss
 from ..ops import Array, HostArray, Ops
-from ..optimizers import Optimizer
+from ..optimizers import Optimizer, OwnOptimizer
 from ._precision import LossScaling, NarrowParameters, NarrowProducts
 from ._stages import AffineStage, Backward, Stage
 
@@ -43,7 +43,8 @@ class Plan:
         self.random = [stage.layer for stage in stages if stage.layer.random]
         """The layers with randomness, in the order of their keys."""
         self.state = {slot: arena.buffer() for slot in optimizer.slots}
-        self.update = optimizer.formula()
+        self.own = optimizer if isinstance(optimizer, OwnOptimizer) else None
+        self.update = None if self.own is not None else optimizer.formula()
         self.clip_norm = None if clip_norm is None else self.constant(clip_norm)
         self.guarded, self.report = guarded, report
         self.precision = precision
@@ -55,12 +56,15 @@ class Plan:
         self._programs: dict[int, Program] = {}
 
     def _capturable(self) -> bool:
+        if self.own is not None:
+            return False
         unknown = [stage.name for stage in self.stages if not stage.capturable]
+        unknown += [] if self.loss.capturable else [repr(self.loss)]
         if unknown and "capture" in self.ops.explain().fused:
             warnings.warn(
-                f"{unknown[0]}: the backend {self.ops.backend.name!r} does not record steps with a layer that it does "
-                "not know, and runs them launch by launch, more slowly. If the layer's forward and backward do the "
-                "same operations on arrays at every step, and nothing else, say so: capturable = True in its class.",
+                f"{unknown[0]}: the backend {self.ops.backend.name!r} does not record steps with a part that it does "
+                "not know, and runs them launch by launch, more slowly. If its forward and backward do the same "
+                "operations on arrays at every step, and nothing else, say so: capturable = True in its class.",
                 CaptureWarning,
                 stacklevel=5,
             )
@@ -204,11 +208,31 @@ class Program:
             guard = guard + norm
         if not plan.guarded:
             guard = None
-        state = [views.buffer for views in plan.state.values()]
-        ops.update_(plan.update, hyper, params, grads, *state, decay=arena.layout.decay, guard=guard)
+        if plan.update is None:
+            if not self._update_by_own(hyper, guard):
+                return loss
+        else:
+            state = [views.buffer for views in plan.state.values()]
+            ops.update_(plan.update, hyper, params, grads, *state, decay=arena.layout.decay, guard=guard)
         for span, constants in self.running:
             ops.update_(RUNNING_AVERAGE, constants, arena.running.buffer[span], arena.batch.buffer[span], guard=guard)
         return loss
+
+    def _update_by_own(self, hyper: Array, guard: Array | None) -> bool:
+        """An update by a user's own `update(params, grads)`, which knows of neither weight decay nor scales; whether it
+        was done."""
+        arena, to_host = self.plan.arena, self.ops.to_host
+        if guard is not None and not np.isfinite(to_host(guard)):
+            return False
+        decay, scale = (float(number) for number in to_host(hyper)[-2:])
+        params, grads, decayed = arena.params.buffer, arena.grads.buffer, arena.layout.decay
+        if scale != 1:
+            grads[...] = grads * hyper[-1]
+        if decay:
+            grads[:decayed] = grads[:decayed] + hyper[-2] * params[:decayed]
+        assert self.plan.own is not None
+        self.plan.own.update(arena.params, arena.grads)
+        return True
 
     def first_non_finite(self) -> str | None:
         """The name of the first stage whose output in the last step held NaN or infinity."""

@@ -22,13 +22,14 @@ from .._support.checks import (
     check_path,
     check_seed,
 )
+from .._support.own import put_state, state_of
 from ..backend import BackendLike, choose, environment
 from ..datasets import Dataset
 from ..errors import CheckpointError, InputError, InputTypeError
 from ..losses import Loss, SoftmaxCrossEntropy, as_loss
 from ..model import Sequential
 from ..ops import Array, HostArray
-from ..optimizers import Adam, Optimizer
+from ..optimizers import Adam, Optimizer, OwnOptimizer, as_optimizer
 from ..plan import Plan, TrainingStep, check_precision
 from . import checkpoint as checkpoint_file
 from ._device_data import DeviceData, as_arrays
@@ -74,7 +75,9 @@ class Trainer:
         precision: str = "float32",
     ) -> None:
         self.model: Sequential = _expect("model", model, Sequential)
-        self.optimizer: Optimizer = Adam() if optimizer is None else _named("optimizer", optimizer, Optimizer)
+        self.optimizer: Optimizer = (
+            Adam() if optimizer is None else _named("optimizer", as_optimizer(optimizer), Optimizer)
+        )
         self.loss: Loss = SoftmaxCrossEntropy() if loss is None else _named("loss", as_loss(loss), Loss)
         self.weight_decay = check_number("weight_decay", weight_decay, 0)
         self.clip_norm = None if clip_norm is None else check_number("clip_norm", clip_norm, 0, above=True)
@@ -394,6 +397,8 @@ class Trainer:
         tensors = {f"model/{name}": array for name, array in self.model.state_dict().items()}
         for slot, views in self.plan.state.items():
             tensors |= {f"state/{slot}/{name}": np.array(to_host(array)) for name, array in views.items()}
+        if isinstance(self.optimizer, OwnOptimizer):
+            tensors |= {f"optimizer/{name}": array for name, array in state_of(self.optimizer.own, to_host).items()}
         if self.plan.scaling is not None:
             tensors["scaling"] = np.array(to_host(self.plan.scaling.state))
         for i, hook in enumerate(getattr(self, "_with_state", [])):
@@ -464,6 +469,8 @@ class Trainer:
             saved = part(f"state/{slot}/")
             for name, view in views.items():
                 view[...] = self.plan.ops.to_device(np.array(saved[name]))
+        if isinstance(self.optimizer, OwnOptimizer):
+            put_state(self.optimizer.own, part("optimizer/"), self.plan.ops.to_device)
         if self.plan.scaling is not None:
             self.plan.scaling.state[...] = self.plan.ops.to_device(np.array(tensors["scaling"]))
         self.steps, self.epochs = meta["steps"], meta["epochs"]

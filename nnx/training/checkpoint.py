@@ -29,7 +29,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, HostArray], meta: 
     """Save arrays and JSON-able `meta` to `path`, atomically."""
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}  # of no dimensions, too
     text = json.dumps(meta)
     header = {"format": str(FORMAT), "nnx": text, "sha256": _digest(arrays, text)}
     write_atomically(check_path("path", path), save(arrays, metadata=header))

@@ -167,3 +167,77 @@ def test_every_new_name_exists():
         part = nnx
         for step in name.split("."):
             part = getattr(part, step)
+
+
+# In Trainer -----------------------------------------------------------------------------------------------------------
+
+X = np.random.default_rng(0).normal(size=(60, 6)).astype("f")
+T = np.random.default_rng(1).integers(0, 3, 60)
+
+
+def in_trainer(optimizer, epochs=3, **settings):
+    model = nnx.Sequential(nnx.Affine(12), nnx.BatchNorm(), nnx.ReLU(), nnx.Dropout(0.2), nnx.Affine(3))
+    trainer = nnx.Trainer(model, optimizer, seed=2, **settings)
+    trainer.fit(X, T, epochs=epochs, batch_size=16, verbose=False, validation_data=(X, T))
+    return trainer
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize(
+    ("notes", "ours"),
+    [
+        (SGD(0.1), nnx.SGD(0.1)),
+        (Momentum(0.1, 0.8), nnx.Momentum(0.1, 0.8)),
+        (AdaGrad(0.1), nnx.AdaGrad(0.1)),
+    ],
+)
+@pytest.mark.parametrize("settings", [{}, {"weight_decay": 0.1, "clip_norm": 0.3}])
+def test_an_optimizer_of_the_notes_trains_in_trainer_as_ours_does(notes, ours, backend, settings):
+    import copy
+
+    one = in_trainer(copy.deepcopy(notes), backend=backend, **settings)
+    other = in_trainer(ours, backend=backend, **settings)
+    for name, values in other.history.items():
+        np.testing.assert_allclose(one.history[name], values, rtol=2e-5, atol=1e-6, err_msg=name)
+    assert repr(one.optimizer) == f"{type(notes).__name__}(...)"
+
+
+@pytest.mark.parametrize("make", [SGD, Momentum, AdaGrad, Adam])
+def test_a_training_by_one_goes_on_bit_for_bit(make, tmp_path):
+    whole = in_trainer(make(0.05), epochs=4, backend="numpy")
+    half = in_trainer(make(0.05), epochs=2, backend="numpy")
+    half.save(tmp_path / "half")
+    loaded = nnx.Trainer.load(tmp_path / "half", backend="numpy", optimizer=make(0.05))
+    loaded.fit(X, T, epochs=4, batch_size=16, verbose=False, validation_data=(X, T))
+    assert loaded.history == whole.history
+    with pytest.raises(nnx.CheckpointError, match=f"unknown optimizer '{make.__name__}'|takes|own"):
+        nnx.Trainer.load(tmp_path / "half")
+
+
+def test_a_loss_that_is_not_finite_is_kept_from_it():
+    optimizer = Momentum(0.1)
+    trainer = in_trainer(optimizer, backend="numpy")
+    before, velocity = trainer.model.state_dict(), {name: v.copy() for name, v in optimizer.v.items()}
+    assert np.isnan(float(trainer.step(X * np.float32(np.nan), T)))
+    for name, values in trainer.model.state_dict().items():
+        np.testing.assert_array_equal(values, before[name], err_msg=name)
+    assert all(np.array_equal(optimizer.v[name], v) for name, v in velocity.items())
+
+
+def test_one_with_a_base_and_no_rule_is_like_them():
+    class Lazy(nnx.Optimizer):
+        def __init__(self):
+            super().__init__(0.1)
+
+        def update(self, params, grads):
+            for name in params:
+                params[name] -= self.lr * grads[name]
+
+    one, other = in_trainer(Lazy(), backend="numpy"), in_trainer(nnx.SGD(0.1), backend="numpy")
+    np.testing.assert_allclose(one.history["loss"], other.history["loss"], rtol=2e-5)
+
+
+@pytest.mark.parametrize("thing", [{}, set(), SGD, 3])
+def test_what_is_no_optimizer_is_refused(thing):
+    with pytest.raises(nnx.InputTypeError, match="optimizer: got .*, expected an nnx.Optimizer"):
+        nnx.Trainer(nnx.MLP((3,), 2), thing)
