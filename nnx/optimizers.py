@@ -124,6 +124,54 @@ class Optimizer:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in values.items())})"
 
 
+class OwnOptimizer(Optimizer):
+    """An object with `update(params, grads)`, such as the study notes' optimizers, as an `Optimizer` without a rule.
+
+    It gets dictionaries of the model's arrays, the gradients being clipped and with weight decay, and is not called
+    where the loss is not finite. Its state is its own: a checkpoint does not keep it.
+    """
+
+    def __init__(self, own: Any) -> None:
+        super().__init__(0.0)
+        self.own = own
+
+    def coefficients(self, step: int) -> tuple[float, ...]:
+        return ()
+
+    def apply(self, ops: Ops, params: Views, grads: Views, hyper: Array, guard: Array) -> None:
+        """One step of a trainer: on a device it waits for the loss, and is not recorded."""
+        ops.update_(_GRADIENT, hyper, grads.buffer, params.buffer, decay=params.layout.decay, guard=guard)
+        if np.isfinite(ops.to_host(guard)):
+            arrays = dict(params)
+            self.own.update(arrays, dict(grads))
+            for name, array in arrays.items():
+                if array is not params[name]:  # set anew, not in place
+                    params[name][...] = array
+
+    def config(self) -> dict[str, Any]:
+        return {"optimizer": type(self.own).__name__, "lr": schedules.to_config(self._schedule)}
+
+    def __repr__(self) -> str:
+        return repr(self.own)
+
+
+_GRADIENT = Formula(
+    "gradient",
+    lambda g, p, weight_decay, grad_scale: g * grad_scale + where(weight_decay > 0, weight_decay * p, 0.0),
+    inputs=["g", "p"],
+    outputs=["g"],
+    scalars=["weight_decay", "grad_scale"],
+)
+
+
+def as_optimizer(optimizer: Any) -> Any:
+    """An optimizer, or what has an `update(params, grads)` of its own, as an `Optimizer`; anything else as it is."""
+    if isinstance(optimizer, type) or not callable(getattr(optimizer, "update", None)):
+        return optimizer
+    has_rule = hasattr(type(optimizer), "rule") or type(optimizer).update is Optimizer.update
+    return optimizer if isinstance(optimizer, Optimizer) and has_rule else OwnOptimizer(optimizer)
+
+
 @cache
 def _formula(cls: type[Optimizer]) -> Formula:
     if not hasattr(cls, "rule"):

@@ -20,7 +20,7 @@ from .backend import Array
 from .layers import RUNNING_AVERAGE, Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer
 from .losses import Loss
 from .ops import Ops
-from .optimizers import Optimizer
+from .optimizers import Optimizer, OwnOptimizer
 from .precision import LossScaling, NarrowParameters, NarrowProducts
 
 Forward = Callable[[Array], Array]
@@ -216,7 +216,8 @@ class Plan:
         self.arena, self.ops, self.stages, self.loss = arena, arena.ops, tuple(stages), loss
         self.dropouts = [stage.layer for stage in stages if isinstance(stage, DropoutStage)]
         self.state = {slot: arena.buffer() for slot in optimizer.slots}
-        self.update = optimizer.formula()
+        self.own = optimizer if isinstance(optimizer, OwnOptimizer) else None
+        self.update = optimizer.formula() if self.own is None else None
         self.clip_norm = None if clip_norm is None else self.constant(clip_norm)
         penalised = weight_decay > 0 and not optimizer.decoupled
         self.half_decay = self.constant(0.5 * weight_decay) if penalised else None
@@ -380,7 +381,10 @@ class Program:
                 ops.clip_(hyper, norm, plan.clip_norm)
             guard = guard + norm
         state = [views.buffer for views in plan.state.values()]
-        ops.update_(plan.update, hyper, params, grads, *state, decay=arena.layout.decay, guard=guard)
+        if plan.own is None:
+            ops.update_(plan.update, hyper, params, grads, *state, decay=arena.layout.decay, guard=guard)
+        else:
+            plan.own.apply(ops, arena.params, arena.grads, hyper, guard)
         for span, constants in self.running:
             ops.update_(RUNNING_AVERAGE, constants, arena.running.buffer[span], arena.batch.buffer[span], guard=guard)
         return loss

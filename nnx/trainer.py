@@ -21,7 +21,7 @@ from .errors import CheckpointError, InputError, InputTypeError
 from .fit import FitLoop, FitState, interruption
 from .losses import Loss, SoftmaxCrossEntropy, as_loss
 from .model import Sequential
-from .optimizers import Adam, Optimizer
+from .optimizers import Adam, Optimizer, as_optimizer
 from .plan import Plan, infer
 from .precision import check_precision
 from .progress import Progress
@@ -64,7 +64,9 @@ class Trainer:
         precision: str = "float32",
     ) -> None:
         self.model = _expect("model", model, Sequential)
-        self.optimizer: Optimizer = Adam() if optimizer is None else _expect("optimizer", optimizer, Optimizer)
+        self.optimizer: Optimizer = (
+            Adam() if optimizer is None else _expect("optimizer", as_optimizer(optimizer), Optimizer)
+        )
         self.loss: Loss = SoftmaxCrossEntropy() if loss is None else _expect("loss", as_loss(loss), Loss)
         self.weight_decay = check_number("weight_decay", weight_decay, 0)
         self.clip_norm = None if clip_norm is None else check_number("clip_norm", clip_norm, 0, above=True)
