@@ -297,3 +297,24 @@ def test_a_formulas_kernel_is_found_on_disk_by_the_next_process(tmp_path):
         assert status == 0, output
     assert [path.name for path in tmp_path.glob("activation_activation_*.py")]
     assert len(list(tmp_path.rglob("*activation_activation*.nbc"))) == 1  # and not a second one
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("operation", "wrong", "op"),
+    [("where", "where({0}, {2}, {1})", "activation"), ("abs", "({})", "loss"), ("tanh", "sigmoid({})", "affine")],
+)
+def test_the_kit_finds_a_wrong_translation(operation, wrong, op, backend, monkeypatch):
+    from nnx_kernels.cpu import formula as kernels
+
+    from nnx.formula import _formula
+
+    families = [kernels.activation, kernels.after_product, kernels.loss]
+    for family in families:
+        family.cache_clear()
+    monkeypatch.setitem(_formula._PYTHON, operation, wrong)
+    try:
+        assert not nnx.testing.run(backend, [op]).ok
+    finally:
+        for family in families:
+            family.cache_clear()
