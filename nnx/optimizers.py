@@ -62,8 +62,8 @@ class Optimizer:
     def coefficients(self, step: int) -> tuple[float, ...]:
         """The numbers that the rule takes after the state, at a step counted from 0, in float64. By default `lr` is the
         rate, and every other one the attribute of its name."""
-        names = _coefficients(type(self))
-        return tuple(self.rate(step) if name == "lr" else getattr(self, name) for name in names)
+        names = self.formula().scalars[:-2]
+        return tuple([self.rate(step) if name == "lr" else getattr(self, name) for name in names])
 
     @classmethod
     def formula(cls) -> Formula:
@@ -165,16 +165,11 @@ def as_optimizer(optimizer: Any) -> Any:
     return OwnOptimizer(optimizer)
 
 
-def _coefficients(cls: type[Optimizer]) -> list[str]:
-    """Names of the rule's arguments after p, g and the state."""
-    return list(inspect.signature(cls.rule).parameters)[2 + len(cls.slots) :]
-
-
 @cache
 def _formula(cls: type[Optimizer]) -> Formula:
     if not hasattr(cls, "rule"):
         raise InputTypeError(f"{cls.__name__} must define rule(p, g, *state, *coefficients), a static method.")
-    names = _coefficients(cls)
+    names = list(inspect.signature(cls.rule).parameters)[2 + len(cls.slots) :]
 
     def whole(p: Value, g: Value, *others: Value) -> Any:
         *others, weight_decay, grad_scale = others  # type: ignore[assignment]
@@ -284,6 +279,11 @@ class RMSprop(Optimizer):
         return (self.rate(step), self.eps, 1.0 - self.decay_rate)
 
 
+def _moments(g: Number, m: Number, v: Number, share1: Number, share2: Number) -> tuple[Number, Number]:
+    """The averages of the gradient and of its square."""
+    return m + share1 * (g - m), v + share2 * (g * g - v)
+
+
 class Adam(Optimizer):
     """m += (1 - beta1) * (g - m); v += (1 - beta2) * (g**2 - v); p -= a * m / (b * sqrt(v) + eps) (Kingma & Ba 2015).
 
@@ -305,8 +305,7 @@ class Adam(Optimizer):
     def rule(
         p: Number, g: Number, m: Number, v: Number, a: Number, b: Number, eps: Number, share1: Number, share2: Number
     ) -> tuple[Number, ...]:
-        m = m + share1 * (g - m)
-        v = v + share2 * (g * g - v)
+        m, v = _moments(g, m, v, share1, share2)
         return p - a * (m / (b * sqrt(v) + eps)), m, v
 
     def coefficients(self, step: int) -> tuple[float, ...]:
@@ -356,8 +355,7 @@ class NAdam(Adam):
         p: Number, g: Number, m: Number, v: Number,
         a: Number, c: Number, b: Number, eps: Number, share1: Number, share2: Number,
     ) -> tuple[Number, ...]:  # fmt: skip
-        m = m + share1 * (g - m)
-        v = v + share2 * (g * g - v)
+        m, v = _moments(g, m, v, share1, share2)
         return p - (a * m + c * g) / (b * sqrt(v) + eps), m, v
 
     def coefficients(self, step: int) -> tuple[float, ...]:

@@ -112,9 +112,7 @@ Schedule: TypeAlias = Callable[[int], float]
 """Any function of the step, counted from 0, that gives a learning rate of at least 0."""
 SCHEDULES: dict[str, type[Any]] = {cls.__name__: cls for cls in (Constant, Step, Cosine, WarmUp, OneCycle)}
 """Those that a checkpoint can name: dataclasses, whose fields it keeps."""
-
-
-_CHECKED = tuple(SCHEDULES.values())
+_CHECKED = frozenset(SCHEDULES.values())
 """Those whose numbers were checked when they were made."""
 
 
@@ -126,7 +124,7 @@ def schedule(lr: "Schedule | float") -> Schedule:
 def rate(schedule: Schedule, step: int) -> float:
     """The learning rate at a step; a schedule of the user's own is checked."""
     value = schedule(step)
-    return value if isinstance(schedule, _CHECKED) else check_number(f"lr({step})", value, 0)
+    return value if type(schedule) in _CHECKED else check_number(f"lr({step})", value, 0)
 
 
 def to_config(lr: Any) -> dict[str, Any]:

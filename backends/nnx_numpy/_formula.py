@@ -31,12 +31,22 @@ def elementwise(
     formula: Formula, inputs: Sequence[Array], outs: Sequence[Array], scalars: Sequence[float] = ()
 ) -> None:
     """Write the outputs. An output may be the very array of an input."""
-    names = {id(x): name for name, x in zip(formula.inputs, inputs, strict=True)}
-    same = frozenset((o, names[id(y)]) for o, y in zip(formula.outputs, outs, strict=True) if id(y) in names)
-    made = program(formula, same)
-    written = dict(same)
-    others = [out for o, out in zip(formula.outputs, outs, strict=True) if o not in written]
-    run_blocks(made, [*[inputs[i] for i in made.inputs], *others], scalars, outs[0])
+    same = tuple([i if x is y else None for y in outs for i, x in enumerate(inputs)])
+    made, others = _elementwise(formula, same)
+    arrays = [inputs[i] for i in made.inputs] + [outs[i] for i in others]
+    if made.simple:
+        made.run(*arrays, *scalars)
+    else:
+        run_blocks(made, arrays, scalars, outs[0])
+
+
+@cache
+def _elementwise(formula: Formula, same: tuple[int | None, ...]) -> "tuple[Program, list[int]]":
+    """The program, and which outputs are no inputs. same: for each output, and each input, whether it is its array."""
+    n = len(formula.inputs)
+    found = [(o, i) for k, o in enumerate(formula.outputs) for i in same[k * n : k * n + n] if i is not None]
+    pairs = {o: formula.inputs[i] for o, i in found}
+    return program(formula, frozenset(pairs.items())), [k for k, o in enumerate(formula.outputs) if o not in pairs]
 
 
 @cache
@@ -48,15 +58,12 @@ def value_of(formula: Formula) -> Formula:
 def run_blocks(program: "Program", arrays: Sequence[Array], scalars: Sequence[float], like: Array) -> None:
     """Run a program on all elements of its arrays; like: one of them, of the elements' dtype."""
     size = like.size
-    if program.simple or not all(a.flags.c_contiguous for a in arrays):
+    if size <= _BLOCK or not all(a.flags.c_contiguous for a in arrays):
         program.run(*arrays, *scalars, *[np.empty(like.shape, kind or like.dtype) for kind in program.scratch])
         return
-    scratch = [np.empty(min(size, _BLOCK), kind or like.dtype) for kind in program.scratch]
+    scratch = [np.empty(_BLOCK, kind or like.dtype) for kind in program.scratch]
     if like.ndim != 1:
         arrays = [a.reshape(-1) for a in arrays]
-    if size <= _BLOCK:
-        program.run(*arrays, *scalars, *scratch)
-        return
     for low in range(0, size, _BLOCK):
         part = slice(low, low + _BLOCK)
         if low + _BLOCK > size:

@@ -226,7 +226,7 @@ BUGS = [
     ),
     Bug("update_", "square missing", OPTIMIZERS, "h = h + g * g", "h = h + g"),
     Bug("update_", "old average kept whole", OPTIMIZERS, "share * (g * g - h)", "share * (g * g)"),
-    Bug("update_", "one beta for both", OPTIMIZERS, "m = m + share1 *", "m = m + share2 *"),
+    Bug("update_", "one beta for both", OPTIMIZERS, "return m + share1 *", "return m + share2 *"),
     Bug("update_", "eps scaled", OPTIMIZERS, "a * (m / (b * sqrt(v) + eps))", "a * (m / (b * (sqrt(v) + eps)))"),
     Bug(
         "update_",

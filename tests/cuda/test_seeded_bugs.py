@@ -15,7 +15,8 @@ from nnx_cupy._device import REAL
 from seeded_bugs import BUGS, Bug
 
 from nnx import testing
-from nnx.ops._bind import Ops
+from nnx.formula import _formula
+from nnx.ops import Ops
 
 ORDERS = (0, 1, 7)
 """Of warps: a missing barrier may show in one only."""
@@ -50,8 +51,12 @@ def sow_into_templates(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     module.__package__ = "nnx_kernels.cuda"
     exec(compile(changed(bug, Path(nnx_kernels.cuda.__file__)), f"{module.__name__}.py", "exec"), module.__dict__)
     monkeypatch.setattr(nnx_kernels.cuda, "_parts", module._parts)
-    plain = nnx_kernels.cuda.source.__wrapped__
-    monkeypatch.setattr(emulator._backend, "source", plain)
+    uncached(monkeypatch)
+
+
+def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Templates are filled anew."""
+    monkeypatch.setattr(emulator._backend, "source", nnx_kernels.cuda.source.__wrapped__)
     monkeypatch.setattr(emulator._backend, "_module", cache(emulator._backend._module.__wrapped__))
 
 
@@ -94,6 +99,19 @@ def test_the_kit_finds(bug: Bug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     else:
         sow_into_kernels(bug, tmp_path, monkeypatch)
     assert is_found(bug.op, backend)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("operation", "wrong", "op"),
+    [("where", "({0} ? {2} : {1})", "activation"), ("abs", "({})", "loss"), ("neg", "({})", "loss")],
+)
+def test_the_kit_finds_a_wrong_translation(
+    operation: str, wrong: str, op: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(_formula._C, operation, wrong)
+    uncached(monkeypatch)
+    assert is_found(op, EmulatedBackend)
 
 
 def test_every_kernel_source_has_a_bug() -> None:

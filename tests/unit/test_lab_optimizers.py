@@ -52,7 +52,7 @@ def test_trainings_begin_with_the_same_weights_and_take_the_same_batches(backend
 
     monkeypatch.setattr(nnx.Trainer, "advance", update)
     result = nnx.lab.optimizers(backend=backend, epochs=2, hidden=(10,), batch_size=400, seed=7)
-    assert len(weights) == len(result.curves) == 7
+    assert len(weights) == len(result.curves) == len(nnx.optimizers.OPTIMIZERS)
     for name in weights:
         for key, array in weights["SGD"].items():
             np.testing.assert_array_equal(weights[name][key], array)
@@ -60,7 +60,9 @@ def test_trainings_begin_with_the_same_weights_and_take_the_same_batches(backend
         for one, other in zip(batches[name], batches["SGD"], strict=True):
             np.testing.assert_array_equal(one, other)
     assert not np.array_equal(batches["SGD"][0], batches["SGD"][4])  # the epochs differ
-    assert len({curve.loss for curve in result.curves.values()}) == 7  # and so do the optimizers
+    assert len({curve.loss for curve in result.curves.values()}) == len(
+        nnx.optimizers.OPTIMIZERS
+    )  # and so do the optimizers
 
 
 def test_rates_are_settable_and_a_divergence_is_a_result():
@@ -89,7 +91,7 @@ def test_save(tmp_path):
     assert [file.name for file in files] == ["optimizers.csv", "optimizers_bowl.csv", "optimizers.png"]
     lines = files[0].read_text().splitlines()
     assert lines[0] == "optimizer,learning_rate,epoch,loss,val_accuracy"
-    assert len(lines) == 1 + 7
+    assert len(lines) == 1 + len(nnx.optimizers.OPTIMIZERS)
     assert len(files[1].read_text().splitlines()) == 1 + sum(len(d.points) for d in result.descents.values())
 
 

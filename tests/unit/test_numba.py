@@ -266,3 +266,55 @@ def test_without_a_folder_for_the_cache_it_compiles_anew_and_says_so(backend, mo
     assert _jit.kernel("v")(doubled)(x) is None
     np.testing.assert_array_equal(x, 2)
     assert backend.device_info()["kernel cache"] == "no writable folder: kernels are compiled anew in every process"
+
+
+def test_a_formulas_kernel_without_a_folder_is_compiled_anew_and_says_so(backend, monkeypatch):
+    from nnx_kernels.cpu import _jit
+    from nnx_kernels.cpu import formula as kernels
+
+    monkeypatch.setattr(_jit, "_folders", list)
+    monkeypatch.setattr(_jit, "uncached", [])
+    monkeypatch.setattr(_jit, "kernels", [])
+    x, y = np.arange(-2.0, 3.0), np.empty(5)
+    kernels.activation.__wrapped__(nnx.Activation(lambda x: x * 3).formula)(x, y)
+    np.testing.assert_array_equal(y, 3 * x)
+    assert _jit.uncached == ["activation_activation"]
+    assert "kernel cache" in backend.device_info()
+
+
+NEW_FORMULA = """
+import numpy as np, nnx
+backend = nnx.get_backend("numba")
+layer = nnx.Activation(lambda x: x / (1 + x * x))
+x = np.linspace(-1, 1, 100)
+np.testing.assert_allclose(backend.activation(layer.formula, x), x / (1 + x * x))
+"""
+
+
+def test_a_formulas_kernel_is_found_on_disk_by_the_next_process(tmp_path):
+    for _ in range(2):
+        status, output = in_a_process(NEW_FORMULA, NUMBA_CACHE_DIR=str(tmp_path))
+        assert status == 0, output
+    assert [path.name for path in tmp_path.glob("activation_activation_*.py")]
+    assert len(list(tmp_path.rglob("*activation_activation*.nbc"))) == 1  # and not a second one
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("operation", "wrong", "op"),
+    [("where", "where({0}, {2}, {1})", "activation"), ("abs", "({})", "loss"), ("tanh", "sigmoid({})", "affine")],
+)
+def test_the_kit_finds_a_wrong_translation(operation, wrong, op, backend, monkeypatch):
+    from nnx_kernels.cpu import formula as kernels
+
+    from nnx.formula import _formula
+
+    families = [kernels.activation, kernels.after_product, kernels.loss]
+    for family in families:
+        family.cache_clear()
+    monkeypatch.setitem(_formula._PYTHON, operation, wrong)
+    try:
+        assert not nnx.testing.run(backend, [op]).ok
+    finally:
+        for family in families:
+            family.cache_clear()

@@ -187,6 +187,47 @@ def test_a_loss_of_ones_own_runs_by_its_own_methods():
     assert histories[0] == histories[1]
 
 
+class NotesSGD:
+    """The study notes' own."""
+
+    def __init__(self, lr=0.01):
+        self.lr, self.calls = lr, 0
+
+    def update(self, params, grads):
+        self.calls += 1
+        for key in params:
+            params[key] -= self.lr * grads[key]
+
+
+class Anew(nnx.Optimizer):
+    """It sets arrays in place of changing them."""
+
+    def update(self, params, grads):
+        for key in params:
+            params[key] = params[key] - 0.01 * grads[key]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("make", [NotesSGD, lambda: Anew(0.01)])
+def test_an_optimizer_of_ones_own_runs_by_its_own_update(make, backend):
+    histories = []
+    for optimizer in (make(), nnx.SGD(0.01)):
+        settings = {"weight_decay": 0.1, "clip_norm": 0.5, "backend": backend, "dtype": "float64"}
+        own = nnx.Trainer(nnx.MLP((9,), 10, batch_norm=True), optimizer, **settings)
+        histories.append(own.fit(*data(), epochs=2, verbose=False)["loss"])
+    np.testing.assert_allclose(histories[0], histories[1], rtol=1e-12)
+
+
+def test_an_optimizer_of_ones_own_is_spared_what_is_not_finite():
+    own = NotesSGD()
+    trained = nnx.Trainer(nnx.MLP((3,), 2), own, nnx.MeanSquaredError(), backend="numpy")
+    trained.step(np.full((4, 2), np.nan, np.float32), np.ones((4, 2), np.float32))
+    assert own.calls == 0
+    trained.step(np.ones((4, 2), np.float32), np.ones((4, 2), np.float32))
+    assert own.calls == 1
+    assert repr(trained.optimizer) == repr(own)
+
+
 class NoRule(nnx.Optimizer):
     def __init__(self):
         super().__init__(0.1)
