@@ -225,7 +225,7 @@ def test_an_optimizer_of_ones_own_is_spared_what_is_not_finite():
     assert own.calls == 0
     trained.step(np.ones((4, 2), np.float32), np.ones((4, 2), np.float32))
     assert own.calls == 1
-    assert repr(trained.optimizer) == repr(own)
+    assert repr(trained.optimizer) == "NotesSGD(...)"
 
 
 class NoRule(nnx.Optimizer):
