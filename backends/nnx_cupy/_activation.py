@@ -8,7 +8,7 @@ from ._launch import BLOCK, Array, Formula, size, takes
 
 class ActivationOps(BiasOps):
     def activation(self, formula: Formula, x: Array, *, out: Array | None = None) -> Any:
-        if not takes(x, out):
+        if not takes(x, out) or not formula.uses("x"):
             return NotImplemented
         y = self.empty(x.shape, x.dtype) if out is None else out
         kernel = self.kernel("activation.cu", f"activation_{formula.name}", x, formula)

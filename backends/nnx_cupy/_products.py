@@ -56,7 +56,7 @@ class ProductOps(BiasOps, PrecisionOps):
         activation: Formula | None = None,
         out: Array | None = None,
     ) -> Any:
-        if not _multiply((x, w), (b, out)):
+        if not _multiply((x, w), (b, out)) or not (activation is None or activation.uses("x")):
             return NotImplemented
         y = self.empty((len(x), w.shape[1]), _of_products(x)) if out is None else out
         bias = b if activation is None else None  # an activation adds the bias in the same pass

@@ -10,6 +10,7 @@ from nnx_cupy import _launch
 import nnx
 from nnx import testing
 from nnx.layers import RELU
+from nnx.ops import Ops
 from nnx.testing._formulas import activated, evaluate
 
 ORDERS = (0, 1, 7, 11)
@@ -211,3 +212,10 @@ def test_declined_before_anything_is_written() -> None:
     assert all(result is NotImplemented for result in declined)
     assert backend.device.launches == []
     assert (out == 1).all()
+
+
+def test_a_constant_activation_is_declined() -> None:
+    backend, x, formula = EmulatedBackend(), np.ones((4, 4), "float32"), nnx.Activation(lambda x: 0.5).formula
+    assert backend.activation(formula, x) is NotImplemented
+    assert backend.affine(x, x, activation=formula) is NotImplemented
+    np.testing.assert_array_equal(Ops(backend).affine(x, x, activation=formula), np.full((4, 4), 0.5))
