@@ -95,7 +95,7 @@ def test_that_was_looked_at_for_every_kernel(facts_of: Callable[..., Facts]) -> 
     ours = {name for file in files() for name in re.findall(of_a_kernel, source(file))}
     launched = {name for check in ("trainings", "losses", "kit") for name in facts_of(check)["kernels"]}
     assert len(ours) > 25
-    named = {name: re.escape(name).replace(re.escape("${name}"), r"\w+") for name in ours}  # a formula's, whichever
+    named = {name: re.sub(r"\$(\{name\}|name)", r"\\w+", name) for name in ours}  # a formula's, whichever
     assert [name for name, form in named.items() if not any(re.fullmatch(form, own) for own in launched)] == []
 
 
