@@ -125,6 +125,12 @@ def hyper_parameters(out):
     learns(out)
 
 
+def own_parts(out):
+    first, last = numbers(r"^loss (\S+) -> (\S+)$", out)[0]
+    assert last < 0.7 * first
+    assert "update_                 fused" in out
+
+
 SHOWN = {
     "01_activation_functions": activation_functions,
     "02_losses_and_gradients": losses_and_gradients,
@@ -134,6 +140,7 @@ SHOWN = {
     "06_initial_values": initial_values,
     "07_batch_normalization": batch_normalization,
     "08_hyper_parameters": hyper_parameters,
+    "own_parts": own_parts,
     "study_notes": learns,
     "train_digits": learns,
 }
