@@ -12,6 +12,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+_FUNCTIONS = ("exp", "log", "log1p", "tanh", "erf", "sigmoid", "softplus")
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 
 
@@ -52,6 +53,7 @@ def _parts(formula: Any) -> dict[str, str]:
     pairs = zip(formula.outputs, results, strict=True)
     return {
         "name": formula.name,
+        "ahead": "4" if any(op in _FUNCTIONS for _, op, _ in formula.instructions) else "8",
         "scalars": "\n  ".join(f"const REAL {s}_ = {value};" for s, value in scalars.items()),
         "body": "\n    ".join([*decay, *body]),
         "results": ", ".join(results),

@@ -13,13 +13,14 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 2)
   map(value, n, out, $pointers);
 }
 
-// With `sums`: (gridDim.y, c), whose column sums are those of `out`.
+// With `sums`: (gridDim.y, c), whose column sums are those of `out`. Where there are functions, four loads at once: with
+// more, they would take too many registers.
 extern "C" __global__ void __launch_bounds__(BLOCK, 2)
     ${name}_backward_sums($inputs, REAL *__restrict__ out, REAL *__restrict__ sums, index_t n, index_t c, int width) {
   struct Element { REAL $variables; };
   Tile tile(n, c, width);
   REAL sum = 0;
-  tile.each([&](index_t i) { return Element{$loads}; },
-            [&](index_t i, Element at) { sum += out[i] = value($members); });
+  tile.each<$ahead>([&](index_t i) { return Element{$loads}; },
+                    [&](index_t i, Element at) { sum += out[i] = value($members); });
   tile.sum(sum, sums, c);
 }
