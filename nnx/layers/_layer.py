@@ -92,7 +92,7 @@ class Layer:
         """Random numbers in [0, 1) by this step's key, float32, the same on every backend: the upper 24 bits of Philox'
         words, times 2**-24."""
         xp = self.ops.xp
-        words = self.ops.philox(self.rng, math.prod(shape))
+        words = xp.astype(self.ops.philox(self.rng, math.prod(shape)), xp.int64)  # PyTorch shifts no unsigned numbers
         return xp.reshape(xp.astype(words >> 8, xp.float32) * 2.0**-24, tuple(shape))
 
     def __getstate__(self) -> dict[str, Any]:

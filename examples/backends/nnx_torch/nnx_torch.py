@@ -68,9 +68,6 @@ class TorchBackend:
     def philox(self, rng: Tensor, size: int) -> Tensor:
         return self._words(rng, size).to(self._torch.uint32)
 
-    def philox_uniform(self, rng: Tensor, size: int, dtype: str) -> Tensor:
-        return (self._words(rng, size) >> 8).to(getattr(self._torch, dtype)) * 2.0**-24
-
     def dropout(
         self, x: Tensor, rng: Tensor, factor: Tensor, *, out: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
