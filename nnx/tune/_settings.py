@@ -1,4 +1,4 @@
-"""What a search was told: the settings that must be the same in every process that shares it."""
+"""The settings of a search that must be the same in every process that shares it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -25,7 +25,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that the values and the scores of trials depend on, but for the machine."""
+    """Everything except the machine that the values and the scores of trials depend on."""
 
     space: Space
     trials: int
@@ -46,13 +46,13 @@ class Settings:
     fingerprint: str
 
     def to_json(self) -> dict[str, Any]:
-        """What a study keeps."""
+        """Return the settings as a study stores them."""
         plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "space"}
         return {"format": FORMAT, "space": self.space.to_json(), **plain}
 
     @classmethod
     def from_json(cls, entry: Any, where: str) -> "Settings":
-        """What `to_json` gave. Raises `CheckpointError` for anything else."""
+        """Read what `to_json` returned; raise `CheckpointError` for anything else."""
         try:
             values = dict(entry)
             if values.pop("format") != FORMAT:
@@ -63,7 +63,7 @@ class Settings:
             raise CheckpointError(f"{where}: holds no search that can be read ({error}); use another copy.") from error
 
     def check_same(self, stored: "Settings", where: str) -> None:
-        """Raises `InputError` that names what differs from the stored search."""
+        """Raise `InputError` that names a difference from the stored search, if there is one."""
         got, kept = self.to_json(), stored.to_json()
         for name in got:
             if got[name] == kept[name] or name in ("data", "source", "validation_rows"):  # the fingerprint tells
@@ -84,7 +84,7 @@ class Settings:
             )
 
     def config(self, params: Mapping[str, Any]) -> RunConfig:
-        """What `nnx train` must be told for a trial: the same rows, weights and batches give the same result."""
+        """Return the settings of `nnx train` for a trial: the same rows, weights and batches give the same result."""
         chosen: dict[str, Any] = dict(params)
         if isinstance(chosen.get("hidden"), int):
             chosen["hidden"] = (chosen["hidden"],)  # as --hidden 100 is
@@ -108,7 +108,7 @@ def check_settings(
     sampler: str,
     prune: bool,
 ) -> Settings:
-    """The settings, if trials can be made of them."""
+    """Check the arguments of `search` and return the settings that they make."""
     if build is not None and not callable(build):
         raise InputTypeError(f"build: got {build!r}, expected a function of a trial's parameters that gives a Trainer.")
     if metric is None:
@@ -141,7 +141,10 @@ def check_settings(
 
 
 def _check_built_in(settings: Settings, data: SearchData) -> Space:
-    """The space with numbers that are no counts as floats; every end of a range must make a network."""
+    """Check a space of settings of `nnx train`: a network must be possible at every end of every range.
+
+    Return it with floats for whole-number ends where the setting is no count.
+    """
     if data.classes is None:
         raise InputError(
             "data: a pair of arrays needs build=, a function that gives a Trainer for them; the networks of `nnx "
@@ -171,7 +174,7 @@ def _check_end(settings: Settings, params: Mapping[str, Value], what: str) -> No
 
 
 def ends(value: Any) -> tuple[Any, ...]:
-    """The values that a parameter's range begins and ends with; all of a choice."""
+    """Return the first and the last value of a range, all values of a choice, or a fixed value itself."""
     if isinstance(value, Choice):
         return value.values
     return (value.low, value.high) if hasattr(value, "low") else (value,)
@@ -180,7 +183,7 @@ def ends(value: Any) -> tuple[Any, ...]:
 def trainer_for(
     settings: Settings, params: dict[str, Any], data: SearchData, build: Build | None, backend: str | None
 ) -> Trainer:
-    """The trainer of a trial, unbuilt."""
+    """Return the trainer of a trial, its model not yet built."""
     if build is None:
         if data.classes is None:
             raise InputError("data: a pair of arrays needs build=, the function that the search was run with.")
@@ -194,4 +197,4 @@ def trainer_for(
 
 
 class WrongBuild(InputTypeError):  # noqa: N818  raised as an InputTypeError is
-    """What `build` gave would be wrong in every trial."""
+    """`build` returned something that would be wrong in every trial."""
