@@ -1,4 +1,4 @@
-"""Figures within the page: matplotlib's SVG, made small, and in inks that turn with the page from light to dark."""
+"""Figures within the page: matplotlib's SVG, made small, in colours that follow the page from light to dark."""
 
 import io
 import re
@@ -20,8 +20,13 @@ _NARROW = 340
 
 
 def inline(figure: "Figure", name: str, label: str) -> Markup:
-    """A figure as a part of the page. name: one of its own, of letters, digits and hyphens; label: for those who cannot
-    see it."""
+    """Return a figure as a part of the page.
+
+    Args:
+        figure: matplotlib's figure.
+        name: A name that no other figure of the page has, of letters, digits and hyphens.
+        label: Text for readers who cannot see the figure.
+    """
     file = io.StringIO()
     with plotting.style():
         figure.savefig(file, format="svg")
@@ -56,7 +61,11 @@ def _local(name: str) -> str:
 
 
 def _attribute(key: str, value: str, name: str) -> str:
-    """References with the figure's name before them, for a page has several; inks as variables; short numbers."""
+    """Return an attribute's value for the page.
+
+    References get the figure's name as a prefix, because a page has several figures; colours become variables, and
+    numbers short.
+    """
     if key == "id":
         return f"{name}-{value}"
     if key == "href":
