@@ -5,7 +5,7 @@ in Python; each works in its own process only. What is replaced:
 
 - `MLPClassifier` and `MLPRegressor` of `sklearn.neural_network`, by `nnx.sklearn`'s;
 - the modules of *Deep Learning from Scratch*, `common.layers` and so on and `dataset.mnist`, by `nnx.book`'s, where the
-script would import the book's own, or none. A module of these names that defines anything else is left alone.
+  script would import the book's own, or none. A module of these names that defines anything else is left alone.
 """
 
 from typing import Any

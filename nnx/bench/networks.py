@@ -21,6 +21,7 @@ Step = Callable[[HostArray, HostArray], Any]
 @dataclass(frozen=True)
 class Network:
     """A network to measure, with its batch size and optimizer."""
+
     name: str
     sizes: tuple[int, ...]
     batch: int
