@@ -33,7 +33,7 @@ class GradientCheck(Result):
 
     @property
     def wrong(self) -> dict[str, float]:
-        """The parameters with an error of 1e-5 or more, which are probably wrong."""
+        """The errors of 1e-5 or more, by parameter."""
         return {name: error for name, error in self.errors.items() if not error < RIGHT}
 
     def summary(self) -> str:

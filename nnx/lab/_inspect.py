@@ -279,12 +279,14 @@ def inspect(
             training part gives the batch of the gradients; a `Dataset`; or a pair (x, t). None for the data that a run
             was trained on; a trainer needs data.
         batch_size: Rows of the batch for the gradients.
-        backend: Name of a backend, or a backend, for a run; None for the one in force. A trainer keeps its own.
+        backend: Name of a backend, or a backend, for a run; None for the one in force. A trainer has its own, and takes
+            no other.
         images: How many of the worst mistakes are kept as images, if the inputs are images.
 
     Raises:
         CheckpointError: For a run whose files are missing or damaged.
-        InputError: For data that do not fit the network, and for a network that is no classifier.
+        InputError: For data that do not fit the network, for a network that is no classifier, and for a trainer with
+            `backend`.
         InputTypeError: For a `run` of another type, and for a trainer without data.
     """
     batch_size, images = check_count("batch_size", batch_size), check_count("images", images, 0)
