@@ -41,7 +41,7 @@ class BackendDiagnosis:
     info: dict[str, str] = field(default_factory=dict)
     ops: tuple[OpResult, ...] = ()
     notes: tuple[str, ...] = ()
-    """What else there is to say, such as methods with nearly the name of an operation."""
+    """Further remarks, such as on methods with nearly the name of an operation."""
 
     @property
     def ok(self) -> bool:
@@ -74,7 +74,7 @@ class Machine:
     flags: frozenset[str]
     """The processor's features."""
     cores: float
-    """How many this process may use, a container's quota included."""
+    """Number of cores that this process may use, a container's quota included."""
     memory: float | None
     """Bytes that this process may use, if that is known."""
     packages: frozenset[str]

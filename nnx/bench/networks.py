@@ -28,7 +28,7 @@ class Network:
     optimizer: str
     """"sgd" (learning rate 0.01) or "adam" (0.001)."""
     precision: str = "float32"
-    """Of the matrix products."""
+    """Precision of the matrix products."""
 
 
 NETWORKS = {

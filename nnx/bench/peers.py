@@ -17,7 +17,7 @@ class Candidate(NamedTuple):
     """One update per call, on the library's own arrays."""
 
     run: Callable[[int], Any]
-    """run(i): on batch i. It may return before a device has done it."""
+    """run(i) makes an update on batch i. It may return before a device has done it."""
     wait: Callable[[], Any] = nothing_to_wait_for
     """Returns when the device has done all updates."""
 
@@ -218,16 +218,16 @@ PEERS: dict[str, tuple[str, Maker]] = {
     "scikit-learn": ("sklearn", scikit_learn),
     "Thinc": ("thinc", thinc),
 }
-"""By name: the modules that must be there, and what makes the step."""
+"""By name: the modules that must be installed, and the function that makes the step."""
 GPU_PEERS: dict[str, tuple[str, Maker]] = {
     "PyTorch, GPU": ("torch", partial(pytorch, gpu=True)),
     "torch.compile, GPU": ("torch", partial(pytorch, compiled=True, gpu=True)),
     "PyTorch CUDA graph": ("torch", pytorch_graph),
     "JAX jit, GPU": ("jax optax", partial(jax_jit, gpu=True)),
 }
-"""Those that need an NVIDIA GPU."""
+"""Peers that need an NVIDIA GPU."""
 FLOAT32_ONLY = ("hand-written NumPy", "scikit-learn", "Thinc")
-"""Those without mixed precision."""
+"""Peers without mixed precision."""
 
 
 def installed_peers(backends: Sequence[str]) -> list[str]:

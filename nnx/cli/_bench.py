@@ -105,7 +105,7 @@ def bench(
 
 
 Keep = Callable[[str, Any], None]
-"""(section, its results so far): into the report, and that to its file."""
+"""Called with a section and its results so far; puts them into the report, and writes it."""
 
 
 def _version(package: str) -> str | None:

@@ -29,9 +29,9 @@ class Function:
 
     y: HostArray
     derivative: HostArray
-    """By nnx's own backward operation."""
+    """The derivative by nnx's own backward operation."""
     numerical: HostArray
-    """By central differences, (f(x + h) - f(x - h)) / 2h."""
+    """The derivative by central differences, (f(x + h) - f(x - h)) / 2h."""
 
     @property
     def error(self) -> float:
@@ -48,16 +48,16 @@ class Activations(Result):
     functions: dict[str, Function]
     """step, sigmoid, tanh and relu."""
     depth: int
-    """Layers of the networks, the last included."""
+    """Number of layers of the networks, the last included."""
     units: int
     linear: HostArray
-    """(rows, outputs): of the deep network without activation functions."""
+    """(rows, outputs): outputs of the deep network without activation functions."""
     single: HostArray
-    """(rows, outputs): of the one layer that is equivalent to it."""
+    """(rows, outputs): outputs of the single layer that is equivalent to it."""
     relu: HostArray
-    """(rows, outputs): of the deep network with the same weights and ReLU between the layers."""
+    """(rows, outputs): outputs of the deep network with the same weights and ReLU between the layers."""
     closest: HostArray
-    """(rows, outputs): of the one layer that is closest to that, by least squares."""
+    """(rows, outputs): outputs of the single layer that is closest to `relu`, by least squares."""
 
     name = "activations"
 

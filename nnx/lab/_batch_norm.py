@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Place = tuple[bool, float, float]
-"""Whether it is normalised, standard deviation of the initial weights, learning rate."""
+"""Whether there is batch normalization, the standard deviation of the initial weights, the learning rate."""
 
 _LOOKS = 10  # at each training, evenly spaced
 _NAMES = {False: "without", True: "with"}
@@ -37,7 +37,7 @@ class BatchNormalization(Result):
     name: ClassVar[str] = "batchnorm"
 
     trainings: dict[Place, Learning]
-    """By (normalised, standard deviation, learning rate)."""
+    """The trainings by (normalised, standard deviation, learning rate)."""
     stds: tuple[float, ...]
     lrs: tuple[float, ...]
     learned: float

@@ -39,13 +39,13 @@ class Path:
 
     rate: float
     points: HostArray
-    """(1 + steps, 2) float64, the start first; fewer where it went too far away."""
+    """(1 + steps, 2) float64, the start first; fewer if the descent went too far away."""
     f: HostArray
     """(1 + steps,) the function there."""
     slope: HostArray
     """(1 + steps,) the Euclidean norm of the gradient there."""
     arrived: int | None
-    """The step from which on it stays within a hundredth of the region's size of its end, if that is a minimum."""
+    """The step after which the path stays within 1 % of the region's size from its end; None if that is no minimum."""
     zigzags: bool
     """Whether most steps turn back on the one before (their scalar product is negative)."""
     end: str
@@ -69,7 +69,7 @@ class Gradient(Result):
 
     formula: str
     x: HostArray
-    """(17,) and y: (17,), the grid of the field."""
+    """(17,), the grid of the field, as y: (17,)."""
     y: HostArray
     f: HostArray
     """(17, 17), y's index first; NaN where the function is undefined."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RIGHT = 1e-5
-"""Right gradients are off by less, but where the kink of a ReLU lies between the two differences."""
+"""Correct gradients have a smaller error, unless a ReLU's kink lies between the two points of a difference."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,7 +24,7 @@ class GradientCheck(Result):
     """What `gradient_check` returns: the relative error of each parameter's gradient."""
 
     errors: dict[str, float]
-    """By parameter, the greatest relative error of the elements looked at."""
+    """By parameter, the greatest relative error of the checked elements."""
     samples: int
     rows: int
     model: str

@@ -42,21 +42,21 @@ class LayerActivations:
 
     mean: float
     std: float
-    """Of all of them."""
+    """Standard deviation of all activations."""
     rows_std: float
-    """Of one unit over the rows, in the mean over the units: what of the input is left."""
+    """Standard deviation of a unit over the rows, averaged over the units: what is left of the input."""
     saturated: float
-    """The share on slopes below 5 % of the greatest; 0 for what does not saturate."""
+    """Share of the activations where the slope is below 5 % of the greatest; 0 if the function cannot saturate."""
     dead: float
     """The share of the units whose slope is 0 for every row."""
     identical: bool
-    """Whether all units give the same for every row."""
+    """Whether all units have the same output for every row."""
     edges: HostArray
-    """(51,) of the histogram's bins."""
+    """(51,) edges of the histogram's bins."""
     counts: HostArray
-    """(50,) in them."""
+    """(50,) number of activations in each bin."""
     beyond: float
-    """The share outside all bins."""
+    """Share of the activations outside all bins."""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -84,7 +84,7 @@ class Start:
 
     layers: tuple[LayerActivations, ...]
     curve: Curve
-    """Of the training."""
+    """The learning curve of the training."""
     still_identical: tuple[bool, ...]
     """For each hidden layer, whether all its units have the same weights and biases after the training, to 1e-4 of the
     greatest."""

@@ -75,9 +75,9 @@ class Mistake:
     true: int
     predicted: int
     loss: float
-    """-log of the probability that it gave to the true class."""
+    """-log of the probability that the network gave to the true class."""
     probability: float
-    """What it gave to the predicted one."""
+    """The probability that it gave to the predicted class."""
 
 
 def weight_histograms(model: Sequential) -> tuple[Histogram, ...]:
@@ -199,16 +199,16 @@ class Inspection(Result):
     name: ClassVar[str] = "inspect"
 
     title: str
-    """What was looked at."""
+    """The network and the data."""
     classes: tuple[str, ...]
     weights: tuple[Histogram, ...]
     activations: tuple[ActivationHistogram, ...]
     gradients: Mapping[str, float]
-    """By parameter: the norm for one batch."""
+    """The gradient's norm for one batch, by parameter."""
     confusion: HostArray
     """(classes, classes) int64: true in rows, predicted in columns."""
     mistakes: tuple[Mistake, ...]
-    """The worst first."""
+    """All mistakes, the worst first."""
     images: HostArray
     """(m, height, width): the inputs of the first m mistakes, as they are stored; (0, 0, 0) if they are no images."""
 

@@ -14,9 +14,9 @@ class Learning:
     """One training: an entry for every epoch after which accuracies were computed, fewer if it diverged."""
 
     epochs: tuple[int, ...]
-    """Their numbers, from 1."""
+    """Numbers of the epochs, from 1."""
     accuracy: tuple[float, ...]
-    """Share of the training rows, after the epoch."""
+    """Share of the training rows that are right after the epoch."""
     val_accuracy: tuple[float, ...]
     diverged: str | None
     """Where the loss became NaN or infinite, if it did."""

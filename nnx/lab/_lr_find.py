@@ -39,10 +39,10 @@ class LearningRates(Result):
     name: ClassVar[str] = "lr-find"
 
     title: str
-    """What was trained."""
+    """Data, network and optimizer."""
     lr: HostArray
     loss: HostArray
-    """Of each step's batch, before its update, weight decay's penalty included."""
+    """Loss of each step's batch before its update, weight decay's penalty included."""
     smoothed: HostArray
     """The loss averaged over the neighbouring learning rates."""
     suggestion: float | None

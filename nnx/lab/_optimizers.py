@@ -42,7 +42,7 @@ class Descent:
 
     rate: float
     points: HostArray
-    """(1 + updates, 2) float64, the start first, until near enough to the minimum."""
+    """(1 + updates, 2) float64, the start first."""
     end: str
     """"arrived", "on its way" (it took all steps) or "diverged"."""
 
@@ -68,11 +68,11 @@ class Optimizers(Result):
 
     start: tuple[float, float]
     distance: float
-    """From the minimum, at which a descent ends."""
+    """The distance from the minimum at which a descent ends."""
     descents: dict[str, Descent]
     curves: dict[str, Curve]
     rates: dict[str, float]
-    """Of the trainings."""
+    """Learning rates of the trainings, by optimizer."""
     about: str
     """Data, network, epochs, batches, seed."""
 

@@ -35,7 +35,7 @@ class Overfit(Result):
     name: ClassVar[str] = "overfit"
 
     trainings: dict[str, Learning]
-    """By what was done against overfitting: "none", "weight decay", "dropout", "both"."""
+    """The trainings by the measure against overfitting: "none", "weight decay", "dropout", "both"."""
     about: str
     """Network, data, optimizer, seed."""
 

@@ -18,9 +18,9 @@ class Curve:
     """One training: an entry for each epoch, fewer if it diverged."""
 
     loss: tuple[float, ...]
-    """Mean over the epoch's rows."""
+    """Mean loss over the epoch's rows."""
     val_accuracy: tuple[float, ...]
-    """Share of the validation rows, after the epoch."""
+    """Share of the validation rows that are right after the epoch."""
     diverged: str | None
     """Where the loss became NaN or infinite, if it did."""
 

@@ -18,7 +18,7 @@ from ..ops import HostArray
 
 _VOID = {"img"}
 _MOST_PIXELS = 128
-"""In a picture's height and width: of more only every second, third, ... is kept."""
+"""Limit of a picture's height and width; of a larger one only every second, third, ... pixel is kept."""
 
 
 class Markup(str):

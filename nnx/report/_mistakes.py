@@ -7,9 +7,9 @@ from ..ops import HostArray
 from ._html import Markup, element, figure, join, paragraph, picture, scrolling, table
 
 _MOST_CLASSES = 40
-"""Of more classes, only the pairs that are confused most are shown."""
+"""With more classes, only the pairs that are confused most are shown."""
 _LONG = 4
-"""Letters of a class's name from which on it stands upright over its column."""
+"""A class's name of so many letters or more is turned upright over its column."""
 _MOST_PAIRS = 20
 _MOST_ROWS = 25
 

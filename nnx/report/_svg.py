@@ -16,7 +16,7 @@ _INKS = {plotting.INK: "--ink", plotting.FAINT: "--faint", plotting.PAPER: "--pa
 _INKS |= {colour: f"--colour-{index}" for index, colour in enumerate(plotting.COLOURS)}
 _NUMBERS = {"d", "x", "y", "width", "height", "transform", "points"}
 _NARROW = 340
-"""Points: a figure that is no wider shrinks to a phone's screen, a wider one scrolls."""
+"""In points: a narrower figure shrinks to a phone's screen, a wider one scrolls."""
 
 
 def inline(figure: "Figure", name: str, label: str) -> Markup:

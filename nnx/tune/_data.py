@@ -24,7 +24,7 @@ class SearchData:
     source: str | None
     """The name or folder that `nnx.datasets.load` knows it by."""
     classes: int | None
-    """Of labels; None where only one's own networks fit the targets."""
+    """Number of classes; None for a pair of arrays, which needs `build`."""
     train: tuple[Any, ...]
     validation: tuple[Any, ...]
     test: tuple[Any, ...]

@@ -19,7 +19,7 @@ from ._space import Choice, Interval, Range, Value, from_json, inside, short
 from ._trial import Trial, ranked
 
 BEST = 3
-"""One in so many trials is among the best."""
+"""One in `BEST` trials is among the best."""
 MARGIN = 0.1
 KEEP = 0.75
 ENOUGH = 2.0

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 BEAT = 2.0
 SILENCE = 15.0
 POLL = 0.2
-"""Seconds between two looks at what other processes train."""
+"""Seconds between two looks at the trials of other processes."""
 DEATHS = 3
-"""A trial whose process died so often is recorded as failed."""
+"""A trial whose process died this many times is recorded as failed."""
 
 
 class RoundQueue:

@@ -121,7 +121,7 @@ class _Search:
         self.settings, self.data, self.build, self.backend = settings, data, build, backend
         self.storage, self.name, self.progress = storage, name, progress
         self.trials: list[Trial] = []
-        """The finished ones of the rounds before."""
+        """The finished trials of earlier rounds."""
 
     def run(self) -> bool:
         """Take part until the search ends; return False if Ctrl-C ended it."""

@@ -11,12 +11,12 @@ from ._data import SearchData
 from ._space import Choice, Space, Value, from_json, short
 
 Build: TypeAlias = Callable[[dict[str, Any]], Trainer]
-"""One's own function: the parameters of a trial -> the trainer of an unbuilt model."""
+"""A user's function from the parameters of a trial to the trainer of an unbuilt model."""
 
 METRICS = ("val_accuracy", "val_loss")
 SAMPLERS = ("random", "tpe")
 OWN = ("dataset", "epochs", "seed", "early_stopping")
-"""Settings of `nnx train` that are those of the whole search."""
+"""Settings of `nnx train` that are the same in all trials of a search."""
 SEARCHABLE = tuple(field.name for field in fields(RunConfig) if field.name not in OWN)
 """Settings of `nnx train` that a search without `build` can vary."""
 _FLOATS = ("dropout", "lr", "weight_decay", "clip_norm", "init")
@@ -29,7 +29,7 @@ class Settings:
 
     space: Space
     trials: int
-    """Of each round."""
+    """Number of trials in each round."""
     rounds: int
     epochs: int
     seed: int
@@ -37,11 +37,11 @@ class Settings:
     sampler: str
     prune: bool
     build: str | None
-    """The name of one's own function."""
+    """Name of the function passed as `build`; None without one."""
     data: str
-    """What the data are called."""
+    """Name of the data, for people to read."""
     source: str | None
-    """The name or folder that `nnx.datasets.load` and `nnx train` know them by."""
+    """The name or folder of the data for `nnx.datasets.load` and `nnx train`; None for data in memory."""
     validation_rows: int
     fingerprint: str
 

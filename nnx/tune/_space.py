@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 Value: TypeAlias = "str | int | float | bool | tuple[Value, ...] | None"
-"""What a parameter can be: anything that JSON keeps."""
+"""What a parameter can be: text, a number, True, False, None, or a tuple of these."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
 LOCK_SECONDS = 30.0
-"""For so long a process waits for another's transaction; one takes milliseconds."""
+"""How long a process waits for the transaction of another, which takes milliseconds."""
 _DRIVERS = {
     "postgresql": "pip install psycopg2-binary, or name another driver in the URL, as postgresql+psycopg://...",
     "mysql": "pip install pymysql and write the URL as mysql+pymysql://..., or pip install mysqlclient",

@@ -35,7 +35,7 @@ class Round:
     """A round: the ranges that its trials' values were drawn from, and how they were narrowed after it."""
 
     number: int
-    """From 1."""
+    """The round's number, from 1."""
     ranges: dict[str, Range]
     narrowings: tuple[Narrowing, ...]
     """Empty while the round is not finished."""
@@ -49,7 +49,7 @@ class Study(Result):
 
     settings: Settings
     trials: tuple[Trial, ...]
-    """The finished ones, by their numbers."""
+    """The finished trials, by number."""
     rounds: tuple[Round, ...]
     _place: Place = field(repr=False)
     _data: Any = field(repr=False)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ._trial import Trial
 
 SHOWN = 10
-"""Trials in the summary."""
+"""How many trials the summary shows."""
 
 
 def summary(study: "Study") -> str:

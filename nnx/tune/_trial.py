@@ -26,24 +26,24 @@ class Trial:
     """A finished trial."""
 
     number: int
-    """From 1, over all rounds."""
+    """The trial's number, from 1, over all rounds."""
     round: int
-    """From 1."""
+    """The number of its round, from 1."""
     params: dict[str, Value]
-    """Of the search, and the fixed ones."""
+    """The values of all parameters, searched and fixed."""
     state: str
-    """"complete", "pruned" (stopped early, hopeless) or "failed"."""
+    """"complete", "pruned" (stopped early as hopeless) or "failed"."""
     score: float | None
-    """The metric after the last epoch; None if it failed. A loss is without weight decay's penalty."""
+    """The metric after the last epoch, a loss without weight decay's penalty; None if the trial failed."""
     loss: float | None
-    """The validation loss without weight decay's penalty, which decides between equal accuracies."""
+    """The validation loss without weight decay's penalty, which decides between equal accuracies; None if it failed."""
     history: History
-    """As `Trainer.fit` returns it."""
+    """The history, as `Trainer.fit` returns it."""
     reason: str | None
-    """Why it failed or was pruned."""
+    """Why it failed or was pruned; None if it is complete."""
     seconds: float
     backend: str | None
-    """That trained it; None if it failed before."""
+    """Name of the backend that trained it; None if it failed before that."""
 
 
 @dataclass(frozen=True)
