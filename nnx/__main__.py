@@ -1,4 +1,4 @@
-"""`python -m nnx` is `nnx`."""
+"""Run `nnx` as `python -m nnx`."""
 
 from .cli import main
 

@@ -1,4 +1,4 @@
-"""What a machine has, what every backend makes of it, and what costs speed without need.
+"""What a machine has, how every backend does on it, and what costs speed needlessly.
 
 The advice comes from pure functions of the environment variables and of the texts under /proc and /sys, so that a test
 can describe any machine.
@@ -20,7 +20,7 @@ _GIB = 2**30
 
 @dataclass(frozen=True)
 class OpResult:
-    """How an operation did in the conformance kit on this machine."""
+    """How an operation did in the conformance kit on this machine; `seconds` is the time of its checks."""
 
     op: str
     how: str
@@ -41,7 +41,7 @@ class BackendDiagnosis:
     info: dict[str, str] = field(default_factory=dict)
     ops: tuple[OpResult, ...] = ()
     notes: tuple[str, ...] = ()
-    """What else there is to say, such as methods with nearly the name of an operation."""
+    """Further remarks, such as on methods with nearly the name of an operation."""
 
     @property
     def ok(self) -> bool:
@@ -51,7 +51,7 @@ class BackendDiagnosis:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that `nnx doctor` prints."""
+    """Everything that `nnx doctor` prints."""
 
     processor: str
     backends: tuple[BackendDiagnosis, ...]
@@ -62,7 +62,7 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Whether a training started now would run, and right."""
+        """Whether a training started now would run, and with correct results."""
         return self.chosen_ok and all(backend.ok for backend in self.backends)
 
 
@@ -74,14 +74,14 @@ class Machine:
     flags: frozenset[str]
     """The processor's features."""
     cores: float
-    """How many this process may use, a container's quota included."""
+    """Number of cores that this process may use, a container's quota included."""
     memory: float | None
     """Bytes that this process may use, if that is known."""
     packages: frozenset[str]
 
 
 def this_machine() -> Machine:
-    """The machine that this runs on."""
+    """Describe the machine that this process runs on."""
     root = Path("/sys/fs/cgroup")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Machine(
@@ -101,7 +101,7 @@ def _text(path: Path) -> str:
 
 
 def cpu_flags(cpuinfo: str) -> frozenset[str]:
-    """The features in /proc/cpuinfo."""
+    """Return the processor's features, from the text of /proc/cpuinfo."""
     for line in cpuinfo.splitlines():
         if line.startswith("flags"):
             return frozenset(line.split(":", 1)[1].split())
@@ -109,20 +109,28 @@ def cpu_flags(cpuinfo: str) -> frozenset[str]:
 
 
 def cpu_quota(cpu_max: str) -> float:
-    """The cores that a control group allows, from its cpu.max; infinite where there is no limit."""
+    """Return the number of cores that a control group allows, from its cpu.max; infinity if there is no limit."""
     parts = cpu_max.split()
     return int(parts[0]) / int(parts[1]) if len(parts) == 2 and parts[0].isdigit() else float("inf")
 
 
 def memory_limit(memory_max: str, meminfo: str) -> float | None:
-    """The smaller of a control group's memory.max and what /proc/meminfo says is available, in bytes."""
+    """Return the usable memory in bytes; None if it is unknown.
+
+    It is the smaller of a control group's memory.max and MemAvailable in /proc/meminfo.
+    """
     known = [float(memory_max)] if memory_max.strip().isdigit() else []
     known += [float(line.split()[1]) * 1024 for line in meminfo.splitlines() if line.startswith("MemAvailable")]
     return min(known, default=None)
 
 
 def advice(machine: Machine, infos: Iterable[Mapping[str, str]] = ()) -> list[str]:
-    """What costs speed or can go wrong here, and what to do. infos: the usable backends' device_info."""
+    """Return what costs speed or can go wrong on a machine, and what to do about it.
+
+    Args:
+        machine: The machine.
+        infos: `device_info()` of each usable backend.
+    """
     found = []
     variables = machine.variables
     if core := variables.get("OPENBLAS_CORETYPE"):
@@ -154,7 +162,15 @@ def advice(machine: Machine, infos: Iterable[Mapping[str, str]] = ()) -> list[st
 
 
 def diagnose(only: str | None = None, machine: Machine | None = None) -> Diagnosis:
-    """Look at every backend, or the one of that name, run each usable one's operations, and give advice."""
+    """Run every usable backend's operations, and give advice.
+
+    Args:
+        only: Name of the only backend to look at; None for all.
+        machine: The machine that the advice is for; None for this one.
+
+    Raises:
+        InputError: For an unknown backend.
+    """
     machine = this_machine() if machine is None else machine
     statuses = [status for status in list_backends() if only in (None, status.name)]
     if not statuses and only is not None:

@@ -1,7 +1,7 @@
-"""Scripts as they are, on nnx: scikit-learn's MLP and the book's modules are replaced before a script imports them.
+"""Unchanged scripts on nnx: scikit-learn's MLP and the book's modules are replaced before a script imports them.
 
 `nnx run SCRIPT` or `python -m nnx.accel SCRIPT` for scripts, `%load_ext nnx.accel` for notebooks, `nnx.accel.install()`
-in Python: all in this process only. What is replaced:
+in Python; each works in its own process only. What is replaced:
 
 - `MLPClassifier` and `MLPRegressor` of `sklearn.neural_network`, by `nnx.sklearn`'s;
 - the modules of *Deep Learning from Scratch*, `common.layers` and so on and `dataset.mnist`, by `nnx.book`'s, where the
@@ -19,8 +19,13 @@ _installed: list[Accelerator] = []
 
 
 def install(*, sklearn: bool = True, book: bool = True, verbose: bool = False) -> None:
-    """Replace from now on, in this process. verbose: say what on standard error. Installed anew, it is as if it had
-    been uninstalled before."""
+    """Replace the modules and classes in this process from now on, in place of an earlier `install`.
+
+    Args:
+        sklearn: Whether to replace scikit-learn's classes.
+        book: Whether to replace the book's modules.
+        verbose: Whether to print on standard error what is replaced, and what is not.
+    """
     uninstall()
     accelerator = Accelerator(sklearn=sklearn, book=book, report=Report(verbose))
     accelerator.install()
@@ -28,16 +33,16 @@ def install(*, sklearn: bool = True, book: bool = True, verbose: bool = False) -
 
 
 def uninstall() -> None:
-    """Undo `install`: what is imported from now on is the original. Names that a script holds already stay."""
+    """Undo `install`: what is imported from now on is the original. Names that a script has already imported stay."""
     while _installed:
         _installed.pop().uninstall()
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """`%load_ext nnx.accel`"""
+    """Replace them in a notebook: `%load_ext nnx.accel`."""
     install()
 
 
 def unload_ipython_extension(ipython: Any) -> None:
-    """`%unload_ext nnx.accel`"""
+    """Undo it in a notebook: `%unload_ext nnx.accel`."""
     uninstall()

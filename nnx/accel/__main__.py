@@ -1,4 +1,4 @@
-"""`python -m nnx.accel SCRIPT [ARGS...]`"""
+"""`python -m nnx.accel SCRIPT [ARGS...]`: run an unchanged script on nnx."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from ._script import run_module, run_script
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m nnx.accel") -> int:
-    """Parse the arguments, run, and return the exit status."""
+    """Parse the arguments, run the script, and return the exit status."""
     parser = argparse.ArgumentParser(
         prog=prog,
         usage=f"{prog} [options] (SCRIPT | -m MODULE | -) [ARGS...]",
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m nnx.accel") -
     options = parser.parse_args(argv)
     try:
         if options.backend is not None:
-            get_backend(options.backend)  # an unknown name is told before the script starts
+            get_backend(options.backend)  # an unknown name is an error before the script starts
             os.environ["NNX_BACKEND"] = options.backend  # for the processes that the script starts, too
         if options.float32:
             os.environ["NNX_SCRIPT_DTYPE"] = "float32"

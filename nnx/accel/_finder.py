@@ -1,4 +1,4 @@
-"""The import hook: it stands before the other finders, and changes nothing but what it is asked to replace."""
+"""The import hook: it comes before the other finders, and changes nothing but what it is asked to replace."""
 
 import importlib
 import sys
@@ -31,8 +31,13 @@ _CLASSES = ("MLPClassifier", "MLPRegressor")
 
 
 class Accelerator(MetaPathFinder):
-    """Finds nnx's modules in the place of the book's, and puts nnx's classes into scikit-learn's module once that is
-    imported."""
+    """Finds nnx's modules in place of the book's, and replaces classes in scikit-learn's module after its import.
+
+    Args:
+        sklearn: Whether to replace scikit-learn's classes.
+        book: Whether to replace the book's modules.
+        report: Where to report what is replaced, and what is not.
+    """
 
     def __init__(self, *, sklearn: bool, book: bool, report: Report) -> None:
         self.sklearn, self.book, self.report = sklearn, book, report
@@ -68,7 +73,7 @@ class Accelerator(MetaPathFinder):
         return None
 
     def _original(self, name: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
-        """What would be found without us."""
+        """Find what would be found without this finder."""
         for finder in sys.meta_path:
             if finder is not self and (spec := finder.find_spec(name, path, target)) is not None:
                 return spec
@@ -103,7 +108,7 @@ class Accelerator(MetaPathFinder):
     # scikit-learn -----------------------------------------------------------------------------------------------------
 
     def _replace_classes(self) -> None:
-        """Put our classes in, as soon as both scikit-learn's module and ours have been run to their end."""
+        """Replace the classes, once both scikit-learn's module and nnx's have been executed."""
         networks = sys.modules[_NETWORKS] if _NETWORKS in sys.modules else importlib.import_module(_NETWORKS)
         try:
             own = importlib.import_module(_OURS)
@@ -124,7 +129,7 @@ class Accelerator(MetaPathFinder):
 
 
 def _imported_for_a_module(package: str) -> bool:
-    """Whether the import under way is of one of the book's modules, and not of a package by this name alone."""
+    """Return whether the current import is of one of the book's modules, and not of a package by this name alone."""
     frame: FrameType | None = sys._getframe()  # noqa: SLF001  its documented name
     while frame is not None:
         names = (*frame.f_code.co_names, frame.f_locals.get("name"))
@@ -140,7 +145,7 @@ def _imported_for_a_module(package: str) -> bool:
 
 
 class _Given(Loader):
-    """Loads a module that is there already."""
+    """Loads a module that exists already."""
 
     def __init__(self, module: ModuleType) -> None:
         self._module, self._spec = module, module.__spec__
@@ -154,7 +159,7 @@ class _Given(Loader):
 
 
 class _Followed(Loader):
-    """A loader that says when its module has been run; otherwise what it was."""
+    """Wraps a loader to call a function once its module has been executed."""
 
     def __init__(self, loader: Any, then: Callable[[], None]) -> None:
         self._loader, self._then = loader, then

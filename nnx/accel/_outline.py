@@ -1,4 +1,4 @@
-"""Is a module the book's? Told from its names and arguments, read from its text: nothing of it is run."""
+"""Whether a module is the book's, by its names and arguments, which are read from its text without running it."""
 
 import ast
 import inspect
@@ -10,10 +10,9 @@ _Defined = dict[str, "list[str] | dict[str, list[str]]"]
 
 
 def difference(path: Path, own: ModuleType) -> str | None:
-    """Why the module at `path` is not the one that `own` stands for, or None if it is.
+    """Return why the module at `path` is not the one that `own` replaces, or None if it is.
 
-    It is, if it defines most of what `own` does, and nothing public, function, class, method or argument, that `own`
-    does not have.
+    It is, if it defines most of what `own` does, and no public function, class, method or argument that `own` lacks.
     """
     try:
         theirs = _outline(ast.parse(path.read_bytes()))
@@ -32,7 +31,7 @@ def difference(path: Path, own: ModuleType) -> str | None:
 
 
 def _outline(tree: ast.Module) -> _Defined:
-    """Public functions with their arguments, public classes with their methods'."""
+    """Return public functions with their arguments, and public classes with those of their methods."""
     found: _Defined = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):

@@ -1,4 +1,4 @@
-"""What `--verbose` says."""
+"""What `--verbose` prints."""
 
 import functools
 import sys
@@ -9,7 +9,7 @@ from ..backend import active_ops, choose
 
 
 class Report:
-    """Lines on standard error, if wanted: what was replaced or not and why; at the end, what was called."""
+    """Prints to standard error, if wanted, what was replaced or not and why, and at the end what was called."""
 
     def __init__(self, verbose: bool) -> None:
         self.verbose = verbose
@@ -26,7 +26,7 @@ class Report:
         self.say(f"{what} is replaced by {by}")
 
     def count(self, cls: type, *methods: str) -> None:
-        """Count the calls of these methods, in a verbose run alone."""
+        """Count the calls of these methods, in a verbose run only."""
         for name in methods if self.verbose else ():
             if (method := getattr(cls, name, None)) is not None and method not in self._counting:
                 self._counting.append(self._counted(method, name))
@@ -41,7 +41,7 @@ class Report:
         return counted
 
     def finish(self) -> None:
-        """The summary after a script."""
+        """Print the summary after a script."""
         if not self.verbose:
             return
         if not self.replaced:

@@ -11,7 +11,7 @@ _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
 
 def run_script(script: str, arguments: Sequence[str]) -> int:
-    """Run a script's text as `__main__` with these arguments; "-" is standard input. The exit status."""
+    """Run a script's text as `__main__` with these arguments ("-" is standard input); return the exit status."""
     if script == "-":
         return _run(_as_main("<stdin>", None, sys.stdin.buffer.read), ["-", *arguments], "")
     try:
@@ -25,7 +25,7 @@ def run_script(script: str, arguments: Sequence[str]) -> int:
 
 
 def run_module(name: str, arguments: Sequence[str]) -> int:
-    """Run a module as `python -m` does. The exit status."""
+    """Run a module as `python -m` does; return the exit status."""
 
     def run() -> None:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
@@ -70,7 +70,7 @@ def _status(code: object) -> int:
 
 
 def _show(error: BaseException) -> None:
-    """The traceback without our frames, by the script's own hook if it has set one."""
+    """Print the traceback without nnx's frames, through the script's own hook if it has set one."""
     traceback = error.__traceback__
     while traceback is not None and _is_ours(traceback):
         traceback = traceback.tb_next

@@ -1,4 +1,4 @@
-"""What clocks an NVIDIA GPU runs at: a figure means little without them."""
+"""The clocks that an NVIDIA GPU runs at, without which a benchmark figure means little."""
 
 import subprocess
 
@@ -6,7 +6,7 @@ _QUERY = ("name", "clocks.sm", "clocks.max.sm", "clocks.mem", "clocks.max.mem", 
 
 
 def gpu_clocks() -> list[dict[str, str]]:
-    """By nvidia-smi, one entry for each GPU, at this moment; none where there is no nvidia-smi or it fails."""
+    """Query nvidia-smi for each GPU's present clocks; return an empty list if there is no nvidia-smi or it fails."""
     command = ["nvidia-smi", f"--query-gpu={','.join(_QUERY)}", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)

@@ -1,4 +1,4 @@
-"""At which batch size one backend overtakes another."""
+"""The batch size at which one backend overtakes another."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ SIZES = (1, 4, 16, 64, 256, 1024)
 
 
 def rows_per_second(backend: str, network: str) -> dict[int, float]:
-    """Rows trained per second, by batch size."""
+    """Measure how many rows a backend trains per second, by batch size."""
     net = NETWORKS[network]
     x, t = (np.concatenate(part) for part in zip(*batches(replace(net, batch=256), 4), strict=True))
     rates = {}
@@ -25,7 +25,7 @@ def rows_per_second(backend: str, network: str) -> dict[int, float]:
 
 
 def crossovers(rates: dict[str, dict[int, float]]) -> list[str]:
-    """A sentence for each pair of backends."""
+    """Return a sentence for each pair of backends."""
     names: Sequence[str] = list(rates)
     sentences = []
     for i, a in enumerate(names):
@@ -40,6 +40,6 @@ def crossovers(rates: dict[str, dict[int, float]]) -> list[str]:
 
 
 def run_crossover(backends: Sequence[str], network: str) -> dict[str, Any]:
-    """Rows per second by backend and batch size, and what follows."""
+    """Measure rows per second by backend and batch size; return them with the conclusions in sentences."""
     rates = {name: rows_per_second(name, network) for name in backends}
     return {"network": network, "rows_per_second": rates, "sentences": crossovers(rates)}

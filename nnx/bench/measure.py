@@ -13,7 +13,7 @@ from .threads import threads
 
 
 def nothing_to_wait_for() -> None:
-    """For work that is done when its call returns."""
+    """Return at once: for work that is done when its call returns."""
 
 
 def per_call(
@@ -23,10 +23,14 @@ def per_call(
     seconds: float = 0.3,
     rounds: int = 7,
 ) -> float:
-    """Seconds per call: the median over rounds that take about `seconds` in all.
+    """Measure the seconds per call: the median over rounds.
 
-    wait: returns when the device has done what was called. It is called at both ends of a round, so that a host that
-    runs ahead of its device, as in a training, may do so.
+    Args:
+        run: The work; its argument is the number of the call within the rounds, from 0.
+        wait: Returns when the device has done what was called. It is called before and after a round, so that a host
+            may run ahead of its device within the round, as in a training.
+        seconds: About how long all rounds take together.
+        rounds: Number of rounds.
     """
     run(0)
     wait()
@@ -46,7 +50,7 @@ def per_call(
 
 
 def device_rates(ops: Ops) -> dict[str, float]:
-    """`product_rate` and `triad_rate` of a backend's own device."""
+    """Measure `product_rate` and `triad_rate` of a backend's own device."""
     xp, wait = ops.xp, ops.backend.synchronize
     rng = np.random.default_rng(0)
     size = 8192
@@ -57,7 +61,7 @@ def device_rates(ops: Ops) -> dict[str, float]:
 
 
 def product_rate(dtype: str = "float32", size: int = 2048) -> float:
-    """Floating-point operations per second of NumPy's product of two square matrices."""
+    """Measure the floating-point operations per second of NumPy's product of two square matrices."""
     rng = np.random.default_rng(0)
     a, b = (rng.random((size, size)).astype(dtype) for _ in range(2))
     out = np.empty_like(a)
@@ -65,7 +69,10 @@ def product_rate(dtype: str = "float32", size: int = 2048) -> float:
 
 
 def triad_rate(size: int = 32_000_000) -> float:
-    """Bytes per second of c = a + b on float32 arrays far larger than the caches, on all cores: 12 bytes an element."""
+    """Measure the bytes per second of c = a + b on all cores.
+
+    The float32 arrays are far larger than the caches; an element counts 12 bytes.
+    """
     count = threads()
     a, b, c = (np.ones(size, np.float32) for _ in range(3))
     parts = [slice(i * size // count, (i + 1) * size // count) for i in range(count)]

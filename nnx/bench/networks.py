@@ -20,13 +20,15 @@ Step = Callable[[HostArray, HostArray], Any]
 
 @dataclass(frozen=True)
 class Network:
+    """A network to measure, with its batch size and optimizer."""
+
     name: str
     sizes: tuple[int, ...]
     batch: int
     optimizer: str
     """"sgd" (learning rate 0.01) or "adam" (0.001)."""
     precision: str = "float32"
-    """Of the matrix products."""
+    """Precision of the matrix products."""
 
 
 NETWORKS = {
@@ -41,7 +43,10 @@ NETWORKS = {
 
 
 def batches(net: Network, count: int = 7) -> list[Batch]:
-    """Real digits, enlarged from 8 x 8 to 28 x 28: on noise, half of Adam's moments end up denormal."""
+    """Return batches of real digits, enlarged from 8 x 8 to 28 x 28.
+
+    On noise, half of Adam's moments would become denormal.
+    """
     data = digits()
     images = np.kron(data.x, np.ones((1, 3, 3), data.x.dtype))
     images = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(len(images), 784)
@@ -53,7 +58,7 @@ def batches(net: Network, count: int = 7) -> list[Batch]:
 
 
 def nnx_trainer(net: Network, backend: str) -> Trainer:
-    """The same network, built."""
+    """Return nnx's trainer of the network, built."""
     layers: list[Layer] = []
     for size in net.sizes[1:-1]:
         layers += [Affine(size), ReLU()]
@@ -65,7 +70,7 @@ def nnx_trainer(net: Network, backend: str) -> Trainer:
 
 
 def handwritten_step(net: Network) -> Step:
-    """NumPy by hand, as fast as its plain form goes: every buffer allocated beforehand, every operation in place."""
+    """Return a training step in hand-written NumPy: all buffers allocated beforehand, every operation in place."""
     rng, f4 = np.random.default_rng(0), np.float32
     pairs = list(zip(net.sizes, net.sizes[1:], strict=False))
     weights = [(rng.standard_normal(p) * sqrt(2 / p[0])).astype(f4) for p in pairs]

@@ -1,4 +1,4 @@
-"""Softmax-cross-entropy with its gradient, and Adam, in other libraries: each in processes of its own, taking turns."""
+"""Softmax-cross-entropy with its gradient, and Adam, in other libraries: each in its own processes, taking turns."""
 
 import json
 import sys
@@ -85,7 +85,7 @@ def _jax() -> dict[str, Callable[[int], Any]]:
 
 
 def worker(name: str) -> dict[str, float]:
-    """Seconds per call of each work."""
+    """Measure the seconds per call of each operation in one library, or on one backend."""
     makers: dict[str, Any] = {"JAX jit": _jax, "PyTorch": lambda: _torch(False), "torch.compile": lambda: _torch(True)}
     works = makers[name]() if name in makers else _nnx(name)
     return {work: per_call(run, seconds=1.0) for work, run in works.items()}

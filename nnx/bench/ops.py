@@ -17,7 +17,7 @@ from .measure import device_rates, per_call
 
 @dataclass(frozen=True)
 class Work:
-    """One call: what it does at least, in operations or in bytes moved."""
+    """One call, with the least that it does: in floating-point operations or in bytes moved."""
 
     op: str
     size: str
@@ -27,7 +27,7 @@ class Work:
 
 
 def works(ops: Ops) -> Iterator[Work]:
-    """The operations of a training step, float32, arrays larger than the last-level cache."""
+    """Yield the operations of a training step, float32, on arrays larger than the last-level cache."""
     rng = np.random.default_rng(0)
 
     def draw(*shape: int) -> Any:
@@ -103,9 +103,14 @@ def works(ops: Ops) -> Iterator[Work]:
 
 
 def run_ops(backend: str, rates: dict[str, float]) -> list[dict[str, Any]]:
-    """A row per operation: seconds, its rate, and the share of the machine's own (products or memory).
+    """Measure a backend's operations.
 
-    rates: the host's; those of a device of its own are measured here.
+    Args:
+        backend: Name of the backend.
+        rates: Product and memory rates of the host; those of a separate device are measured here.
+
+    Returns:
+        A row for each operation: seconds, its rate, and its share of the machine's rate (of products or memory).
     """
     ops = Ops(get_backend(backend))
     rates = rates if ops.on_host else device_rates(ops)

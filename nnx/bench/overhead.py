@@ -1,4 +1,4 @@
-"""What nnx itself costs: a training step of S less its operations alone, and a step of `fit` less a training step."""
+"""The overhead of nnx: a training step of S less its operations alone, and a step of `fit` less a training step."""
 
 import statistics
 import time
@@ -18,7 +18,7 @@ from .networks import NETWORKS, batches
 
 
 def _alternate(first: Callable[[], Any], second: Callable[[], Any], rounds: int = 21, calls: int = 300) -> float:
-    """The median over the rounds of how much longer a call of `first` takes than one of `second`, in seconds."""
+    """Return how many seconds longer a call of `first` takes than one of `second`: the median over the rounds."""
     differences = []
     for _ in range(rounds):
         times = []
@@ -32,7 +32,12 @@ def _alternate(first: Callable[[], Any], second: Callable[[], Any], rounds: int 
 
 
 def run_overhead(backend: str) -> dict[str, float]:
-    """Seconds: "step", of S over its operations; "fit", of a batch of 60,000 shuffled rows of bytes over a step."""
+    """Measure the overhead in seconds.
+
+    Returns:
+        "step": of a training step of S over its operations alone. "fit": of a step of `fit` on a batch of 60,000
+            shuffled rows of bytes over a training step.
+    """
     net = NETWORKS["S"]
     x, t = batches(net)[0]
     model = Sequential(Affine(net.sizes[1]), ReLU(), Affine(net.sizes[2]))

@@ -14,10 +14,10 @@ from .threads import threads
 
 
 class Candidate(NamedTuple):
-    """One update per call, in the library's own arrays."""
+    """One update per call, on the library's own arrays."""
 
     run: Callable[[int], Any]
-    """run(i): on batch i. It may return before a device has done it."""
+    """run(i) makes an update on batch i. It may return before a device has done it."""
     wait: Callable[[], Any] = nothing_to_wait_for
     """Returns when the device has done all updates."""
 
@@ -27,16 +27,17 @@ def _turns(step: Callable[[Any, Any], Any], data: Sequence[tuple[Any, Any]]) -> 
 
 
 def nnx_candidate(net: Network, backend: str, data: Sequence[Batch]) -> Candidate:
-    """The public `Trainer.step` on a backend, batches in its arrays."""
+    """Return the public `Trainer.step` on a backend, with batches in its arrays."""
     trainer = nnx_trainer(net, backend)
     to_device, synchronize = trainer.model.backend.to_device, trainer.model.backend.synchronize
     return Candidate(_turns(trainer.step, [(to_device(x), to_device(t)) for x, t in data]), synchronize)
 
 
 def pytorch(net: Network, data: Sequence[Batch], *, compiled: bool = False, gpu: bool = False) -> Candidate:
-    """PyTorch: `Sequential` of `Linear` and `ReLU`, fused Adam; compiled for a GPU with mode="reduce-overhead".
+    """Return a step of PyTorch: `Sequential` of `Linear` and `ReLU`, fused Adam.
 
-    Products of float32 are that, not TF32.
+    If it is compiled for a GPU, mode="reduce-overhead" is used. Products of float32 are computed in float32, not in
+    TF32.
     """
     import torch
 
@@ -62,7 +63,7 @@ def pytorch(net: Network, data: Sequence[Batch], *, compiled: bool = False, gpu:
 
 
 def pytorch_graph(net: Network, data: Sequence[Batch]) -> Candidate:
-    """PyTorch: the whole update as one CUDA graph, captured by hand as its documentation shows, batches copied in."""
+    """Return a step of PyTorch as one CUDA graph, captured by hand as its documentation shows, batches copied in."""
     import torch
 
     model, loss_of, optimizer = _torch_parts(net, "cuda", capturable=True)
@@ -101,7 +102,7 @@ def _torch_parts(net: Network, device: str, *, capturable: bool = False) -> tupl
     import torch
 
     torch.set_num_threads(threads())
-    torch.set_float32_matmul_precision("highest")  # no TF32: its default, but an environment may say otherwise
+    torch.set_float32_matmul_precision("highest")  # no TF32: PyTorch's default, unless an environment changes it
     torch.manual_seed(0)
     layers: list[Any] = []
     for i, o in zip(net.sizes, net.sizes[1:], strict=False):
@@ -127,9 +128,10 @@ def _torch_batches(data: Sequence[Batch], device: str) -> list[tuple[Any, Any]]:
 
 
 def jax_jit(net: Network, data: Sequence[Batch], *, gpu: bool = False) -> Candidate:
-    """JAX with optax: the whole update in one jitted function, arguments donated; on the CPU waited for.
+    """Return a step of JAX with optax: the whole update in one jitted function with donated arguments.
 
-    Products of float32 are that, as everybody else's here: left to itself, JAX takes TF32 on GPUs that have it.
+    On the CPU every step is waited for. Products of float32 are computed in float32, as for the others here: by default
+    JAX uses TF32 on GPUs that have it.
     """
     import jax
     import jax.numpy as jnp
@@ -176,7 +178,7 @@ def jax_jit(net: Network, data: Sequence[Batch], *, gpu: bool = False) -> Candid
 
 
 def scikit_learn(net: Network, data: Sequence[Batch]) -> Candidate:
-    """scikit-learn: `MLPClassifier.partial_fit` on one batch, plain SGD without momentum."""
+    """Return a step of scikit-learn: `MLPClassifier.partial_fit` on one batch, SGD without momentum."""
     from sklearn.neural_network import MLPClassifier
 
     settings: dict[str, Any] = {"solver": "adam", "learning_rate_init": 0.001}
@@ -189,7 +191,7 @@ def scikit_learn(net: Network, data: Sequence[Batch]) -> Candidate:
 
 
 def thinc(net: Network, data: Sequence[Batch]) -> Candidate:
-    """Thinc: `chain` of `Relu` and `Softmax`, on its own NumPy operations."""
+    """Return a step of Thinc: `chain` of `Relu` and `Softmax`, on its own NumPy operations."""
     from thinc.api import SGD, Adam, Relu, Softmax, chain
 
     model: Any = chain(*(Relu(size) for size in net.sizes[1:-1]), Softmax(net.sizes[-1]))
@@ -216,26 +218,26 @@ PEERS: dict[str, tuple[str, Maker]] = {
     "scikit-learn": ("sklearn", scikit_learn),
     "Thinc": ("thinc", thinc),
 }
-"""By name: the modules that must be there, and what makes the step."""
+"""By name: the modules that must be installed, and the function that makes the step."""
 GPU_PEERS: dict[str, tuple[str, Maker]] = {
     "PyTorch, GPU": ("torch", partial(pytorch, gpu=True)),
     "torch.compile, GPU": ("torch", partial(pytorch, compiled=True, gpu=True)),
     "PyTorch CUDA graph": ("torch", pytorch_graph),
     "JAX jit, GPU": ("jax optax", partial(jax_jit, gpu=True)),
 }
-"""Those that need an NVIDIA GPU."""
+"""Peers that need an NVIDIA GPU."""
 FLOAT32_ONLY = ("hand-written NumPy", "scikit-learn", "Thinc")
-"""Those without mixed precision."""
+"""Peers without mixed precision."""
 
 
 def installed_peers(backends: Sequence[str]) -> list[str]:
-    """The peers whose modules are there, on the processors that the backends are on."""
+    """Return the peers whose modules are installed, on the processors that the backends use."""
     gpu = "cupy" in backends
     peers = (PEERS if set(backends) != {"cupy"} else {}) | (GPU_PEERS if gpu else {})
     return [name for name, (modules, _) in peers.items() if all(map(importlib.util.find_spec, modules.split()))]
 
 
 def candidate(name: str, net: Network, data: Sequence[Batch]) -> Candidate:
-    """The step of a peer, or of the backend of that name."""
+    """Return the step of a peer, or of the backend of that name."""
     peers = PEERS | GPU_PEERS
     return peers[name][1](net, data) if name in peers else nnx_candidate(net, name, data)

@@ -1,4 +1,4 @@
-"""A report in JSON that is written anew after every result: whoever stops the measuring keeps what was measured."""
+"""A report in JSON that is rewritten after every result: if the benchmark is stopped, what was measured is kept."""
 
 import json
 import os
@@ -7,9 +7,12 @@ from typing import Any
 
 
 class Report(dict[str, Any]):
-    """What is known so far; `write` after each change. "complete", its first entry, is false until the end.
+    """The results so far; call `write` after each change.
 
-    path: the file, or None to keep it in memory alone.
+    "complete", the first entry, is false until the end.
+
+    Args:
+        path: The file; None to keep the report in memory only.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -17,7 +20,11 @@ class Report(dict[str, Any]):
         self._path = path
 
     def write(self) -> None:
-        """The file is the report before or this one, whole, whenever the process is killed. Raises OSError."""
+        """Replace the file atomically: whenever the process is killed, the file holds one whole report.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
         if self._path is None:
             return
         unfinished = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
@@ -25,11 +32,11 @@ class Report(dict[str, Any]):
         os.replace(unfinished, self._path)
 
     def add(self, section: str, name: str, result: Any) -> None:
-        """One result of a section, written at once."""
+        """Add one result to a section, and write the report."""
         self.setdefault(section, {})[name] = result
         self.write()
 
     def finish(self) -> None:
-        """Nothing more will come."""
+        """Mark the report as complete, and write it."""
         self["complete"] = True
         self.write()

@@ -1,4 +1,4 @@
-"""A training script of the user's own on several backends: whole processes, taking turns."""
+"""A user's training script on several backends: whole processes, taking turns."""
 
 import os
 import statistics
@@ -17,7 +17,21 @@ class ScriptError(NnxError, RuntimeError):
 
 
 def run_script(script: Path, arguments: Sequence[str], backends: Sequence[str], rounds: int) -> dict[str, Any]:
-    """Seconds of the whole process by backend, the first run (which may compile) apart."""
+    """Measure the seconds of the whole process on each backend.
+
+    Args:
+        script: The script.
+        arguments: Its arguments.
+        backends: Names of the backends, set as NNX_BACKEND.
+        rounds: Runs on each backend, after a first one, which may compile.
+
+    Returns:
+        By backend, "first" run, and "median", "min" and "max" of the others, in seconds.
+
+    Raises:
+        InputError: If there is no such script.
+        ScriptError: If the script ends with an error.
+    """
     if not script.is_file():
         raise InputError(f"{script}: there is no such script.")
     times: dict[str, list[float]] = {name: [] for name in backends}

@@ -1,8 +1,8 @@
 """Training steps of S, L and M: every candidate in a process of its own, the processes taking turns.
 
-In one process the candidates' thread pools would spin against each other. A worker times all networks of one candidate:
-the first step (building, compiling and all), and the median of the warm ones. By hand, one candidate:
-`python -m nnx.bench.steps CANDIDATE NETWORKS`, which prints a line of JSON after each network.
+In one process the candidates' thread pools would compete with each other. A worker times all networks of one candidate:
+the first step, with building and compiling, and the median of the warm ones. To measure one candidate by hand, `python
+-m nnx.bench.steps CANDIDATE NETWORKS` prints a line of JSON after each network.
 """
 
 import json
@@ -21,7 +21,7 @@ _WARM_UP_SECONDS, _SECONDS = 0.3, 1.0
 
 
 def worker(name: str, networks: Sequence[str]) -> Iterator[dict[str, dict[str, float]]]:
-    """Seconds of the first and of a warm step, by network: after each network what is known so far."""
+    """Measure the seconds of the first and of a warm step, by network; after each network, yield all results so far."""
     times: dict[str, dict[str, float]] = {}
     for net in (NETWORKS[n] for n in networks):
         if net.precision == "float32" or name not in FLOAT32_ONLY:
@@ -42,16 +42,17 @@ def _times(name: str, net: Network) -> dict[str, float]:
         run(i)
         wait()
         i += 1
-    # Few enough steps that nobody has learned the digits by heart: learned networks compute with denormals.
+    # Few enough steps that no network has memorised the digits: those that have compute with denormals.
     return {"first": first, "warm": per_call(run, wait, seconds=_SECONDS, rounds=11)}
 
 
 def in_turns(
     module: str, names: Sequence[str], arguments: Sequence[str], rounds: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(candidate, its times) for each worker process, round by round; failures carry an "error".
+    """Run the worker processes round by round; yield each candidate with its times.
 
-    A worker is `python -m module candidate *arguments`; its last line of JSON counts, also if it failed after that.
+    A worker is `python -m module candidate *arguments`. The last line of JSON that it prints counts, even if it fails
+    afterwards; then there is an "error", too.
     """
     for turn in range(rounds):
         for name in names if turn % 2 == 0 else reversed(names):
@@ -64,7 +65,7 @@ def in_turns(
 
 
 def summary(runs: dict[str, list[dict[str, Any]]], networks: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Medians over the processes, by network and candidate, in seconds."""
+    """Return medians over the processes, by network and candidate, in seconds."""
     table: dict[str, dict[str, Any]] = {}
     for net in networks:
         table[net] = {}
@@ -84,4 +85,4 @@ def summary(runs: dict[str, list[dict[str, Any]]], networks: Sequence[str]) -> d
 
 if __name__ == "__main__":
     for so_far in worker(sys.argv[1], sys.argv[2].split(",")):
-        print(json.dumps(so_far), flush=True)  # whoever stops it keeps the networks that are done
+        print(json.dumps(so_far), flush=True)  # if it is stopped, the networks that are done are kept

@@ -7,7 +7,10 @@ from ._app import app
 
 
 def main() -> None:
-    """Run the command line; an error raised on purpose is one message, not a traceback, as is want of memory."""
+    """Run the command line.
+
+    An nnx error or a lack of memory is printed as one message, without a traceback.
+    """
     from . import (  # noqa: F401  each adds its command to the app
         _backends,
         _bench,

@@ -21,7 +21,7 @@ def _print_version(wanted: bool) -> None:
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:
-    """Whether a parameter was given on the command line, be it with its default's value."""
+    """Return whether a parameter was given on the command line, even with its default value."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name != "DEFAULT"
 

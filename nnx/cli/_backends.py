@@ -1,4 +1,4 @@
-"""`nnx backends`: which there are, which one is used, and why."""
+"""`nnx backends`: which backends are installed, which one is used, and why."""
 
 from rich.console import Console
 from rich.markup import escape

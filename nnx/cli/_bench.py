@@ -1,4 +1,4 @@
-"""`nnx bench`: figures of this machine, and of others' libraries on it."""
+"""`nnx bench`: the speed of this machine, and of other libraries on it."""
 
 import os
 import sys
@@ -75,7 +75,7 @@ def bench(
         "backends": {name: environment.describe(get_backend(name)) for name in names},
     }
     try:
-        report.write()  # rather now than after minutes of measuring
+        report.write()  # a file that cannot be written is an error now, not after minutes of measuring
     except OSError as error:
         raise InputError(f"--json {json_file}: cannot be written ({error.strerror}); choose another file.") from error
 
@@ -97,7 +97,7 @@ def bench(
             keep("overhead", _overhead(console, names))
             if png is not None:
                 _draw(png, table)
-    if clocks := gpu_clocks():  # while the GPU is still as it was when measured
+    if clocks := gpu_clocks():  # while the GPU is still in the state in which it was measured
         report["clocks"] = clocks
     report.finish()
     if json_file is not None:
@@ -105,7 +105,7 @@ def bench(
 
 
 Keep = Callable[[str, Any], None]
-"""(section, its results so far): into the report, and that to its file."""
+"""Called with a section and its results so far; puts them into the report, and writes it."""
 
 
 def _version(package: str) -> str | None:

@@ -1,4 +1,4 @@
-"""`nnx doctor`: is everything as it should be here, and what could be better?"""
+"""`nnx doctor`: check the backends on this machine, and say what could be better."""
 
 import json
 from dataclasses import asdict

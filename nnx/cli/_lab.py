@@ -19,7 +19,7 @@ app.add_typer(lab, name="lab")
 
 
 def _usable(out: Path | None) -> Path | None:
-    """The folder, looked at before the experiment, which may take minutes, begins."""
+    """Check the folder before the experiment, which may take minutes, and return it."""
     if out is not None:
         there = next(path for path in (out, *out.absolute().parents) if path.exists())
         if not there.is_dir() or not os.access(there, os.W_OK):
@@ -33,7 +33,7 @@ Out = Annotated[
 
 
 def show(result: Result, out: Path | None) -> None:
-    """Print what is to be seen, and write the result's files into `out` (default: the next free folder under lab/)."""
+    """Print the summary, and write the result's files into `out` (default: the next free folder under lab/)."""
     print(result.summary())
     folder = next_free(LAB / result.name) if out is None else out
     written = result.save(folder)

@@ -35,7 +35,7 @@ def activations(
     backend: BackendName = None,
     out: Out = None,
 ) -> None:
-    """Step, sigmoid, tanh and ReLU with their derivatives, and why linear layers collapse into one."""
+    """Measure step, sigmoid, tanh and ReLU with their derivatives, and show why linear layers collapse into one."""
     show(laboratory.activations(limit=limit, depth=depth, units=units, seed=seed, backend=backend), out)
 
 
@@ -55,9 +55,9 @@ def gradient(
     backend: BackendName = None,
     out: Out = None,
 ) -> None:
-    """The numerical gradient of a function of x and y, and gradient descent with several learning rates.
+    """Compute the numerical gradient of a function of x and y, and descend with several learning rates.
 
-    An expression such as "x**2/20 + sin(y)"; a start with a minus sign is written --start=-7,2.
+    The function may be an expression such as "x**2/20 + sin(y)"; a start with a minus sign is written --start=-7,2.
     """
     result = laboratory.gradient(
         function,
@@ -83,7 +83,7 @@ def gradient_check(
     seed: Annotated[int, typer.Option(help="Of the split, the weights and the elements.")] = 0,
     out: Out = None,
 ) -> None:
-    """The gradients of a network against numerical ones, in float64: the relative error by parameter."""
+    """Compare the gradients of a network with numerical ones, in float64: the relative error by parameter."""
     check_count("--rows", rows)
     config = RunConfig(
         hidden=values.sizes("--hidden", hidden),
@@ -92,7 +92,7 @@ def gradient_check(
         batchnorm=batchnorm,
         dropout=dropout,
     )
-    config.model(2)  # what it refuses is to be refused before the data are loaded
+    config.model(2)  # wrong settings are refused before the data are loaded
     train = as_splits(dataset, seed).train
     train = train.take(range(min(rows, len(train))))
     model = config.model(len(train.classes))
@@ -120,7 +120,7 @@ def optimizers(
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
-    """Paths of the optimizers on an elongated bowl, and their learning curves with the same weights and batches."""
+    """Compare the optimizers' paths on an elongated bowl, and their learning curves, with equal weights and batches."""
     result = laboratory.optimizers(
         dataset,
         names=values.words(names),
@@ -155,8 +155,7 @@ def init(
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
-    """Histograms of every layer's activations for several initial weights, what is wrong with them, and how they
-    learn."""
+    """Compare initial weights: every layer's activations, what is wrong with them, and how the network learns."""
     result = laboratory.init(
         dataset,
         inits=[values.number_or_word(word) for word in values.words(inits)],

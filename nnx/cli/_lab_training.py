@@ -43,7 +43,7 @@ def batchnorm(
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
-    """The same network with and without batch normalization: which initial weights and learning rates it bears."""
+    """Train a network with and without batch normalization: with which initial weights and learning rates it learns."""
     result = laboratory.batchnorm(
         dataset,
         stds=values.numbers("--stds", stds) or [],
@@ -77,7 +77,7 @@ def overfit(
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
-    """A large network on few rows, as it is, with weight decay, with dropout, with both: the gap to other rows."""
+    """Train a large network on few rows as it is, with weight decay, dropout or both: the gap to other rows."""
     result = laboratory.overfit(
         dataset,
         rows=rows,
@@ -115,7 +115,7 @@ def lr_find(
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
-    """Learning-rate range test: the rate grows from step to step until the loss diverges; with a suggestion."""
+    """Run a learning-rate range test: the rate grows from step to step until the loss diverges; with a suggestion."""
     config = RunConfig(
         hidden=values.sizes("--hidden", hidden),
         activation=activation,
@@ -123,7 +123,7 @@ def lr_find(
         batchnorm=batchnorm,
         dropout=dropout,
     )
-    config.model(2)  # what it refuses is to be refused before the data are loaded
+    config.model(2)  # wrong settings are refused before the data are loaded
     splits: Splits = as_splits(dataset, seed)
     result = laboratory.lr_find(
         splits,
@@ -152,5 +152,5 @@ def inspect(
     images: Annotated[int, typer.Option(help="Of the worst mistakes, so many as pictures.")] = 25,
     out: Out = None,
 ) -> None:
-    """Weights, activations, gradients, dead units, confusion matrix and worst mistakes of a trained run."""
+    """Show weights, activations, gradients, dead units, confusion matrix and worst mistakes of a trained run."""
     show(laboratory.inspect(run, dataset, batch_size=batch_size, images=images, backend=backend), out)

@@ -45,7 +45,7 @@ def predict(
 
 
 def load(run: Path, backend: str | None) -> tuple[Sequential, RunData]:
-    """The network of a run folder, and what it takes and gives."""
+    """Load the network of a run folder, with the scale of its inputs and the names of its classes."""
     folder = RunFolder.existing(run)
     _, data = folder.read_config()
     model = Trainer.load(folder.checkpoint, backend=backend).model
@@ -58,7 +58,7 @@ def load(run: Path, backend: str | None) -> tuple[Sequential, RunData]:
 
 
 def _read(path: Path, shape: tuple[int, ...], scale: float) -> list[tuple[str, HostArray]]:
-    """Names and images in 0..1 of the network's shape."""
+    """Read a picture or an idx file; return names and images in 0..1, of the network's input shape."""
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such file; expected a picture or an idx file.")
     with path.open("rb") as file:

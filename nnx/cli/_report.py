@@ -1,4 +1,4 @@
-"""`nnx report`: a run or a search as one page for a person."""
+"""`nnx report`: a run or a search as one page to read."""
 
 import webbrowser
 from pathlib import Path
@@ -18,7 +18,7 @@ def report(
     name: Annotated[str | None, typer.Option(help="The search's name in --storage.")] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
 ) -> None:
-    """Write what happened as one HTML page that needs no network: settings, curves, mistakes, or a search's rounds."""
+    """Write a run or a search as one self-contained HTML page: settings, curves, mistakes, or a search's rounds."""
     from .. import report as reports
 
     file = reports.write(folder, out, backend=backend, storage=storage, name=name)

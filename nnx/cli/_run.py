@@ -1,4 +1,4 @@
-"""`nnx run`: a script as it is, on nnx."""
+"""`nnx run`: run an unchanged script on nnx."""
 
 import sys
 from typing import Annotated
@@ -17,7 +17,7 @@ def run(
 ) -> None:
     """Run a script as it is, with scikit-learn's MLP and the modules of Deep Learning from Scratch replaced by nnx's.
 
-    `nnx run --help` tells the options.
+    `nnx run --help` shows the options.
     """
     from ..accel.__main__ import main
 

@@ -75,8 +75,10 @@ def train(
         typer.Option(metavar="STEPS", help="Write checkpoints within epochs, too; default: after each epoch."),
     ] = None,
 ) -> None:
-    """Train a multilayer perceptron, and write checkpoint, history.csv, curves.png and samples.png into a run
-    folder."""
+    """Train a multilayer perceptron, and write the run into a folder.
+
+    The folder holds the checkpoint, history.csv, curves.png and samples.png.
+    """
     config = RunConfig(
         dataset=dataset,
         hidden=values.sizes("--hidden", hidden),
@@ -140,7 +142,7 @@ def train(
 
 
 def _resumed(wanted: RunConfig, given: set[str], folder: RunFolder) -> RunConfig:
-    """The run's own settings; one that was given and says otherwise is refused, but for more epochs."""
+    """Return the run's own settings; a setting that was given and differs is refused, except the number of epochs."""
     saved, data = folder.read_config()
     for name in sorted(given - {"epochs"}):
         if getattr(wanted, name) != getattr(saved, name):
@@ -155,7 +157,7 @@ def _resumed(wanted: RunConfig, given: set[str], folder: RunFolder) -> RunConfig
 
 
 def _check(config: RunConfig, checkpoint_every: int | None) -> None:
-    """What could only fail later is looked at before the data are loaded."""
+    """Check, before the data are loaded, the settings that would otherwise fail later."""
     check_count("--epochs", config.epochs)
     check_count("--batch-size", config.batch_size)
     if config.early_stopping is not None:
@@ -172,7 +174,7 @@ def _trainer(config: RunConfig, backend: str | None, folder: RunFolder | None, c
 
 
 def _pictures(folder: RunFolder, config: RunConfig, trainer: Trainer, test: Dataset) -> list[Path]:
-    """The pictures that could be made; says which could not, and why."""
+    """Draw the pictures that can be made, and say which cannot, and why; return the files."""
     made = []
     if not plotting.available():
         print("left out: curves.png (matplotlib is not installed; pip install 'nnx-array[plot]')")

@@ -105,7 +105,7 @@ def _repeat(study: Study, number: int) -> None:
 
 
 def parse_space(texts: list[str]) -> dict[str, Any]:
-    """Ranges by name from texts such as lr=log:1e-5..1e-1, dropout=0..0.5, optimizer=adam/sgd, activation=tanh."""
+    """Parse ranges by name: lr=log:1e-5..1e-1, dropout=0..0.5, optimizer=adam/sgd, activation=tanh and the like."""
     space = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -132,7 +132,7 @@ def _parse_range(name: str, text: str) -> Any:
 
 
 def _parse_value(name: str, text: str) -> Any:
-    """A number, true, false, none, text or, of `hidden`, sizes separated by commas."""
+    """Parse a number, true, false, none, text or, for `hidden`, sizes separated by commas."""
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]

@@ -1,4 +1,4 @@
-"""What flags say in one word: lists separated by commas, and initial weights."""
+"""The values of flags: lists separated by commas, and initial weights."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from ..errors import InputError
 
 
 def words(text: str) -> list[str]:
-    """The parts between the commas."""
+    """Split a text at its commas."""
     return [part.strip() for part in text.split(",")] if text.strip() else []
 
 
 def sizes(flag: str, text: str) -> tuple[int, ...]:
-    """Whole numbers, such as 100,100; none for no text."""
+    """Parse whole numbers, such as 100,100; return none for an empty text."""
     try:
         return tuple(int(part) for part in words(text))
     except ValueError:
@@ -20,7 +20,7 @@ def sizes(flag: str, text: str) -> tuple[int, ...]:
 
 
 def numbers(flag: str, text: str | None) -> list[float] | None:
-    """Numbers, such as 0.01,0.1; None for a flag that was not given."""
+    """Parse numbers, such as 0.01,0.1; return None for a flag that was not given."""
     if text is None:
         return None
     try:
@@ -30,7 +30,7 @@ def numbers(flag: str, text: str | None) -> list[float] | None:
 
 
 def named_numbers(flag: str, text: str | None) -> dict[str, float] | None:
-    """Numbers by name, such as sgd=0.1,adam=0.001; None for a flag that was not given."""
+    """Parse numbers by name, such as sgd=0.1,adam=0.001; return None for a flag that was not given."""
     if text is None:
         return None
     try:
@@ -41,7 +41,7 @@ def named_numbers(flag: str, text: str | None) -> dict[str, float] | None:
 
 
 def number_or_word(text: str) -> "str | float":
-    """A number where it is one."""
+    """Return a number if the text is one, else the text."""
     try:
         return float(text)
     except ValueError:
@@ -49,6 +49,6 @@ def number_or_word(text: str) -> "str | float":
 
 
 def initialiser(text: str | None) -> initializers.Init:
-    """he, xavier or a standard deviation; None for a flag that was not given."""
+    """Parse he, xavier or a standard deviation; return None for a flag that was not given."""
     checked: Any = None if text is None else initializers.check(number_or_word(text))
     return checked  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""`nnx warmup`: compile everything now, so that no first training has to."""
+"""`nnx warmup`: compile all kernels now, so that no first training has to."""
 
 import time
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from ._app import app
 def warmup(
     backend: Annotated[str | None, typer.Option(help="Backend by name; default: all that can run.")] = None,
 ) -> None:
-    """Compile the kernels of the backends that have some, and keep them on disk."""
+    """Compile the kernels of the backends that have any, and keep them on disk."""
     names = [backend] if backend else [status.name for status in list_backends() if status.usable]
     for name in names:
         chosen = get_backend(name)
@@ -36,7 +36,7 @@ def warmup(
 
 
 def _formulas() -> Iterator[tuple[str, Formula]]:
-    """Those that are built in, each with the operation that takes it."""
+    """Yield the built-in formulas, each with the operation that takes it."""
     for layer in (kind() for kind in LAYERS.values() if issubclass(kind, Activation) and kind is not Activation):
         yield "activation", layer.formula
         yield "activation_backward", layer.formula_backward

@@ -1,6 +1,6 @@
-"""The laboratory: the study notes' experiments as instruments, on one's own data and any backend.
+"""The laboratory: the study notes' experiments as instruments, on any data and any backend.
 
-Each function returns a result with its data, `.plot()`, `.save(folder)` and, printed, a summary in words.
+Each function returns a result with its data, `.plot()`, `.save(folder)` and, when printed, a summary in words.
 """
 
 from .._support.result import Result

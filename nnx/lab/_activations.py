@@ -29,9 +29,9 @@ class Function:
 
     y: HostArray
     derivative: HostArray
-    """By nnx's own backward operation."""
+    """The derivative by nnx's own backward operation."""
     numerical: HostArray
-    """By central differences, (f(x + h) - f(x - h)) / 2h."""
+    """The derivative by central differences, (f(x + h) - f(x - h)) / 2h."""
 
     @property
     def error(self) -> float:
@@ -41,34 +41,34 @@ class Function:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Activations(Result):
-    """What `activations` gives."""
+    """What `activations` returns: the functions, and the outputs of deep and single-layer networks."""
 
     x: HostArray
     """(points,) float64, without 0, where the step and ReLU have no derivative."""
     functions: dict[str, Function]
     """step, sigmoid, tanh and relu."""
     depth: int
-    """Layers of the networks, the last included."""
+    """Number of layers of the networks, the last included."""
     units: int
     linear: HostArray
-    """(rows, outputs): of the deep network without activation functions."""
+    """(rows, outputs): outputs of the deep network without activation functions."""
     single: HostArray
-    """(rows, outputs): of the one layer that is equivalent to it."""
+    """(rows, outputs): outputs of the single layer that is equivalent to it."""
     relu: HostArray
-    """(rows, outputs): of the deep network with the same weights and ReLU between the layers."""
+    """(rows, outputs): outputs of the deep network with the same weights and ReLU between the layers."""
     closest: HostArray
-    """(rows, outputs): of the one layer that is closest to that, by least squares."""
+    """(rows, outputs): outputs of the single layer that is closest to `relu`, by least squares."""
 
     name = "activations"
 
     @property
     def difference(self) -> float:
-        """The greatest between `linear` and `single`."""
+        """The greatest absolute difference between `linear` and `single`."""
         return float(np.abs(self.linear - self.single).max())
 
     @property
     def unexplained(self) -> float:
-        """The share of the variance of `relu` that no single layer gives."""
+        """The share of the variance of `relu` that the closest single layer leaves."""
         residual = np.sum((self.relu - self.closest) ** 2)
         return float(residual / np.sum((self.relu - self.relu.mean(axis=0)) ** 2))
 
@@ -150,11 +150,24 @@ def _scatter(axes: Any, x: HostArray, y: HostArray, title: str, label: str, note
 def activations(
     *, limit: float = 5.0, depth: int = 5, units: int = 100, seed: int = 0, backend: BackendLike = None
 ) -> Activations:
-    """Step, sigmoid, tanh and ReLU with their derivatives, and the collapse of linear layers.
+    """Measure step, sigmoid, tanh and ReLU with their derivatives, and show how linear layers collapse into one.
 
-    The functions and derivatives are the backend's own operations in float64, at points between -limit and limit. The
-    deep network has `depth` Affine layers of `units` units, the last of 5, with random weights and biases from `seed`,
-    on normal inputs; x @ W1 @ W2 ... is x @ (W1 @ W2 ...), so one layer does the same.
+    The functions and derivatives are the backend's own operations in float64, at 400 points between -limit and limit.
+    The deep network has normal inputs, 5 outputs and random weights and biases; because x @ W1 @ W2 ... is x @ (W1 @ W2
+    ...), one layer does the same without activation functions.
+
+    Args:
+        limit: The greatest |x|, more than 0.
+        depth: Number of Affine layers, the last included; at least 2.
+        units: Number of units in each layer but the last.
+        seed: Seed of weights, biases and inputs.
+        backend: Name of a backend, or a backend; None for the one in force.
+
+    Returns:
+        The measurements, in float64.
+
+    Raises:
+        InputError: For values out of their range.
     """
     limit = check_number("limit", limit, 0, above=True)
     depth, units, seed = check_count("depth", depth, 2), check_count("units", units), check_seed(seed)
@@ -165,7 +178,7 @@ def activations(
 
 
 def _functions(ops: Ops) -> dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]]:
-    """By name: the function, and its derivative at x."""
+    """Return, by name, each function with its derivative at x."""
 
     def step(x: Array) -> Array:
         return ops.xp.astype(x > 0, x.dtype)

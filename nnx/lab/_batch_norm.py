@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Place = tuple[bool, float, float]
-"""Whether it is normalised, standard deviation of the initial weights, learning rate."""
+"""Whether there is batch normalization, the standard deviation of the initial weights, the learning rate."""
 
 _LOOKS = 10  # at each training, evenly spaced
 _NAMES = {False: "without", True: "with"}
@@ -32,12 +32,12 @@ _NAMES = {False: "without", True: "with"}
 
 @dataclass(frozen=True, eq=False)
 class BatchNormalization(Result):
-    """What `batchnorm` gives."""
+    """What `batchnorm` returns: the trainings of a grid of initial weights and learning rates."""
 
     name: ClassVar[str] = "batchnorm"
 
     trainings: dict[Place, Learning]
-    """By (normalised, standard deviation, learning rate)."""
+    """The trainings by (normalised, standard deviation, learning rate)."""
     stds: tuple[float, ...]
     lrs: tuple[float, ...]
     learned: float
@@ -46,26 +46,26 @@ class BatchNormalization(Result):
     """Network, data, optimizer, seed."""
 
     def learns(self, normalised: bool, std: float, lr: float) -> bool:
-        """Whether that training came to the accuracy `learned` at its end."""
+        """Return whether that training reached the accuracy `learned` at its end."""
         return self.trainings[normalised, std, lr].final >= self.learned
 
     def greatest_lr(self, normalised: bool, std: float) -> float | None:
-        """The greatest learning rate of the grid at which that initialisation still learns; None for none."""
+        """Return the greatest learning rate of the grid at which a network with these weights still learns, or None."""
         return max((lr for lr in self.lrs if self.learns(normalised, std, lr)), default=None)
 
     def best(self, normalised: bool) -> Place | None:
-        """The place of the highest settled validation accuracy; None if every training diverged."""
+        """Return the place with the highest settled validation accuracy; None if every training diverged."""
         places = [place for place, training in self.trainings.items() if place[0] == normalised]
         whole = [place for place in places if self.trainings[place].diverged is None]
         return max(whole, key=lambda place: self.trainings[place].settled()[1], default=None)
 
     def mean_gap(self, normalised: bool) -> float | None:
-        """The gap in the mean over the places of the grid where both networks learned; None if there is none."""
+        """Return the mean gap over the places where both networks learned; None if there are none."""
         both = [(std, lr) for std in self.stds for lr in self.lrs if all(self.learns(n, std, lr) for n in _NAMES)]
         return float(np.mean([self.trainings[normalised, *place].gap for place in both])) if both else None
 
     def summary(self) -> str:
-        """The greatest learning rates, how much of the grid learns, and the gaps."""
+        """Summarise the greatest learning rates, how much of the grid learns, and the gaps."""
         lines = [
             self.about,
             f"greatest learning rate that still learns (training accuracy of at least {self.learned:g}):",
@@ -97,7 +97,7 @@ class BatchNormalization(Result):
         )
 
     def table(self) -> Table:
-        """One row for every look at each training; one that diverged ends with a row without accuracies."""
+        """Return one row for every look at each training; one that diverged ends with a row without accuracies."""
         columns = ("batch normalization", "initial std", "lr", "epoch", "accuracy", "val_accuracy", "diverged")
         return columns, self._rows()
 
@@ -138,7 +138,7 @@ class BatchNormalization(Result):
         return figure
 
     def _draw_grid(self, axes: "Axes", normalised: bool) -> None:
-        """Training accuracies at the end as a map: blue where it learned."""
+        """Draw the training accuracies at the end as a map: blue where the network learned."""
         from matplotlib.colors import to_rgb
 
         cells = np.zeros((len(self.stds), len(self.lrs), 4))
@@ -175,14 +175,32 @@ def batchnorm(
     backend: BackendLike = None,
     verbose: bool = True,
 ) -> BatchNormalization:
-    """Train the same network with and without batch normalization (Ioffe & Szegedy 2015), for every pair of a standard
-    deviation of the hidden layers' initial weights and a learning rate.
+    """Train the same network with and without batch normalization (Ioffe & Szegedy 2015) over a grid.
 
-    A training whose loss is no longer finite is an observation, too. A network has learned where its accuracy on the
-    training part is at least `learned` at the end; the gap is training less validation accuracy, both as the mean over
-    the last fifth of ten looks at the training. The test part is left alone.
+    The grid has every pair of a standard deviation of the hidden layers' initial weights and a learning rate. A
+    training that diverges is a result, too. The gap is training less validation accuracy, both as the mean over the
+    last fifth of ten looks at the training. The test part is not used.
 
-    Raises `InputError` for values out of their range, `DatasetError` for data that cannot be split.
+    Args:
+        data: What `nnx.datasets.load` takes, a `Dataset`, `Splits` or a pair (x, t).
+        stds: Standard deviations of the initial weights, 0 or more.
+        lrs: Learning rates, more than 0.
+        hidden: Units of each hidden layer.
+        activation: Name of the activation function.
+        optimizer: Name of the optimizer.
+        learned: Accuracy on the training part, at the end, from which a network counts as having learned; at most 1.
+        epochs: Number of epochs of each training.
+        batch_size: Rows of a batch, at least 2.
+        seed: Seed of the split, the weights and the batches.
+        backend: Name of a backend, or a backend; None for the one in force.
+        verbose: Whether to show progress.
+
+    Returns:
+        The trainings, by place in the grid.
+
+    Raises:
+        InputError: For values out of their range.
+        DatasetError: For data that cannot be split.
     """
     stds = _grid("stds", stds, above=False)
     lrs = _grid("lrs", lrs, above=True)
@@ -216,6 +234,6 @@ def batchnorm(
 
 
 def _grid(name: str, values: Any, *, above: bool) -> tuple[float, ...]:
-    """Different numbers, rising."""
+    """Return the different numbers in `values`, rising."""
     given = check_list(name, values, "(0.01, 0.1)")
     return tuple(sorted({check_number(name, value, 0, above=above) for value in given}))

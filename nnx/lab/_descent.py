@@ -18,7 +18,11 @@ def descend(
     steps: int,
     done: Callable[[HostArray], bool],
 ) -> HostArray:
-    """The points (1 + updates, 2), float64: `start`, and what `optimizer.update` makes of it, until `done(point)`."""
+    """Follow `optimizer.update` from `start` until `done(point)`, for at most `steps` updates.
+
+    Returns:
+        The points (1 + updates, 2), float64, the start first.
+    """
     optimizer.bind(ops)  # the experiment's backend, whichever is in force
     path = [np.array(start, np.float64)]
     point = ops.to_device(path[0].copy())
@@ -29,7 +33,7 @@ def descend(
 
 
 def check_point(name: str, point: object) -> tuple[float, float]:
-    """Two finite numbers."""
+    """Return two finite numbers as floats, or raise an error that names the argument."""
     if not isinstance(point, tuple | list | np.ndarray) or len(point) != 2:
         raise InputTypeError(f"{name}: got {point!r}, expected two numbers such as (-7.0, 2.0).")
     x, y = point

@@ -39,13 +39,13 @@ class Path:
 
     rate: float
     points: HostArray
-    """(1 + steps, 2) float64, the start first; fewer where it went too far away."""
+    """(1 + steps, 2) float64, the start first; fewer if the descent went too far away."""
     f: HostArray
     """(1 + steps,) the function there."""
     slope: HostArray
     """(1 + steps,) the Euclidean norm of the gradient there."""
     arrived: int | None
-    """The step from which on it stays within a hundredth of the region's size of its end, if that is a minimum."""
+    """The step after which the path stays within 1 % of the region's size from its end; None if that is no minimum."""
     zigzags: bool
     """Whether most steps turn back on the one before (their scalar product is negative)."""
     end: str
@@ -65,11 +65,11 @@ class Path:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Gradient(Result):
-    """What `gradient` gives."""
+    """What `gradient` returns: the gradient field of a function and the paths of gradient descent."""
 
     formula: str
     x: HostArray
-    """(17,) and y: (17,), the grid of the field."""
+    """(17,), the grid of the field, as y: (17,)."""
     y: HostArray
     f: HostArray
     """(17, 17), y's index first; NaN where the function is undefined."""
@@ -180,15 +180,29 @@ def gradient(
     region: "Sequence[float] | None" = None,
     backend: BackendLike = None,
 ) -> Gradient:
-    """The numerical gradient field of f(x, y), and gradient descent from `start` with several learning rates.
-
-    f: any callable that gives a number, one of "bowl", "sphere", "saddle", "rosenbrock" and "himmelblau", or an
-    expression in x and y such as "x**2/20 + sin(y)". start: default each name's own, else (-3, 2). rates: default
-    0.01, 0.5, 0.95 and 1.05 times 2 / L, L being the greatest curvature at the start (of the Hessian matrix's
-    eigenvalues): on a quadratic function too small, good, zigzagging, diverging. What became of each is measured, not
-    assumed. region: (x from, x to, y from, y to) of the figure.
+    """Compute the numerical gradient field of f(x, y), and descend from `start` with several learning rates.
 
     Gradients are central differences (`nnx.functions.numerical_gradient`), updates those of `nnx.SGD` on the backend.
+    How each descent ends is measured (`Path.end`), not assumed.
+
+    Args:
+        f: Any callable that returns a number; one of "bowl", "sphere", "saddle", "rosenbrock" and "himmelblau"; or an
+            expression in x and y such as "x**2/20 + sin(y)".
+        start: The first point; None for the named function's own, else (-3, 2).
+        rates: Learning rates; None for 0.01, 0.5, 0.95 and 1.05 times 2 / L, where L is the greatest curvature at the
+            start (the greatest |eigenvalue| of the Hessian matrix). On a quadratic function these are too small, good,
+            zigzagging and diverging.
+        steps: Number of updates at most.
+        region: (x from, x to, y from, y to) of the figure; None for one around the start.
+        backend: Name of a backend, or a backend; None for the one in force.
+
+    Returns:
+        The field and the paths, in float64.
+
+    Raises:
+        InputError: For an unknown name or expression, for an f that is not finite at the start, and where `rates` is
+            None and f has no curvature at the start.
+        InputTypeError: For an f that is no function of two numbers.
     """
     surface = _surface(f, start, region)
     steps = check_count("steps", steps)
@@ -247,7 +261,7 @@ def _check_function(f: Function2D, start: tuple[float, float]) -> None:
 
 
 def _value(f: Function2D, x: float, y: float) -> float:
-    """f(x, y); NaN where it is undefined."""
+    """Return f(x, y); NaN where it is undefined."""
     try:
         return float(f(x, y))
     except (ArithmeticError, ValueError):
@@ -264,7 +278,7 @@ def _table(f: Function2D, x: HostArray, y: HostArray) -> HostArray:
 
 
 def _hessian(f: Function2D, point: Any) -> HostArray:
-    """(2, 2), symmetric: central differences of the gradient."""
+    """Return the Hessian matrix (2, 2), symmetric, by central differences of the gradient."""
     h = 1e-3
     columns = np.array([(_slope(f, point + shift) - _slope(f, point - shift)) / (2 * h) for shift in np.eye(2) * h])
     symmetric: HostArray = (columns + columns.T) / 2

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RIGHT = 1e-5
-"""Right gradients are off by less, but where the kink of a ReLU lies between the two differences."""
+"""Correct gradients have a smaller error, unless a ReLU's kink lies between the two points of a difference."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GradientCheck(Result):
-    """What `gradient_check` gives."""
+    """What `gradient_check` returns: the relative error of each parameter's gradient."""
 
     errors: dict[str, float]
-    """By parameter, the greatest relative error of the elements looked at."""
+    """By parameter, the greatest relative error of the checked elements."""
     samples: int
     rows: int
     model: str
@@ -33,7 +33,7 @@ class GradientCheck(Result):
 
     @property
     def wrong(self) -> dict[str, float]:
-        """Those of 1e-5 and more."""
+        """The errors of 1e-5 or more, by parameter."""
         return {name: error for name, error in self.errors.items() if not error < RIGHT}
 
     def summary(self) -> str:
@@ -90,10 +90,26 @@ def gradient_check(
     seed: int = 0,
     backend: BackendLike = None,
 ) -> GradientCheck:
-    """`nnx.functions.gradient_check`, as a figure and a table: the relative error by parameter.
+    """Compare a model's gradients with numerical ones, as `nnx.functions.gradient_check` does, as a figure and a table.
 
-    model: built, or unbuilt (it is then checked on `backend` with weights drawn from `seed`, and left unbuilt). x: (n,
-    ...) inputs; t: as `loss` (default `SoftmaxCrossEntropy()`) takes them.
+    The error is |analytic - numerical| / max(|analytic| + |numerical|, 1e-5), in float64.
+
+    Args:
+        model: A built model, or an unbuilt one, which is then checked with weights drawn from `seed` and left unbuilt.
+        x: Inputs (n, ...).
+        t: Targets as `loss` takes them.
+        loss: The loss; None for `SoftmaxCrossEntropy()`.
+        samples: How many elements of each parameter are checked.
+        seed: Seed of the elements, and of an unbuilt model's weights.
+        backend: Name of a backend, or a backend, for an unbuilt model; None for the one in force. A built model keeps
+            its own.
+
+    Returns:
+        The greatest relative error of each parameter.
+
+    Raises:
+        InputError: For rows or targets that do not fit.
+        InputTypeError: For a model or loss of another type.
     """
     if not isinstance(model, Sequential):
         raise InputTypeError(f"model: got {model!r}, expected an nnx.Sequential.")

@@ -42,29 +42,30 @@ class LayerActivations:
 
     mean: float
     std: float
-    """Of all of them."""
+    """Standard deviation of all activations."""
     rows_std: float
-    """Of one unit over the rows, in the mean over the units: what of the input is left."""
+    """Standard deviation of a unit over the rows, averaged over the units: what is left of the input."""
     saturated: float
-    """The share on slopes below 5 % of the greatest; 0 for what does not saturate."""
+    """Share of the activations where the slope is below 5 % of the greatest; 0 if the function cannot saturate."""
     dead: float
     """The share of the units whose slope is 0 for every row."""
     identical: bool
-    """Whether all units give the same for every row."""
+    """Whether all units have the same output for every row."""
     edges: HostArray
-    """(51,) of the histogram's bins."""
+    """(51,) edges of the histogram's bins."""
     counts: HostArray
-    """(50,) in them."""
+    """(50,) number of activations in each bin."""
     beyond: float
-    """The share outside all bins."""
+    """Share of the activations outside all bins."""
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What is wrong.
+        """What is wrong with the layer.
 
-        identical; dead: at least 5 % of the units; saturating: more than a third of the activations; vanishing: a
-        standard deviation below 0.02 (the inputs' is 1); exploding: above 10; rows alike: less than 5 % of the standard
-        deviation is from row to row, the rest being differences of the units.
+        "identical": all units are the same. "dead": at least 5 % of the units are. "saturating": more than a third of
+        the activations are. "vanishing": the standard deviation is below 0.02 (that of the inputs is 1). "exploding":
+        it is above 10. "rows alike": less than 5 % of the standard deviation is from row to row, the rest being
+        differences between the units.
         """
         found = {
             "identical": self.identical,
@@ -83,13 +84,13 @@ class Start:
 
     layers: tuple[LayerActivations, ...]
     curve: Curve
-    """Of the training."""
+    """The learning curve of the training."""
     still_identical: tuple[bool, ...]
     """For each hidden layer, whether all its units have the same weights and biases after the training, to 1e-4 of the
     greatest."""
 
     def flags(self) -> dict[str, int]:
-        """What is wrong, and the first layer, counted from 1, in which it is."""
+        """Return what is wrong, with the number of the first layer in which it is, counted from 1."""
         first: dict[str, int] = {}
         for number, layer in enumerate(self.layers, 1):
             for flag in layer.flags:
@@ -99,7 +100,7 @@ class Start:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Init(Result):
-    """What `init` gives."""
+    """What `init` returns: activations and learning curves for each pair of activation function and initial weights."""
 
     starts: dict[tuple[str, str], Start]
     """By activation function and initialisation, such as ("relu", "he") or ("tanh", "std 0.01")."""
@@ -189,7 +190,10 @@ class Init(Result):
 
 
 def _ridges(axes: Any, title: str, start: Start, limits: tuple[float, float]) -> None:
-    """The layers' histograms one below the other, each to its own height; square roots, so that tails are seen."""
+    """Draw the layers' histograms one below the other, each scaled to its own height.
+
+    Heights are square roots of the counts, so that tails can be seen.
+    """
     paper = {"facecolor": plotting.PAPER, "edgecolor": "none", "alpha": 0.7, "pad": 1}
     for number, layer in enumerate(start.layers, 1):
         heights = 0.85 * np.sqrt(layer.counts / max(layer.counts.max(), 1))
@@ -223,15 +227,36 @@ def init(
     backend: BackendLike = None,
     verbose: bool = True,
 ) -> Init:
-    """Activations of deep networks before training, and their learning curves, for several initial weights.
+    """Measure deep networks' activations before training, and train them, for several initial weights.
 
-    inits: "zero" and "constant" (all weights 0, or `constant`), "xavier", "he", or standard deviations; of every layer,
-    the last of the training's network included. Activations are those of `layers` layers of `units` units on (rows,
-    units) normal inputs of mean 0 and standard deviation 1. The training's network has the same layers on `data`, and
-    one more for the classes; biases begin at 0. lr: default 0.1 for SGD, else the optimizer's own.
-
-    `LayerActivations.flags` says what counts as identical, dead, saturating, vanishing, exploding and rows alike.
+    The activations are those of `layers` layers of `units` units on (rows, units) normal inputs of mean 0 and standard
+    deviation 1. The network that is trained has the same layers on `data`, and one more for the classes; biases begin
+    at 0. `LayerActivations.flags` says what counts as identical, dead, saturating, vanishing, exploding and rows alike.
     (Glorot & Bengio 2010; He et al. 2015.)
+
+    Args:
+        data: What `nnx.datasets.load` takes, a `Dataset`, `Splits` or a pair (x, t).
+        inits: "zero" (all weights 0), "constant" (all `constant`), "xavier", "he", or standard deviations. They hold
+            for every layer, including the last of the network that is trained.
+        activations: Names of activation functions.
+        constant: The weight of "constant".
+        layers: Number of hidden layers.
+        units: Units of each.
+        rows: Rows of the normal inputs, at least 2.
+        optimizer: Name of the optimizer.
+        lr: Learning rate; None for 0.1 with SGD, else the optimizer's own.
+        epochs: Number of epochs of each training.
+        batch_size: Rows of a batch.
+        seed: Seed of the inputs, the split, the weights and the batches.
+        backend: Name of a backend, or a backend; None for the one in force.
+        verbose: Whether to show progress.
+
+    Returns:
+        Activations and learning curve for each pair of activation function and initial weights.
+
+    Raises:
+        InputError: For unknown names and values out of their range.
+        DatasetError: For data that cannot be split.
     """
     chosen = _inits(inits)
     kinds = []
@@ -272,7 +297,7 @@ def init(
 
 
 def _inits(inits: Any) -> "dict[str, str | float]":
-    """By the name that is shown."""
+    """Return the initial weights by the name that is shown."""
     named: dict[str, str | float] = {}
     for entry in check_list("inits", inits, "['zero', 0.01, 'he']"):
         if isinstance(entry, str):
@@ -297,7 +322,7 @@ def _network(
     seed: int,
     backend: BackendLike,
 ) -> Sequential:
-    """Built; with an Affine for the classes at its end, or with the last activations as its output."""
+    """Build the network; it ends with an Affine for the classes, or with the last activation function."""
     drawn = 0.0 if kind in ("zero", "constant") else kind
     parts: list[Layer] = [Flatten()]
     for _ in range(layers):

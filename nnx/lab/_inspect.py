@@ -1,4 +1,4 @@
-"""A trained network looked at from inside: weights, activations, gradients, dead units, and where it errs.
+"""A trained network looked at from inside: weights, activations, gradients, dead units, and its mistakes.
 
 Each part is a function of its own, on a model or on arrays; `inspect` puts them together.
 """
@@ -27,13 +27,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BINS = 50
-_ROWS = 10_000  # whose activations are kept at once
+_ROWS = 10_000  # at most so many rows' activations are computed
 
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """How the values of one array are spread. counts: (bins,); edges: (bins + 1,), from the least value to the
-    greatest."""
+    """How the values of one array are spread.
+
+    Args:
+        name: Name of the array.
+        counts: How many values lie in each bin, (bins,) int64.
+        edges: Edges of the bins, (bins + 1,) float64, from the least value to the greatest.
+        mean: Mean of the values.
+        std: Their standard deviation.
+    """
 
     name: str
     counts: HostArray
@@ -43,7 +50,7 @@ class Histogram:
 
     @classmethod
     def of(cls, name: str, values: HostArray, bins: int = _BINS) -> "Histogram":
-        """That of all elements. Raises `InputError` for values that are not finite."""
+        """Return the histogram of all elements of an array; raise `InputError` for values that are not finite."""
         if not np.isfinite(values).all():
             raise InputError(f"{name}: holds NaN or infinite values; the training diverged, or the file is damaged.")
         values = values.astype(np.float64)
@@ -53,7 +60,7 @@ class Histogram:
 
 @dataclass(frozen=True, eq=False)
 class ActivationHistogram(Histogram):
-    """What one hidden layer gives out."""
+    """How the outputs of one hidden layer's activation function are spread."""
 
     units: int = 0
     dead: int = 0
@@ -62,19 +69,19 @@ class ActivationHistogram(Histogram):
 
 @dataclass(frozen=True)
 class Mistake:
-    """One row that the network got wrong."""
+    """One row that the network misclassified."""
 
     row: int
     true: int
     predicted: int
     loss: float
-    """-log of the probability that it gave to the true class."""
+    """-log of the probability that the network gave to the true class."""
     probability: float
-    """What it gave to the predicted one."""
+    """The probability that it gave to the predicted class."""
 
 
 def weight_histograms(model: Sequential) -> tuple[Histogram, ...]:
-    """Of every weight matrix, in the order of the layers; biases and the like are left out."""
+    """Return the histograms of the weight matrices, in the order of the layers; biases and the like are left out."""
     return tuple(
         Histogram.of(f"{i} {layer!r}", np.asarray(model.ops.to_host(layer.params["W"])))
         for i, layer in enumerate(model)
@@ -83,7 +90,12 @@ def weight_histograms(model: Sequential) -> tuple[Histogram, ...]:
 
 
 def activation_histograms(model: Sequential, x: HostArray) -> tuple[ActivationHistogram, ...]:
-    """Of the output of every activation function for x: (n, *input_shape), without dropout; nothing is changed."""
+    """Return the histogram of every activation function's output, without dropout; the model is not changed.
+
+    Args:
+        model: A built model.
+        x: Inputs (n, *input_shape), of which at most 10000 rows are used.
+    """
     found = []
     with np.errstate(over="ignore", invalid="ignore"):
         value = model.native_input("x", x[:_ROWS])
@@ -98,10 +110,15 @@ def activation_histograms(model: Sequential, x: HostArray) -> tuple[ActivationHi
 
 
 def gradient_norms(trainer: Trainer, x: Any, t: Any = None) -> dict[str, float]:
-    """The Euclidean norm of the loss's gradient by parameter, for one batch: what the next step would see.
+    """Return the Euclidean norm of the loss's gradient by parameter, for one batch.
 
-    x, t: as `Trainer.fit` takes them. Without weight decay, clipping and loss scaling; with dropout and the batch's own
-    statistics, as in training. Parameters, statistics and gradients are left as they were.
+    Weight decay, clipping and loss scaling are left out; dropout and the batch's own statistics are as in training.
+    Parameters, statistics and gradients are left as they were.
+
+    Args:
+        trainer: A trainer whose model is built.
+        x: The batch, as `Trainer.fit` takes it.
+        t: Its targets, as `Trainer.fit` takes them.
     """
     model = trainer.model
     model.need_built("gradient_norms")
@@ -123,8 +140,16 @@ def gradient_norms(trainer: Trainer, x: Any, t: Any = None) -> dict[str, float]:
 
 
 def confusion_matrix(true: HostArray, predicted: HostArray, classes: int) -> HostArray:
-    """counts[i, j]: rows of class i that were taken for class j. true, predicted: (n,) labels; int64 (classes,
-    classes)."""
+    """Count how many rows of each class were taken for each class.
+
+    Args:
+        true: Labels (n,).
+        predicted: Predicted labels (n,).
+        classes: Number of classes.
+
+    Returns:
+        int64 (classes, classes): true classes in rows, predicted ones in columns.
+    """
     true = check_labels("true", as_host("true", true), classes)
     predicted = check_labels("predicted", as_host("predicted", predicted), classes)
     if true.shape != predicted.shape or true.ndim != 1:
@@ -134,8 +159,12 @@ def confusion_matrix(true: HostArray, predicted: HostArray, classes: int) -> Hos
 
 
 def worst_mistakes(scores: HostArray, true: HostArray) -> tuple[Mistake, ...]:
-    """All rows that were got wrong, those of the highest loss first. scores: (n, classes) before the softmax; true:
-    (n,) labels."""
+    """Return all misclassified rows, those of the highest loss first.
+
+    Args:
+        scores: Outputs (n, classes) before the softmax.
+        true: Labels (n,).
+    """
     shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)
     logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     predicted = scores.argmax(axis=1)
@@ -149,7 +178,14 @@ def worst_mistakes(scores: HostArray, true: HostArray) -> tuple[Mistake, ...]:
 
 
 def confused_pairs(confusion: HostArray) -> list[tuple[int, int, int]]:
-    """(true, predicted, rows) of every kind of mistake that occurs, the most frequent first."""
+    """Return every kind of mistake that occurs, the most frequent first.
+
+    Args:
+        confusion: int64 (classes, classes): true classes in rows, predicted ones in columns.
+
+    Returns:
+        Tuples of true class, predicted class and number of rows.
+    """
     wrong = confusion - np.diag(np.diag(confusion))
     order = np.argsort(-wrong, axis=None, kind="stable")
     pairs = [(*divmod(int(place), len(wrong)), int(wrong.flat[place])) for place in order]
@@ -158,26 +194,26 @@ def confused_pairs(confusion: HostArray) -> list[tuple[int, int, int]]:
 
 @dataclass(frozen=True, eq=False)
 class Inspection(Result):
-    """What `inspect` found."""
+    """What `inspect` returns: weights, activations, gradients and mistakes of a trained network."""
 
     name: ClassVar[str] = "inspect"
 
     title: str
-    """What was looked at."""
+    """The network and the data."""
     classes: tuple[str, ...]
     weights: tuple[Histogram, ...]
     activations: tuple[ActivationHistogram, ...]
     gradients: Mapping[str, float]
-    """By parameter: the norm for one batch."""
+    """The gradient's norm for one batch, by parameter."""
     confusion: HostArray
     """(classes, classes) int64: true in rows, predicted in columns."""
     mistakes: tuple[Mistake, ...]
-    """The worst first."""
+    """All mistakes, the worst first."""
     images: HostArray
     """(m, height, width): the inputs of the first m mistakes, as they are stored; (0, 0, 0) if they are no images."""
 
     def summary(self) -> str:
-        """Accuracy, the most confused pairs, and what is conspicuous in the layers."""
+        """Summarise accuracy, the most confused pairs, the worst mistakes, and the layers in numbers."""
         rows, right = int(self.confusion.sum()), int(np.trace(self.confusion))
         lines = [f"{self.title}: {right} of {rows} rows right ({right / rows:.2%})"]
         pairs = confused_pairs(self.confusion)[:5]
@@ -200,7 +236,7 @@ class Inspection(Result):
         return "\n".join(lines)
 
     def table(self) -> Table:
-        """Every number, one a row: the part it belongs to, of what, which quantity, its value."""
+        """Return every number in a row of its own: the part, what of it, the quantity and its value."""
         return ("part", "of", "quantity", "value"), self._rows()
 
     def _rows(self) -> Iterator[Sequence[Any]]:
@@ -235,15 +271,23 @@ def inspect(
     backend: BackendLike = None,
     images: int = 25,
 ) -> Inspection:
-    """Look into a trained network; nothing of it is changed.
+    """Look into a trained network, which is not changed.
 
-    run: a folder that `nnx train` wrote, or a trainer. data: what it is looked at with: a name or folder or `Splits`
-    (whose test part counts, and whose training part gives the batch of the gradients), a `Dataset`, or a pair of
-    arrays; needed for a trainer, and for a run by default the one it was trained on. batch_size: rows that the
-    gradients are taken of. images: so many of the worst mistakes are kept as pictures.
+    Args:
+        run: A folder that `nnx train` wrote, or a trainer.
+        data: The data to look at it with: a name, a folder or `Splits`, of which the test part is classified and the
+            training part gives the batch of the gradients; a `Dataset`; or a pair (x, t). None for the data that a run
+            was trained on; a trainer needs data.
+        batch_size: Rows of the batch for the gradients.
+        backend: Name of a backend, or a backend, for a run; None for the one in force. A trainer has its own, and takes
+            no other.
+        images: How many of the worst mistakes are kept as images, if the inputs are images.
 
-    Raises `CheckpointError` for a run whose files are absent or damaged, `InputError` for data that do not fit the
-    network.
+    Raises:
+        CheckpointError: For a run whose files are missing or damaged.
+        InputError: For data that do not fit the network, for a network that is no classifier, and for a trainer with
+            `backend`.
+        InputTypeError: For a `run` of another type, and for a trainer without data.
     """
     batch_size, images = check_count("batch_size", batch_size), check_count("images", images, 0)
     if isinstance(run, Trainer):
@@ -290,7 +334,7 @@ def inspect(
 
 
 def _data(data: Any, seed: int) -> tuple[Dataset, Dataset]:
-    """Rows for the gradients, and rows to look at."""
+    """Return the rows for the gradients, and the rows to classify."""
     if isinstance(data, Dataset):
         return data, data
     if isinstance(data, tuple | list) and not isinstance(data, Splits):

@@ -20,7 +20,7 @@ _MOST = 30  # classes up to which every cell of the confusion matrix is lettered
 
 
 def overview(found: "Inspection") -> "Figure":
-    """Weights, activations, gradients and the confusion matrix on one sheet."""
+    """Draw weights, activations, gradients and the confusion matrix on one sheet."""
     figure, ((above, beside), (below, last)) = plotting.panels(
         2, 2, textwrap.fill(found.title, 120), width=5.2, height=4.0
     )
@@ -32,7 +32,7 @@ def overview(found: "Inspection") -> "Figure":
 
 
 def parts(found: "Inspection") -> "dict[str, Figure]":
-    """One figure for each part."""
+    """Draw one figure for each part."""
     made = {}
     if found.weights:
         made["weights"] = histogram_sheet(found.weights, "Weights by layer")
@@ -53,7 +53,7 @@ def parts(found: "Inspection") -> "dict[str, Figure]":
 
 
 def spreads(axes: "Axes", histograms: "Sequence[Histogram]", title: str, quantity: str) -> None:
-    """Histograms of several layers as lines, each by its density, so that layers of any size can be compared."""
+    """Draw histograms of several layers as lines, each by its density, so that layers of any size can be compared."""
     for index, histogram in enumerate(histograms):
         total = max(int(histogram.counts.sum()), 1)
         density = histogram.counts / (total * np.diff(histogram.edges))
@@ -70,7 +70,12 @@ def spreads(axes: "Axes", histograms: "Sequence[Histogram]", title: str, quantit
 
 
 def histogram_sheet(histograms: "Sequence[Histogram]", title: str) -> "Figure":
-    """One panel a layer."""
+    """Draw histograms on one sheet, one panel for each layer.
+
+    Args:
+        histograms: At least one histogram; those of activations show dead units, too.
+        title: Title of the sheet.
+    """
     columns = min(len(histograms), 3)
     figure, grid = plotting.panels(-(-len(histograms) // columns), columns, title, width=3.8, height=2.7)
     flat = [axes for row in grid for axes in row]
@@ -92,7 +97,7 @@ def histogram_sheet(histograms: "Sequence[Histogram]", title: str) -> "Figure":
 
 
 def norms(axes: "Axes", gradients: Mapping[str, float]) -> None:
-    """The gradient's norm by parameter, weights and others told apart."""
+    """Draw the gradient's norm by parameter, weights and others told apart."""
     names = list(gradients)
     for index, (label, weights) in enumerate((("weights", True), ("biases and the like", False))):
         places = [i for i, name in enumerate(names) if name.endswith(".W") == weights and gradients[name] > 0]
@@ -115,7 +120,7 @@ def norms(axes: "Axes", gradients: Mapping[str, float]) -> None:
 
 
 def confusion(axes: "Axes", counts: HostArray, classes: Sequence[str]) -> None:
-    """True classes in rows, predicted ones in columns, each cell as strong as its share of the row."""
+    """Draw true classes in rows, predicted ones in columns, each cell coloured by its share of the row."""
     from matplotlib.colors import to_rgb
 
     size = len(counts)
@@ -123,7 +128,7 @@ def confusion(axes: "Axes", counts: HostArray, classes: Sequence[str]) -> None:
     cells = np.zeros((size, size, 4))
     cells[..., :3] = to_rgb(COLOURS[1])
     cells[np.arange(size), np.arange(size), :3] = to_rgb(COLOURS[0])
-    # Colour over what is below: the sheet may be dark. A single mistake is to be seen, too.
+    # Translucent, because the sheet may be dark; the root lets a single mistake be seen.
     cells[..., 3] = np.where(counts > 0, 0.15 + 0.5 * share**0.5, 0)
     axes.imshow(cells)
     if size <= _MOST:
@@ -142,7 +147,7 @@ def confusion(axes: "Axes", counts: HostArray, classes: Sequence[str]) -> None:
 
 
 def mistake_sheet(images: HostArray, mistakes: "Sequence[Mistake]", classes: Sequence[str]) -> "Figure":
-    """The worst mistakes as images, the highest loss first."""
+    """Draw the worst mistakes as images, the highest loss first."""
     columns = 5
     title = f"The worst {len(images)} of {len(mistakes)} mistakes, the highest loss first (p: given to the wrong class)"
     figure, grid = plotting.panels(-(-len(images) // columns), columns, title, width=2.0, height=2.25)

@@ -1,4 +1,4 @@
-"""Training against validation accuracy, epoch by epoch: what an experiment on generalisation looks at."""
+"""Training against validation accuracy, epoch by epoch, for experiments on generalisation."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from ._training import Tick, fit
 
 @dataclass(frozen=True)
 class Learning:
-    """One training: an entry for every epoch that was looked at, fewer if it diverged."""
+    """One training: an entry for every epoch after which accuracies were computed, fewer if it diverged."""
 
     epochs: tuple[int, ...]
-    """Their numbers, from 1."""
+    """Numbers of the epochs, from 1."""
     accuracy: tuple[float, ...]
-    """Share of the training rows, after the epoch."""
+    """Share of the training rows that are right after the epoch."""
     val_accuracy: tuple[float, ...]
     diverged: str | None
     """Where the loss became NaN or infinite, if it did."""
@@ -27,14 +27,16 @@ class Learning:
         return 0.0 if self.diverged is not None else self.accuracy[-1]
 
     def settled(self) -> tuple[float, float]:
-        """Training and validation accuracy, each the mean over the last fifth of the entries: less a matter of chance
-        than the last one. Not of a training that diverged."""
+        """Return training and validation accuracy, each as the mean over the last fifth of the entries.
+
+        Such a mean depends less on chance than the last entry. A training that diverged has none.
+        """
         last = -(-len(self.accuracy) // 5)
         return float(np.mean(self.accuracy[-last:])), float(np.mean(self.val_accuracy[-last:]))
 
     @property
     def gap(self) -> float:
-        """By how much the settled training accuracy exceeds the settled validation accuracy."""
+        """The settled training accuracy less the settled validation accuracy."""
         train, validation = self.settled()
         return train - validation
 
@@ -50,8 +52,11 @@ def learn(
     name: str,
     tick: Tick,
 ) -> Learning:
-    """Fit the trainer, and look at it after `looks` epochs, evenly spaced, the last among them: looking at every one
-    may take longer than the training. A divergence is a result among others. Ctrl-C ends the whole experiment."""
+    """Fit the trainer, and compute accuracies after `looks` epochs, evenly spaced, the last among them.
+
+    Computing them after every epoch may take longer than the training. A divergence is a result like any other. Ctrl-C
+    ends the whole experiment.
+    """
     trainer.build(train.x.shape[1:])
     parts = [DeviceData(trainer.model, trainer.loss, part, None, name="x", target="t") for part in (train, validation)]
     looks = min(looks, epochs)

@@ -1,4 +1,4 @@
-"""Which learning rate? A range test: it grows from step to step until the loss diverges."""
+"""The learning-rate range test: the rate grows from step to step until the loss diverges."""
 
 import copy
 import math
@@ -27,22 +27,22 @@ from ._training import ticking
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_RECENT = 5  # steps whose mean loss decides when it has diverged
-_DIVERGED = 4.0  # times the least of these means
-_FALL = 0.1  # share of the first loss that it must fall by, to speak of learning
+_RECENT = 5  # steps over whose mean loss a divergence is decided
+_DIVERGED = 4.0  # a mean of so many times the least such mean is a divergence
+_FALL = 0.1  # a fall by less than this share of the first loss is no learning
 
 
 @dataclass(frozen=True, eq=False)
 class LearningRates(Result):
-    """What `lr_find` measured. All arrays: (k,), one entry a step."""
+    """What `lr_find` returns; its arrays are (k,) float64, one entry for each step."""
 
     name: ClassVar[str] = "lr-find"
 
     title: str
-    """What was trained."""
+    """Data, network and optimizer."""
     lr: HostArray
     loss: HostArray
-    """Of each step's batch, before its update, weight decay's penalty included."""
+    """Loss of each step's batch before its update, weight decay's penalty included."""
     smoothed: HostArray
     """The loss averaged over the neighbouring learning rates."""
     suggestion: float | None
@@ -53,7 +53,7 @@ class LearningRates(Result):
     """Whether the loss rose out of bounds before the end of the range."""
 
     def summary(self) -> str:
-        """The suggestion, and what it rests on."""
+        """Summarise the suggestion and what it rests on."""
         span = f"{len(self.lr)} steps from lr = {self.lr[0]:.3g} to {self.lr[-1]:.3g}"
         end = "where the loss diverged" if self.diverged else "the end of the range: the loss never diverged"
         lines = [f"{self.title}: {span}, {end}"]
@@ -70,7 +70,7 @@ class LearningRates(Result):
         return "\n".join(lines)
 
     def table(self) -> Table:
-        """One row a step."""
+        """Return one row for each step."""
         rows = zip(self.lr.tolist(), self.loss.tolist(), self.smoothed.tolist(), strict=True)
         return ("step", "lr", "loss", "smoothed"), ([step, *row] for step, row in enumerate(rows, 1))
 
@@ -115,17 +115,37 @@ def lr_find(
     seed: int = 0,
     verbose: bool = True,
 ) -> LearningRates:
-    """The learning-rate range test (Smith 2017, "Cyclical learning rates for training neural networks").
+    """Run the learning-rate range test (Smith 2017, "Cyclical learning rates for training neural networks").
 
-    `steps` updates, each on the next batch of the training part, at learning rates that grow geometrically from
-    `lowest` to `highest`. It ends before that when the loss is not finite, or when the mean of its last five values
-    exceeds four times the least such mean. The losses are then averaged with Gaussian weights over log10(lr), of
-    standard deviation `smoothing` (decades). The suggestion is the learning rate at which that average falls fastest
-    per decade, of those below its minimum; none if it does not fall by a tenth.
+    It makes `steps` updates, each on the next batch of the training part, at learning rates that grow geometrically
+    from `lowest` to `highest`. It ends early when the loss is not finite, or when the mean of its last five values
+    exceeds four times the least such mean. The losses are then averaged with Gaussian weights over log10(lr). The
+    suggestion is the learning rate at which that average falls fastest per decade, up to its minimum; None if the
+    average does not fall by a tenth.
 
-    model: a `Sequential` or a `Trainer`; default `MLP((200, 100), classes)`. It is copied, with the parameters it has,
-    and left as it is; a trainer brings optimizer, loss, weight decay, clipping, precision and seed of its own.
-    optimizer: one, or its name; default `Adam()`, or the trainer's. Its own learning rate is not used.
+    Args:
+        data: What `nnx.datasets.load` takes, a `Dataset`, `Splits` or a pair (x, t).
+        model: A `Sequential` or a `Trainer`; None for `MLP((200, 100), classes)`. It is copied, with its parameters,
+            and left as it is. A trainer brings optimizer, loss, weight decay, clipping, precision and seed of its own.
+        optimizer: An optimizer or its name, whose own learning rate is not used; None for the trainer's, else `Adam()`.
+        lowest: The first learning rate, more than 0.
+        highest: The last learning rate, more than `lowest`.
+        steps: Number of updates, at least 10.
+        smoothing: Standard deviation of the Gaussian weights, in decades.
+        batch_size: Rows of a batch.
+        weight_decay: Weight decay; 0 for the trainer's own, if there is a trainer.
+        backend: Name of a backend, or a backend; None for the trainer's or the built model's own, else the one in
+            force.
+        seed: Seed of the split, the weights and the batches.
+        verbose: Whether to show progress.
+
+    Returns:
+        Learning rates and losses of the steps, and the suggestion.
+
+    Raises:
+        InputError: For values out of their range, and if the loss diverges within five steps.
+        InputTypeError: For a model or an optimizer of another type.
+        DatasetError: For data that cannot be split.
     """
     lowest = check_number("lowest", lowest, 0, above=True)
     highest = check_number("highest", highest, 0, above=True)
@@ -185,7 +205,7 @@ def _own_trainer(
     seed: int,
     input_shape: tuple[int, ...],
 ) -> Trainer:
-    """A built copy, with what the trainer or the model brings along; its training may do what it likes."""
+    """Return a trainer on a built copy of the model, with the settings of the trainer that was given, if one was."""
     network = model.model if isinstance(model, Trainer) else model
     loss: Loss | None = None
     clip_norm, precision, dtype = None, "float32", None
@@ -217,7 +237,7 @@ def _own_trainer(
 
 
 def _batches(rows: int, size: int, seed: int) -> Iterator[HostArray]:
-    """Whole batches without end, in the order in which `fit` takes them."""
+    """Yield whole batches of row numbers without end, in the order in which `fit` takes them."""
     epoch = 0
     while True:
         order = np.arange(rows)
@@ -228,7 +248,7 @@ def _batches(rows: int, size: int, seed: int) -> Iterator[HostArray]:
 
 
 def _smooth(at: HostArray, values: HostArray, width: float) -> HostArray:
-    """The mean of the values around each place, with Gaussian weights of standard deviation `width`."""
+    """Return the mean of the values around each place, with Gaussian weights of standard deviation `width`."""
     weights = np.exp(-0.5 * ((at[:, None] - at) / width) ** 2)
     smoothed: HostArray = weights @ values / weights.sum(axis=1)
     return smoothed

@@ -1,4 +1,4 @@
-"""The optimizers' ways down an elongated bowl, and their learning curves on a data set."""
+"""The optimizers' paths down an elongated bowl, and their learning curves on a data set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,22 +38,22 @@ _FAR = 1e3
 
 @dataclass(frozen=True, eq=False)
 class Descent:
-    """An optimizer's way down the bowl."""
+    """An optimizer's path down the bowl."""
 
     rate: float
     points: HostArray
-    """(1 + updates, 2) float64, the start first, until near enough to the minimum."""
+    """(1 + updates, 2) float64, the start first."""
     end: str
     """"arrived", "on its way" (it took all steps) or "diverged"."""
 
     @property
     def steps(self) -> int:
-        """Updates made."""
+        """The number of updates."""
         return len(self.points) - 1
 
     @property
     def length(self) -> float:
-        """Of the path: the sum of its steps'."""
+        """The length of the path: the sum of the lengths of its steps."""
         return float(np.hypot(*np.diff(self.points, axis=0).T).sum())
 
     def __str__(self) -> str:
@@ -64,15 +64,15 @@ class Descent:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Optimizers(Result):
-    """What `optimizers` gives."""
+    """What `optimizers` returns: for each optimizer its path down the bowl, and its learning curve."""
 
     start: tuple[float, float]
     distance: float
-    """From the minimum, at which a descent ends."""
+    """The distance from the minimum at which a descent ends."""
     descents: dict[str, Descent]
     curves: dict[str, Curve]
     rates: dict[str, float]
-    """Of the trainings."""
+    """Learning rates of the trainings, by optimizer."""
     about: str
     """Data, network, epochs, batches, seed."""
 
@@ -193,13 +193,33 @@ def optimizers(
     backend: BackendLike = None,
     verbose: bool = True,
 ) -> Optimizers:
-    """Paths of the optimizers on f = x**2/20 + y**2, and their learning curves with the same weights and batches.
+    """Compare the optimizers' paths on f = x**2/20 + y**2, and their learning curves on data.
 
-    names: default all of `nnx.optimizers.OPTIMIZERS`. The paths begin at `start`, are made by `Optimizer.update` on the
-    backend in float64 with `bowl_rates` (by name; default `BOWL_RATES`), and end at `distance` from the minimum, or
-    after `steps` updates. The trainings are those of an MLP with ReLU and `hidden` layers on `data`, with learning
-    rates `rates` (by name; default each optimizer's own), in batches whose rows, as the initial weights, `seed` alone
-    decides. A training that diverges is a result as others are.
+    The paths are made by `Optimizer.update` on the backend in float64. The trainings are those of an MLP with ReLU,
+    with the same initial weights and batches for each optimizer. A training that diverges is a result like any other.
+
+    Args:
+        data: What `nnx.datasets.load` takes, a `Dataset`, `Splits` or a pair (x, t).
+        names: Names of optimizers; None for all of `nnx.optimizers.OPTIMIZERS`.
+        rates: Learning rates of the trainings by name; each optimizer's own where there is none.
+        bowl_rates: Learning rates on the bowl by name; those of `BOWL_RATES` where there is none.
+        start: The first point, farther than `distance` from the minimum (0, 0).
+        distance: The distance from the minimum at which a path ends.
+        steps: Number of updates on the bowl at most.
+        hidden: Units of each hidden layer.
+        epochs: Number of epochs of each training.
+        batch_size: Rows of a batch.
+        seed: Seed of the split, the weights and the batches.
+        backend: Name of a backend, or a backend; None for the one in force.
+        verbose: Whether to show progress.
+
+    Returns:
+        A path and a learning curve for each optimizer.
+
+    Raises:
+        InputError: For unknown names and values out of their range.
+        InputTypeError: For arguments of a wrong type.
+        DatasetError: For data that cannot be split.
     """
     chosen = _names(names)
     point, distance = check_point("start", start), check_number("distance", distance, 0, above=True)

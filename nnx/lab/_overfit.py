@@ -30,17 +30,17 @@ _FEWEST = 20  # rows of which an accuracy says something
 
 @dataclass(frozen=True, eq=False)
 class Overfit(Result):
-    """What `overfit` gives."""
+    """What `overfit` returns: the four trainings."""
 
     name: ClassVar[str] = "overfit"
 
     trainings: dict[str, Learning]
-    """By what was done against overfitting: "none", "weight decay", "dropout", "both"."""
+    """The trainings by the measure against overfitting: "none", "weight decay", "dropout", "both"."""
     about: str
     """Network, data, optimizer, seed."""
 
     def summary(self) -> str:
-        """The gaps in numbers, and by how much each measure makes them smaller."""
+        """Summarise the gaps, and by how much each measure changes them."""
         lines = [
             self.about,
             f"{'':<14}{'training':>10}{'validation':>12}  gap, in percentage points (mean over the last fifth)",
@@ -54,7 +54,7 @@ class Overfit(Result):
         return "\n".join(lines)
 
     def _effect(self, name: str) -> str:
-        """The gap against that of the network as it is."""
+        """Compare a measure's gap with that of the training without one, in words."""
         none = self.trainings["none"]
         if name == "none" or none.diverged is not None or none.gap <= 0:
             return ""
@@ -62,7 +62,7 @@ class Overfit(Result):
         return f", {abs(change):.0%} {'smaller' if change < 0 else 'greater'} than with none"
 
     def table(self) -> Table:
-        """One row for every look at each training."""
+        """Return one row for every look at each training."""
         return ("against overfitting", "epoch", "accuracy", "val_accuracy"), self._rows()
 
     def _rows(self) -> Iterator[Sequence[Any]]:
@@ -114,13 +114,34 @@ def overfit(
 ) -> Overfit:
     """Train a large network on few rows four times: as it is, with weight decay, with dropout, with both.
 
-    The first `rows` rows of the training part are trained on, all others of it and the validation part are validated
-    on; the test part is left alone. The weights and the batches are the same each time. A gap is the training accuracy
-    less the validation accuracy, both as the mean over the last fifth of twenty looks at the training. The default
-    initial weights, of standard deviation 0.3, are large on purpose: a network that begins with large weights can learn
-    its rows by heart without finding much that holds for others. lr: default 0.1 for SGD, else the optimizer's own.
+    Trained on are the first `rows` rows of the training part; validated on are its other rows and the validation part;
+    the test part is not used. The weights and the batches are the same each time. A gap is the training accuracy less
+    the validation accuracy, both as the mean over the last fifth of twenty looks at the training.
 
-    Raises `InputError` for more rows than there are, and for a weight_decay or dropout of 0, which would be no measure.
+    Args:
+        data: What `nnx.datasets.load` takes, a `Dataset`, `Splits` or a pair (x, t).
+        rows: Rows to train on, at least 20.
+        hidden: Units of each hidden layer.
+        activation: Name of the activation function.
+        init: Initial weights: a standard deviation, "he", "xavier", or None for what suits the activation. The default
+            is large on purpose: a network with large initial weights can memorise its rows without finding much that
+            generalises.
+        weight_decay: Weight decay, more than 0.
+        dropout: Share of the units that is dropped, more than 0 and less than 1.
+        optimizer: Name of the optimizer.
+        lr: Learning rate; None for 0.1 with "sgd", else the optimizer's own.
+        epochs: Number of epochs of each training.
+        batch_size: Rows of a batch.
+        seed: Seed of the split, the weights and the batches.
+        backend: Name of a backend, or a backend; None for the one in force.
+        verbose: Whether to show progress.
+
+    Returns:
+        The four trainings.
+
+    Raises:
+        InputError: For values out of their range, and for more rows than there are.
+        DatasetError: For data that cannot be split.
     """
     rows, epochs, batch_size = (
         check_count("rows", rows, _FEWEST),

@@ -16,7 +16,7 @@ Function2D: TypeAlias = Callable[[float, float], Any]
 
 @dataclass(frozen=True)
 class Surface:
-    """A function, where to begin, and what of it to show."""
+    """A function of two variables, the first point of a descent, and the region to draw."""
 
     f: Function2D
     start: tuple[float, float]
@@ -59,10 +59,13 @@ _LONGEST = 300  # characters: no expression is then nested too deeply to be eval
 
 
 def parse(text: str) -> Function2D:
-    """The function that an expression in x and y means, such as "x**2 / 20 + sin(y)".
+    """Return the function that an expression in x and y stands for, such as "x**2 / 20 + sin(y)".
 
-    Numbers, x, y, pi, e, + - * / **, parentheses, and sin, cos, tan, tanh, exp, log, sqrt, abs of one argument; nothing
-    else is evaluated. Raises `InputError` for what it does not know.
+    It may hold numbers, x, y, pi, e, + - * / **, parentheses, and sin, cos, tan, tanh, exp, log, sqrt, abs of one
+    argument; nothing else is evaluated.
+
+    Raises:
+        InputError: For an expression that holds anything else.
     """
     if text.isidentifier() and text not in ("x", "y"):
         raise unknown("function", text, [*SURFACES, "an expression in x and y"])

@@ -1,4 +1,4 @@
-"""The trainings that an experiment compares: one bar for all of them, and a divergence as a result among others."""
+"""The trainings that an experiment compares: one bar for all of them, and a divergence as a result like any other."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -15,21 +15,22 @@ Tick: TypeAlias = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Curve:
-    """One training: an entry an epoch, fewer if it diverged."""
+    """One training: an entry for each epoch, fewer if it diverged."""
 
     loss: tuple[float, ...]
-    """Mean over the epoch's rows."""
+    """Mean loss over the epoch's rows."""
     val_accuracy: tuple[float, ...]
-    """Share of the validation rows, after the epoch."""
+    """Share of the validation rows that are right after the epoch."""
     diverged: str | None
     """Where the loss became NaN or infinite, if it did."""
 
 
 @contextmanager
 def ticking(epochs: int, *, verbose: bool) -> Iterator[Tick]:
-    """A function to be told the name of the training that has finished an epoch.
+    """Show progress while the block runs; yield a function to call with a training's name after each of its epochs.
 
-    It moves a bar in a terminal; elsewhere it writes a line a training to standard error, beside the results.
+    In a terminal it moves a bar; elsewhere it writes a line for each training to standard error, apart from the
+    results.
     """
     if not (verbose and sys.stdout.isatty()):
         begun: set[str] = set()
@@ -57,8 +58,19 @@ def fit(
     look: Callable[[int], Any] = lambda epoch: None,
     **settings: Any,
 ) -> str | None:
-    """Fit the trainer, without a pass over the training data for their accuracy; where it diverged, if it did. Ctrl-C
-    ends the whole experiment. look: called with each epoch's number. settings: as for `Trainer.fit`."""
+    """Fit the trainer, without a pass over the training data for their accuracy. Ctrl-C ends the whole experiment.
+
+    Args:
+        trainer: The trainer.
+        train: The training data.
+        name: The training's name, for `tick`.
+        tick: The function that `ticking` yields.
+        look: Called with each epoch's number.
+        **settings: Arguments of `Trainer.fit`.
+
+    Returns:
+        Where the training diverged, in words; None if it did not.
+    """
 
     def told(trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         tick(name)
@@ -76,7 +88,7 @@ def fit(
 
 
 def train(trainer: Trainer, splits: Splits, *, epochs: int, batch_size: int, name: str, tick: Tick) -> Curve:
-    """The trainer's curve on the training and validation parts."""
+    """Fit the trainer, and return its curve on the training and validation parts."""
     validation = splits.validation
     diverged = fit(trainer, splits.train, name, tick, epochs=epochs, batch_size=batch_size, validation_data=validation)
     history = trainer.history

@@ -21,14 +21,24 @@ def write(
     storage: str | None = None,
     name: str | None = None,
 ) -> Path:
-    """Write the report of a run, or of a search, and return the file's path: FOLDER/report.html unless `out` says
-    otherwise.
+    """Write the report of a run or of a search as one HTML page that refers to nothing outside itself.
 
-    The page refers to nothing outside itself. What there is not (a history, the data set) is left out, and it says why.
-    backend: where a run's network is looked at. storage, name: of a search that is kept in a shared database.
+    What is missing (a history, the data set) is left out, and the page says why.
 
-    Raises `InputError` for a folder that is neither a run nor a search, and `CheckpointError` for damaged files; then
-    nothing is written.
+    Args:
+        folder: A folder that `nnx train` or `nnx tune` wrote.
+        out: The file to write; None for report.html in the folder.
+        backend: Name of a backend, or a backend, to look into a run's network; None for the one in force.
+        storage: URL of the shared database that a search is kept in.
+        name: Name of the search in `storage`.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: For a folder that is neither a run nor a search, for a file that cannot be written, and for
+            arguments that do not belong together.
+        CheckpointError: For damaged files, and for a run without a checkpoint; nothing is written then.
     """
     folder = check_path("folder", folder)
     file = folder / "report.html" if out is None else check_path("out", out)

@@ -18,7 +18,7 @@ from ..ops import HostArray
 
 _VOID = {"img"}
 _MOST_PIXELS = 128
-"""In a picture's height and width: of more only every second, third, ... is kept."""
+"""Limit of a picture's height and width; of a larger one only every second, third, ... pixel is kept."""
 
 
 class Markup(str):
@@ -28,13 +28,15 @@ class Markup(str):
 
 
 def join(parts: Iterable[Any]) -> Markup:
-    """The parts one after the other, escaped where they are no Markup."""
+    """Join the parts; those that are no `Markup` are escaped."""
     return Markup("".join(part if isinstance(part, Markup) else escape(str(part)) for part in parts))
 
 
 def element(name: str, *children: Any, **attributes: Any) -> Markup:
-    """<name attributes>children</name>. A trailing _ of an attribute falls off, another _ becomes -; None leaves it
-    out."""
+    """Return the element <name attributes>children</name>.
+
+    In an attribute's name a trailing _ is removed and any other _ becomes -. An attribute that is None is left out.
+    """
     told = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
         for key, value in attributes.items()
@@ -44,23 +46,23 @@ def element(name: str, *children: Any, **attributes: Any) -> Markup:
 
 
 def paragraph(*children: Any, class_: str | None = None) -> Markup:
-    """One paragraph."""
+    """Return a paragraph."""
     return element("p", *children, class_=class_)
 
 
 def missing(what: str, why: object) -> Markup:
-    """Says what is left out of the page, and why."""
+    """Return a paragraph that says what is left out of the page, and why."""
     return paragraph(element("strong", f"{what} left out:"), f" {why}", class_="missing")
 
 
 def facts(entries: Iterable[tuple[str, Any]], class_: str = "facts") -> Markup:
-    """Names and their values, as a list of definitions."""
+    """Return names and their values, as a list of definitions."""
     pairs = (element("div", element("dt", name), element("dd", value)) for name, value in entries)
     return element("dl", *pairs, class_=class_)
 
 
 def tiles(entries: Iterable[tuple[str, str, str]]) -> Markup:
-    """Headline numbers: name, number, and what it is to be compared with."""
+    """Return headline numbers: name, number, and what to compare it with."""
     return element(
         "dl",
         *(
@@ -74,7 +76,10 @@ def tiles(entries: Iterable[tuple[str, str, str]]) -> Markup:
 def table(
     caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numbers: Sequence[int] = ()
 ) -> Markup:
-    """A table below its caption, in a box that scrolls where it is too wide. numbers: the columns set flush right."""
+    """Return a table with its caption above, in a box that scrolls where the table is too wide.
+
+    `numbers` are the columns that are set flush right.
+    """
 
     def cell(name: str, index: int, value: Any, **attributes: Any) -> Markup:
         return element(name, value, class_="number" if index in numbers else None, **attributes)
@@ -91,18 +96,17 @@ def table(
 
 
 def scrolling(content: Markup, label: str) -> Markup:
-    """A box that scrolls sideways, by keyboard, too."""
+    """Return a box that scrolls sideways, by keyboard too."""
     return element("div", content, class_="scroll", tabindex="0", role="region", aria_label=label)
 
 
 def figure(content: Markup, caption: Any) -> Markup:
-    """A figure with the sentence that says what is to be seen."""
+    """Return a figure with the sentence that explains it."""
     return element("figure", content, element("figcaption", caption))
 
 
 def picture(image: HostArray, alt: str) -> Markup:
-    """An image (height, width) of numbers, from black at its least to white at its greatest, as a PNG within the
-    page."""
+    """Return an image (height, width) of numbers as a PNG within the page, from black (least) to white (greatest)."""
     step = -(-max(image.shape) // _MOST_PIXELS)
     image = image[::step, ::step]
     low, high = float(image.min()), float(image.max())
@@ -112,7 +116,7 @@ def picture(image: HostArray, alt: str) -> Markup:
 
 
 def _png(grey: HostArray) -> bytes:
-    """PNG, second edition (ISO/IEC 15948:2003): 8 bits of grey, each row preceded by its filter, which is none."""
+    """Encode 8-bit greyscale as PNG, second edition (ISO/IEC 15948:2003), with filter type 0 (none) for every row."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -135,19 +139,19 @@ class Section:
     content: Markup
 
     def render(self) -> Markup:
-        """As HTML."""
+        """Return the section as HTML."""
         heading = element("h2", self.title, id=f"{self.name}-heading")
         return element("section", heading, self.content, id=self.name, aria_labelledby=f"{self.name}-heading")
 
 
 def foot() -> Markup:
-    """What the page was made by, and when."""
+    """Return the line that says which version wrote the page, and when."""
     now = datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")
     return paragraph(f"Written by nnx {__version__}, {now}.")
 
 
 def page(title: str, lead: Any, sections: Sequence[Section], foot: Any) -> bytes:
-    """The whole page: a file that refers to nothing outside itself."""
+    """Return the whole page: a file that refers to nothing outside itself."""
     files = resources.files(__package__)
     links = (element("li", element("a", section.title, href=f"#{section.name}")) for section in sections)
     text = Template(files.joinpath("page.html").read_text(encoding="utf-8")).substitute(

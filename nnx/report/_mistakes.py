@@ -7,15 +7,18 @@ from ..ops import HostArray
 from ._html import Markup, element, figure, join, paragraph, picture, scrolling, table
 
 _MOST_CLASSES = 40
-"""Of more classes, only the pairs that are confused most are shown."""
+"""With more classes, only the pairs that are confused most are shown."""
 _LONG = 4
-"""Letters of a class's name from which on it stands upright over its column."""
+"""A class's name of so many letters or more is turned upright over its column."""
 _MOST_PAIRS = 20
 _MOST_ROWS = 25
 
 
 def confusion(found: Inspection) -> Markup:
-    """The confusion matrix as a table whose cells are as strong as their share of the row."""
+    """Return the confusion matrix as a table, each cell coloured by its share of the row.
+
+    With many classes, return a table of the pairs that are confused most.
+    """
     counts, classes = found.confusion, found.classes
     rows, right = int(counts.sum()), int(np.trace(counts))
     pairs = confused_pairs(counts)
@@ -45,7 +48,7 @@ def _cell(count: int, share: float, diagonal: bool) -> Markup:
 
 
 def mistakes(found: Inspection) -> Markup:
-    """The rows of the highest loss: as images, or as a table where the inputs are none."""
+    """Return the rows of the highest loss: as images, or as a table if the inputs are no images."""
     if not found.mistakes:
         return paragraph(f"There are none: all {int(found.confusion.sum()):,} test rows are right.")
     if not len(found.images):

@@ -12,7 +12,10 @@ from ._svg import NO_MATPLOTLIB, inline
 
 
 def network(trainer: Trainer, found: Inspection | None, absent: str) -> Markup:
-    """A table of the layers, and histograms. Without `found`, what needs data is left out, and `absent` says why."""
+    """Return a table of the layers, and histograms.
+
+    If `found` is None, what needs data is left out, and the page gives `absent` as the reason.
+    """
     try:
         weights = weight_histograms(trainer.model)
     except NnxError as error:

@@ -34,7 +34,7 @@ class Run:
 
 
 def run_page(folder: RunFolder, backend: BackendLike) -> bytes:
-    """The page of the run in a folder. Raises `CheckpointError` for files that are damaged or not there."""
+    """Return the page of the run in a folder; raise `CheckpointError` for files that are damaged or missing."""
     if not folder.checkpoint.is_file():
         raise CheckpointError(
             f"{folder.checkpoint}: there is no such file: the run was stopped before its first epoch was done; "
@@ -60,7 +60,7 @@ def run_page(folder: RunFolder, backend: BackendLike) -> bytes:
 
 
 def _inspect(folder: RunFolder, config: RunConfig | None, backend: BackendLike) -> "tuple[lab.Inspection | None, str]":
-    """The network looked at with the run's test data, or why it cannot be."""
+    """Inspect the network with the run's test data; return None and the reason where that cannot be done."""
     if config is None:
         return None, f"{folder.config.name} is not there, and only it names the data set."
     if config.dataset not in NAMES and not Path(config.dataset).is_dir():
@@ -78,7 +78,7 @@ def _architecture(trainer: Trainer) -> str:
 
 
 def _headline(run: Run) -> Iterator[tuple[str, str, str]]:
-    """Name, number, and what to compare it with."""
+    """Yield name, number, and what to compare it with."""
     trainer, history = run.trainer, run.trainer.history
     if run.inspection is not None:
         counts = run.inspection.confusion
@@ -99,7 +99,7 @@ def _headline(run: Run) -> Iterator[tuple[str, str, str]]:
 
 
 def _end(run: Run) -> str:
-    """How the training ended, if not with its last epoch."""
+    """Return how the training ended, if not with its last epoch."""
     if run.meta["fit"] is not None and run.meta["fit"]["stopped"]:
         restored = run.config is not None and run.config.early_stopping is not None
         return "; stopped early" + (", the network is that of the least validation loss" if restored else "")
@@ -125,7 +125,7 @@ def _curves(history: "dict[str, list[float]]") -> Markup:
 
 
 def _course(name: str, training: Sequence[float], validation: Sequence[float]) -> str:
-    """How one curve goes, in a sentence with its numbers."""
+    """Describe one curve in a sentence with its numbers."""
     show = "{:.4f}".format if name == "loss" else "{:.2%}".format
     if len(training) == 1:
         told = f"The training {name} is {show(training[0])} in the first epoch"
@@ -173,7 +173,7 @@ def _settings(run: Run) -> Markup:
 
 
 def command(config: RunConfig) -> str:
-    """`nnx train` with the data set, and every setting that is not the default."""
+    """Return the `nnx train` command with the data set and every setting that is not the default."""
     words = ["nnx", "train", "--dataset", config.dataset]
     for field in fields(config):
         value = getattr(config, field.name)

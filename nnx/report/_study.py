@@ -16,7 +16,7 @@ _BEST = 20
 
 
 def study_page(folder: Path, storage: str | None, name: str | None) -> bytes:
-    """The page of a search, finished or not; neither its data nor its networks are needed."""
+    """Return the page of a search, finished or not; neither its data nor its networks are needed."""
     study = load(folder, storage=storage, name=name)
     settings = study.settings
     sections = [
@@ -48,7 +48,7 @@ def _show(study: Study, score: float | None) -> str:
 
 
 def _headline(study: Study) -> Iterator[tuple[str, str, str]]:
-    """Name, number, and what to compare it with."""
+    """Yield name, number, and what to compare it with."""
     settings, ranked = study.settings, study.ranked
     if ranked:
         for name, trial in (("The choice", study.best), (f"Best {_metric(study)}", ranked[0])):
@@ -66,7 +66,7 @@ def _headline(study: Study) -> Iterator[tuple[str, str, str]]:
 
 
 def _test(study: Study) -> Iterator[tuple[str, str, str]]:
-    """What the test part said, if it has been asked: a report is no reason to ask it."""
+    """Yield the test result, if there is one; the report does not evaluate the test part itself."""
     for name, value in (study.test_result or {}).items():
         yield f"Test {name}", f"{value:.2%}" if name == "accuracy" else f"{value:.4f}", "the choice, once"
 

@@ -1,4 +1,4 @@
-"""Figures within the page: matplotlib's SVG, made small, and in inks that turn with the page from light to dark."""
+"""Figures within the page: matplotlib's SVG, made small, in colours that follow the page from light to dark."""
 
 import io
 import re
@@ -16,12 +16,17 @@ _INKS = {plotting.INK: "--ink", plotting.FAINT: "--faint", plotting.PAPER: "--pa
 _INKS |= {colour: f"--colour-{index}" for index, colour in enumerate(plotting.COLOURS)}
 _NUMBERS = {"d", "x", "y", "width", "height", "transform", "points"}
 _NARROW = 340
-"""Points: a figure that is no wider shrinks to a phone's screen, a wider one scrolls."""
+"""In points: a narrower figure shrinks to a phone's screen, a wider one scrolls."""
 
 
 def inline(figure: "Figure", name: str, label: str) -> Markup:
-    """A figure as a part of the page. name: one of its own, of letters, digits and hyphens; label: for those who cannot
-    see it."""
+    """Return a figure as a part of the page.
+
+    Args:
+        figure: matplotlib's figure.
+        name: A name that no other figure of the page has, of letters, digits and hyphens.
+        label: Text for readers who cannot see the figure.
+    """
     file = io.StringIO()
     with plotting.style():
         figure.savefig(file, format="svg")
@@ -56,7 +61,11 @@ def _local(name: str) -> str:
 
 
 def _attribute(key: str, value: str, name: str) -> str:
-    """References with the figure's name before them, for a page has several; inks as variables; short numbers."""
+    """Return an attribute's value for the page.
+
+    References get the figure's name as a prefix, because a page has several figures; colours become variables, and
+    numbers short.
+    """
     if key == "id":
         return f"{name}-{value}"
     if key == "href":

@@ -9,12 +9,15 @@ from ._trial import Trial, ranked
 
 
 def standard_error(accuracy: float, rows: int) -> float:
-    """Of an accuracy on so many rows: sqrt(a (1 - a) / n)."""
+    """Return the standard error of an accuracy measured on `rows` rows: sqrt(a (1 - a) / n)."""
     return math.sqrt(accuracy * (1 - accuracy) / rows)
 
 
 def as_good(trials: Sequence[Trial], settings: Settings) -> list[Trial]:
-    """The complete trials whose accuracy is within one standard error of the first's; with a loss the first alone."""
+    """Return the complete trials within one standard error of the best accuracy, the best first.
+
+    With "val_loss" as the metric, return the best trial alone; without complete trials, an empty list.
+    """
     order = ranked(trials, settings.metric)
     if not order or settings.metric != "val_accuracy":
         return order[:1]
@@ -24,16 +27,17 @@ def as_good(trials: Sequence[Trial], settings: Settings) -> list[Trial]:
 
 
 def choose(trials: Sequence[Trial], settings: Settings, ranges: Mapping[str, Range]) -> Trial:
-    """The trial of those that are as good as the first that lies nearest to the middle of the last ranges.
+    """Return, of the trials that are as good as the best, the one nearest to the middle of the last ranges.
 
-    On a small validation part it is luck which of many good trials is the first; one at the edge of what is good is
-    the worse choice (the one-standard-error rule of Breiman et al. 1984, with the middle as the simplest). There is at
-    least one complete trial.
+    Which of many good trials comes first on a small validation part is luck; a trial at the edge of the good region is
+    the worse choice. This is the one-standard-error rule of Breiman et al. (1984), with the middle of the ranges in
+    place of the simplest model. There must be at least one complete trial.
     """
     return min(as_good(trials, settings), key=lambda trial: _distance(trial, ranges))
 
 
 def _distance(trial: Trial, ranges: Mapping[str, Range]) -> float:
+    """Return the squared distance to the middle of the ranges, with each range's width as 1."""
     total = 0.0
     for name, span in ranges.items():
         value = trial.params[name]

@@ -24,14 +24,14 @@ class SearchData:
     source: str | None
     """The name or folder that `nnx.datasets.load` knows it by."""
     classes: int | None
-    """Of labels; None where only one's own networks fit the targets."""
+    """Number of classes; None for a pair of arrays, which needs `build`."""
     train: tuple[Any, ...]
     validation: tuple[Any, ...]
     test: tuple[Any, ...]
 
     @classmethod
     def of(cls, data: Any, seed: int) -> "SearchData":
-        """The data split as `nnx.datasets.load` does, by the seed, unless they are split already."""
+        """Split the data by the seed as `nnx.datasets.load` does; data that are split already stay as they are."""
         if isinstance(data, str | os.PathLike | Dataset) or _are_data_sets(data):
             splits = as_splits(data, seed)
             source = os.fspath(data) if isinstance(data, str | os.PathLike) else None
@@ -50,7 +50,7 @@ class SearchData:
         )
 
     def fit(self, trainer: Trainer, epochs: int, batch_size: int, watch: Any) -> History:
-        """Train on the one part and validate on the other; `watch` is called after every epoch."""
+        """Train on the training part and validate on the validation part; `watch` is called after every epoch."""
         only = self.validation[0] if len(self.validation) == 1 else self.validation
         return trainer.fit(
             *self.train,
@@ -62,7 +62,7 @@ class SearchData:
         )
 
     def fingerprint(self) -> str:
-        """Tells other data: a checksum over all parts, with their shapes."""
+        """Return a checksum of all parts with their shapes and dtypes; other data have another one."""
         value = 0
         for part in (self.train, self.validation, self.test):
             arrays = (part[0].x, part[0].t) if len(part) == 1 else part

@@ -1,12 +1,12 @@
 """How the ranges are narrowed around the best trials, and why: the same rule for every process that shares a search.
 
-Of a numeric range, in the coordinates of its scale (decades, if it is logarithmic):
+The rule for a numeric range, in the coordinates of its scale (decades, if it is logarithmic):
 
     new range = span of the best trials, with `MARGIN` of the old width on either side, within the old range
 
-and if that is more than `KEEP` of the old width, the stretch of `KEEP` of it that holds the most of them. A choice
-loses the values that none of the best trials has. The best are a third of the trials so far that lie in the present
-ranges and did not fail.
+If that is more than `KEEP` of the old width, the new range is the stretch of `KEEP` of the old width that holds the
+most of the best trials. A choice loses the values that none of the best trials has. The best trials are the first third
+of those so far that lie in the present ranges and did not fail.
 """
 
 import math
@@ -19,7 +19,7 @@ from ._space import Choice, Interval, Range, Value, from_json, inside, short
 from ._trial import Trial, ranked
 
 BEST = 3
-"""One in so many trials is among the best."""
+"""One in `BEST` trials is among the best."""
 MARGIN = 0.1
 KEEP = 0.75
 ENOUGH = 2.0
@@ -30,7 +30,14 @@ ENOUGH_LINEAR = 0.05
 
 @dataclass(frozen=True)
 class Narrowing:
-    """What became of one range after a round."""
+    """What became of one range after a round.
+
+    Args:
+        name: The parameter's name.
+        old: Its range during the round.
+        new: Its range after the round.
+        why: The reason, for people to read.
+    """
 
     name: str
     old: Range
@@ -41,23 +48,32 @@ class Narrowing:
         return f"{self.name}: {self.old} -> {self.new}: {self.why}"
 
     def to_json(self) -> dict[str, Any]:
-        """What a study keeps."""
+        """Return the narrowing as a study stores it."""
         return {"name": self.name, "old": self.old.to_json(), "new": self.new.to_json(), "why": self.why}
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "Narrowing":
-        """What `to_json` gave."""
+        """Read what `to_json` returned."""
         old, new = from_json(entry["old"]), from_json(entry["new"])
         return cls(entry["name"], old, new, entry["why"])  # type: ignore[arg-type]
 
 
 def count_best(tried: int) -> int:
-    """How many of so many trials are the best: a third, and where there are two, two of them."""
+    """Return how many of `tried` trials count as the best: a third of them, rounded up, but two if there are two."""
     return min(tried, max(2, math.ceil(tried / BEST)))
 
 
 def narrow(name: str, old: Range, best: Sequence[Value]) -> Narrowing:
-    """One range around the values of the best trials, the best of all first. There is at least one."""
+    """Narrow one range around the values of the best trials.
+
+    Args:
+        name: The parameter's name.
+        old: Its range so far.
+        best: The parameter's values in the best trials, the best trial first; at least one.
+
+    Returns:
+        The old and the new range, and the reason. The rule is at the head of this module and in docs/tune.md.
+    """
     if isinstance(old, Choice):
         return _narrow_choice(name, old, best)
     return _narrow_interval(name, old, best)
@@ -90,7 +106,10 @@ def _narrow_interval(name: str, old: Interval, best: Sequence[Any]) -> Narrowing
 
 
 def _fullest(places: Sequence[float], low: float, high: float, width: float, margin: float) -> tuple[float, float, int]:
-    """The stretch of a width within low..high that holds the most of the places; of several the one with the better."""
+    """Find the stretch of a width within low..high that holds the most places; of equals, the one with better ranks.
+
+    Return its two ends and the number of places in it.
+    """
     starts = [place - margin for place in places] + [place + margin - width for place in places]
     stretches = []
     for start in starts:
@@ -102,13 +121,13 @@ def _fullest(places: Sequence[float], low: float, high: float, width: float, mar
 
 
 def _between(old: Interval, low: float, high: float) -> Interval:
-    """Never beyond the old range, whatever the rounding."""
+    """Return the interval between two coordinates, never beyond the old range, whatever the rounding."""
     first, last = (min(max(float(old.low), old.value(end)), float(old.high)) for end in (low, high))
     return type(old)(first, last)
 
 
 def _whole(old: Interval, low: float, high: float, best: int) -> Interval:
-    """The whole numbers within; if there are none, the best trial's."""
+    """Return the interval of whole numbers between two coordinates; if there are none, of the best trial's value."""
     first, last = math.ceil(old.value(low) - 1e-9), math.floor(old.value(high) + 1e-9)
     if first > last:
         first = last = best
@@ -116,7 +135,7 @@ def _whole(old: Interval, low: float, high: float, best: int) -> Interval:
 
 
 def narrow_enough(first: Range, now: Range) -> bool:
-    """Whether a range that began as `first` needs no further round."""
+    """Return whether a range that began as `first` needs no further round."""
     if isinstance(now, Choice) or isinstance(first, Choice) or now.single:
         return now.single
     if now.scale == "log":
@@ -125,7 +144,10 @@ def narrow_enough(first: Range, now: Range) -> bool:
 
 
 def narrow_all(ranges: Mapping[str, Range], trials: Sequence[Trial], metric: str) -> tuple[Narrowing, ...]:
-    """Every range after a round, from all trials so far. Where none in the ranges is complete, they stay."""
+    """Narrow every range after a round, by all trials so far.
+
+    If no trial in the ranges is complete, they stay as they are.
+    """
     tried = [trial for trial in trials if trial.state != "failed" and inside(ranges, trial.params)]
     best = ranked(tried, metric)[: count_best(len(tried))]
     if not best:
@@ -134,7 +156,10 @@ def narrow_all(ranges: Mapping[str, Range], trials: Sequence[Trial], metric: str
 
 
 def ends_after(settings: Settings, number: int, narrowings: Sequence[Narrowing]) -> bool:
-    """Whether a search is at its end after a round: the last, or all ranges narrow enough, or none to be narrowed."""
+    """Return whether a search ends after a round.
+
+    It does after the last round, when all ranges are narrow enough, and when none became narrower.
+    """
     first = settings.space.ranges
     enough = all(narrow_enough(first[each.name], each.new) for each in narrowings)
     return number == settings.rounds or enough or all(each.new == each.old for each in narrowings)

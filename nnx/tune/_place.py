@@ -32,8 +32,18 @@ class Place:
     def of(
         cls, folder: "str | os.PathLike[str] | None", storage: str | None, name: str | None, default: str = ""
     ) -> "Place":
-        """default: of a new folder under runs/, which gets a number if need be; empty where there is a search
-        already."""
+        """Check the arguments of `search` and `load`, and return the place that they name.
+
+        Args:
+            folder: The folder of the results.
+            storage: The URL of a database that machines share; None for an SQLite file in the folder.
+            name: The name of the search in the shared storage; None without one.
+            default: The name of a new folder under runs/, which gets a number if it is taken; empty where the search is
+                there already.
+
+        Raises:
+            InputError, InputTypeError: For arguments that name no place, and without Optuna.
+        """
         for what, value in (("storage", storage), ("name", name)):
             if value is not None and (not isinstance(value, str) or not value):
                 raise InputTypeError(f"{what}: got {value!r}, expected text.")
@@ -51,7 +61,7 @@ class Place:
 
     @property
     def file(self) -> Path | None:
-        """The SQLite file, if it is one."""
+        """The SQLite file; None for another database."""
         return Path(shown(self.url)) if self.url.startswith("sqlite:") else None
 
     def __str__(self) -> str:
@@ -59,7 +69,7 @@ class Place:
 
     @contextmanager
     def begun(self, settings: Settings) -> "Iterator[tuple[RDBStorage, str]]":
-        """The storage and the search's name in it; begun, if it is not, else checked to be the same search."""
+        """Open the storage and begin the search, or check that the one in it is the same; yield storage and name."""
         self.make_folder()
         attrs = {"search": settings.to_json(), "ranges": ranges_to_json(settings.space.ranges)}
         if self.file is not None and not self.file.exists():
@@ -72,7 +82,7 @@ class Place:
 
     @contextmanager
     def existing(self) -> "Iterator[tuple[RDBStorage, str]]":
-        """The storage and the search's name in it."""
+        """Open the storage of a search that was begun; yield the storage and the search's name in it."""
         if self.file is not None and not self.file.is_file():
             raise InputError(f"{self}: holds no search (there is no {self.file.name}).")
         with opened(self.url) as storage:
@@ -85,7 +95,7 @@ class Place:
             yield storage, found[0]
 
     def settings(self, storage: "RDBStorage", name: str) -> Settings:
-        """Those of a search that is there."""
+        """Read the settings of a search in the storage."""
         try:
             study = load_round(storage, name, 1)
         except KeyError:
@@ -94,7 +104,7 @@ class Place:
         return Settings.from_json(study.user_attrs.get("search"), str(self))
 
     def make_folder(self) -> None:
-        """For the results."""
+        """Make the folder of the results if need be, and check that it is writable."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

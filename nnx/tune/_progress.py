@@ -11,7 +11,7 @@ from ._trial import Trial, ranked
 
 
 class SearchProgress:
-    """Lines go to standard output; the bar is there only while a search runs in a terminal."""
+    """Prints a search's progress: lines to standard output and, in a terminal, a bar while it runs."""
 
     def __init__(self, enabled: bool, settings: Settings) -> None:
         self._enabled, self._settings = enabled, settings
@@ -42,7 +42,13 @@ class SearchProgress:
             self._bar.stop()
 
     def show(self, number: int, done: int, *, waiting: bool) -> None:
-        """number: of the round; done: its finished trials; waiting: for those of other processes."""
+        """Update the bar.
+
+        Args:
+            number: The round's number, from 1.
+            done: How many trials of the round are finished.
+            waiting: Whether this process waits for the trials of others.
+        """
         if self._bar is not None:
             before = (number - 1) * self._settings.trials
             state = "waiting for other processes" if waiting and done < self._settings.trials else ""
@@ -50,7 +56,7 @@ class SearchProgress:
             self._bar.update(self._task, completed=before + done, description=description, state=state)
 
     def round(self, number: int, trials: Sequence[Trial], narrowings: Sequence[Narrowing]) -> None:
-        """A round at its end, and what became of the ranges."""
+        """Print the result of a finished round, and what became of the ranges."""
         own = [trial for trial in trials if trial.round == number]
         counts = {state: sum(trial.state == state for trial in own) for state in ("failed", "pruned")}
         notes = "".join(f", {count} {state}" for state, count in counts.items() if count)
@@ -63,7 +69,7 @@ class SearchProgress:
             self.line(f"  {narrowing}")
 
     def line(self, text: str) -> None:
-        """A line of text above the bar."""
+        """Print a line of text above the bar."""
         if self._enabled:
             if self._bar is not None:
                 self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)

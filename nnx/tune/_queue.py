@@ -1,9 +1,9 @@
-"""The trials of one round, shared by any number of processes: each takes the next, and what a dead one had is taken up.
+"""The trials of one round, shared by any number of processes: each takes the next; those of dead ones are requeued.
 
-A trial's number in the round is the one that the database gave it, so that no two processes have the same. A process
-that trains writes a beat every `BEAT` seconds. Another that has seen none for `SILENCE` seconds by its own clock (no
-two clocks are compared) puts the trial back; it is then trained again with the values it had. Should the first process
-have been but slow, both come to the same result, and the first to finish is kept.
+The database numbers the trials of a round, so no two processes have the same one. A process that trains writes a beat
+every `BEAT` seconds. Another process that sees no new beat for `SILENCE` seconds by its own clock (clocks are never
+compared) requeues the trial, which is then trained again with the same values. If the first process was only slow, both
+come to the same result, and the first to finish is kept.
 """
 
 import os
@@ -31,13 +31,20 @@ if TYPE_CHECKING:
 BEAT = 2.0
 SILENCE = 15.0
 POLL = 0.2
-"""Seconds between two looks at what other processes train."""
+"""Seconds between two looks at the trials of other processes."""
 DEATHS = 3
-"""A trial whose process died so often is recorded as failed."""
+"""A trial whose process died this many times is recorded as failed."""
 
 
 class RoundQueue:
-    """The trials of a round, of which there are `trials`. study: the round's Optuna study; number: the round's."""
+    """The trials of a round.
+
+    Args:
+        storage: The database.
+        study: The round's Optuna study.
+        number: The round's number, from 1.
+        trials: How many trials the round has.
+    """
 
     def __init__(self, storage: "RDBStorage", study: "OptunaStudy", number: int, trials: int) -> None:
         self.storage, self.study, self.number, self.trials = storage, study, number, trials
@@ -46,11 +53,14 @@ class RoundQueue:
         self._beats: dict[int, tuple[Any, float]] = {}
 
     def present(self) -> "list[FrozenTrial]":
-        """Those that there are, in their order. (Two processes at once can ask for one too many, which nobody runs.)"""
+        """Return the round's trials so far, by number.
+
+        Two processes that ask at the same time can create one too many, which nobody runs; it is left out.
+        """
         return self.study.get_trials(deepcopy=False)[: self.trials]
 
     def take(self, present: "list[FrozenTrial]") -> "OptunaTrial | None":
-        """The next trial, now this process's, if there is one to take."""
+        """Take the next trial for this process; return None if there is none to take."""
         from optuna.trial import TrialState
 
         waiting = self._put_back_silent(present) or any(trial.state == TrialState.WAITING for trial in present)
@@ -63,13 +73,13 @@ class RoundQueue:
         return trial
 
     def given_up(self, trial: "OptunaTrial") -> Outcome | None:
-        """The outcome of a trial whose process died too often."""
+        """Return the outcome of a trial whose process died too often; None for any other trial."""
         if trial.user_attrs.get("deaths", 0) < DEATHS:
             return None
         return Outcome("failed", None, None, {}, f"the process that trained it died {DEATHS} times", 0.0, None)
 
     def _put_back_silent(self, present: "list[FrozenTrial]") -> bool:
-        """Let the trials of processes that have not been heard of for long be taken again; whether there were any."""
+        """Requeue trials whose process has been silent for too long; return whether there were any."""
         from optuna.trial import TrialState
 
         now, found = time.monotonic(), False
@@ -86,7 +96,7 @@ class RoundQueue:
         return found
 
     def put_back(self, trial: "OptunaTrial") -> None:
-        """Give back a trial that was not trained to its end by one's own will."""
+        """Requeue a trial whose training this process has broken off."""
         self._put_back(trial.number)
 
     def _put_back(self, number: int, deaths: int | None = None) -> bool:
@@ -98,12 +108,14 @@ class RoundQueue:
             if deaths is not None:
                 self.storage.set_trial_user_attr(trial, "deaths", deaths)
             return self.storage.set_trial_state_values(trial, TrialState.WAITING)
-        except UpdateFinishedTrialError:  # it was heard of in this moment
+        except UpdateFinishedTrialError:  # its process finished it in this moment
             return False
 
     def values(self, trial: "OptunaTrial", ranges: "dict[str, Range]", sampler: str, seed: int) -> dict[str, Value]:
-        """The trial's values: they depend on the seed, the round, the trial's number, the parameter's name and its
-        range alone (with TPE on the finished trials of the round, too), and are kept where the trial had some already.
+        """Draw the trial's values from the ranges, or return those that it already has.
+
+        They depend on the seed, the round, the trial's number, the parameter's name and its range alone; with TPE also
+        on the finished trials of the round.
         """
         found = {}
         for name, span in ranges.items():
@@ -115,7 +127,7 @@ class RoundQueue:
 
     @contextmanager
     def beating(self, trial: "OptunaTrial") -> Iterator[None]:
-        """Show others that this process lives while it trains."""
+        """Write beats while the block runs, so that other processes see that this one is alive."""
         done = threading.Event()
         identity = self.storage.get_trial_id_from_study_id_trial_number(self.id, trial.number)
 
@@ -125,7 +137,7 @@ class RoundQueue:
                 count += 1
                 try:
                     self.storage.set_trial_user_attr(identity, "beat", f"{self.worker} {count}")
-                except Exception:  # the training tells of a database that is gone; somebody else may have finished it
+                except Exception:  # another process has finished the trial, or the database is gone: `finish` meets it
                     return
             self.storage.remove_session()
 
@@ -138,7 +150,7 @@ class RoundQueue:
             thread.join()
 
     def finish(self, trial: "OptunaTrial", outcome: Outcome) -> None:
-        """Keep the result, its history first: a trial that counts as finished is whole."""
+        """Store the result, its history before its state: a trial that counts as finished is complete."""
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
@@ -153,7 +165,7 @@ class RoundQueue:
 
 
 def finished(study: "OptunaStudy", trials: int) -> "list[FrozenTrial]":
-    """The trials of a round that have a result."""
+    """Return the trials of a round that have a result."""
     return [trial for trial in study.get_trials(deepcopy=False)[:trials] if trial.state.is_finished()]
 
 

@@ -51,24 +51,40 @@ def search(
         study = nnx.tune.search({"lr": Log(1e-5, 1e-1), "dropout": Linear(0, 0.5), "hidden": (100,)}, "digits")
         print(study)
 
-    space: a `Log`, `Linear` or `Choice` by the name of each parameter, and fixed values. Without `build` they are the
-    settings of `nnx train` (lr, weight_decay, dropout, hidden, batch_size, optimizer, activation, init, batchnorm,
-    clip_norm, dtype, precision; a whole number as `hidden` is one hidden layer), and all trials begin with the seed's
-    weights and see its batches. build: a function of a dictionary of the values that returns a `Trainer` of an unbuilt
-    model, for any model, loss and names; "batch_size", if it is one of them, is that of the training.
+    A trial that fails or diverges is recorded with its reason. Ctrl-C ends the search and keeps all finished trials.
 
-    data: a name or folder as for `nnx.datasets.load`, a `Dataset` or arrays (x, t), all split by `seed`, or `Splits`.
+    Args:
+        space: For the name of each parameter a `Log`, `Linear` or `Choice`, or a fixed value. Without `build` the names
+            are settings of `nnx train`: lr, weight_decay, dropout, hidden, batch_size, optimizer, activation, init,
+            batchnorm, clip_norm, dtype, precision. A whole number as `hidden` is one hidden layer. All trials then
+            begin with the seed's weights and see its batches.
+        data: A name or folder as for `nnx.datasets.load`, a `Dataset` or arrays (x, t), all split by `seed`, or
+            `Splits`.
+        build: A function from a dictionary of the values to the `Trainer` of an unbuilt model, for any model, loss and
+            names; "batch_size", if it is one of the names, is the batch size of the training.
+        trials: Number of trials in each round.
+        rounds: Number of rounds at most.
+        epochs: Number of epochs of each trial.
+        seed: Seed of the split, the drawn values and, without `build`, the weights and batches.
+        metric: "val_accuracy" (default for labels) or "val_loss", after the last epoch.
+        sampler: "random", or "tpe" (Bergstra et al. 2011), which learns from the finished trials of the round.
+        prune: Whether to stop trials that are worse than the median of the others after as many epochs. It saves time,
+            and can stop one that would have become good.
+        backend: Name of the backend to train on; None for the one in force.
+        folder: Folder for the results and study.db; None for a new one under runs/. A search that is called again with
+            the same folder and settings goes on where it was; processes that do so at the same time share it.
+        storage: URL of a database that several machines share, such as postgresql://user:password@host/database.
+        name: Name of the search in `storage`.
+        verbose: Whether to print progress.
 
-    metric: "val_accuracy" (default for labels) or "val_loss", after the last epoch. sampler: "random", or "tpe"
-    (Bergstra et al. 2011), which learns from the finished trials of the round. prune=True stops trials that are worse
-    than the median of the others after the same epoch: it saves time, and can stop one that would have become good.
+    Returns:
+        The search with its trials; its tables and figures are written to the folder.
 
-    folder: for the results (default: a new one under runs/) and study.db. Called again with the same folder and
-    settings, a search goes on where it was, and processes that do so at the same time share it. storage: the URL of a
-    database that several machines share, such as postgresql://user:password@host/database, with the search's `name`.
-
-    A trial that fails or diverges is recorded with its reason. Ctrl-C ends the search with all finished trials.
-    Raises `InputError` for ranges, data and settings of which no search can be made, before anything is trained.
+    Raises:
+        InputError: Before anything is trained, for ranges, data and settings of which no search can be made, for a
+            folder or storage that holds another search, and without Optuna.
+        InputTypeError: For arguments of a wrong type.
+        CheckpointError: For a damaged study in the folder or storage.
     """
     need_optuna()
     choose(backend)
@@ -105,10 +121,10 @@ class _Search:
         self.settings, self.data, self.build, self.backend = settings, data, build, backend
         self.storage, self.name, self.progress = storage, name, progress
         self.trials: list[Trial] = []
-        """The finished ones of the rounds before."""
+        """The finished trials of earlier rounds."""
 
     def run(self) -> bool:
-        """Take part until the search is at its end; False if Ctrl-C ended it."""
+        """Take part until the search ends; return False if Ctrl-C ended it."""
         ranges = self.settings.space.ranges
         with interruption() as interrupted:
             for number in range(1, self.settings.rounds + 1):
@@ -121,7 +137,7 @@ class _Search:
         return True
 
     def round(self, number: int, ranges: "dict[str, Range]", interrupted: Event) -> bool:
-        """Train what there is to train of a round, and wait for the other processes' trials of it."""
+        """Train the open trials of a round and wait for those of other processes; return False if Ctrl-C ended it."""
         create(self.storage, self.name, number, self.settings.metric, {"ranges": ranges_to_json(ranges)})
         queue = RoundQueue(self.storage, load_round(self.storage, self.name, number), number, self.settings.trials)
         first = (number - 1) * self.settings.trials
@@ -141,7 +157,7 @@ class _Search:
         return False
 
     def train(self, queue: RoundQueue, taken: "OptunaTrial", ranges: "dict[str, Range]", interrupted: Event) -> None:
-        """One trial, whose result is kept, or which is put back."""
+        """Train one trial and store its result, or requeue it if the training is broken off."""
 
         def report(epoch: int, score: float) -> bool:
             if not self.settings.prune or epoch == self.settings.epochs:
@@ -165,7 +181,10 @@ class _Search:
             raise
 
     def narrow(self, number: int, ranges: "dict[str, Range]") -> tuple[Narrowing, ...]:
-        """The ranges after a round, told and kept: the same in every process, for all see the same trials."""
+        """Narrow the ranges after a round, print and store them.
+
+        They are the same in every process, because all see the same trials.
+        """
         entry = [each.to_json() for each in narrow_all(ranges, self.trials, self.settings.metric)]
         create(self.storage, self.name, number, self.settings.metric, {"narrowings": entry})
         kept = load_round(self.storage, self.name, number).user_attrs["narrowings"]

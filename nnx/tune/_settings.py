@@ -1,4 +1,4 @@
-"""What a search was told: the settings that must be the same in every process that shares it."""
+"""The settings of a search that must be the same in every process that shares it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,12 +11,12 @@ from ._data import SearchData
 from ._space import Choice, Space, Value, from_json, short
 
 Build: TypeAlias = Callable[[dict[str, Any]], Trainer]
-"""One's own function: the parameters of a trial -> the trainer of an unbuilt model."""
+"""A user's function from the parameters of a trial to the trainer of an unbuilt model."""
 
 METRICS = ("val_accuracy", "val_loss")
 SAMPLERS = ("random", "tpe")
 OWN = ("dataset", "epochs", "seed", "early_stopping")
-"""Settings of `nnx train` that are those of the whole search."""
+"""Settings of `nnx train` that are the same in all trials of a search."""
 SEARCHABLE = tuple(field.name for field in fields(RunConfig) if field.name not in OWN)
 """Settings of `nnx train` that a search without `build` can vary."""
 _FLOATS = ("dropout", "lr", "weight_decay", "clip_norm", "init")
@@ -25,11 +25,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that the values and the scores of trials depend on, but for the machine."""
+    """Everything except the machine that the values and the scores of trials depend on."""
 
     space: Space
     trials: int
-    """Of each round."""
+    """Number of trials in each round."""
     rounds: int
     epochs: int
     seed: int
@@ -37,22 +37,22 @@ class Settings:
     sampler: str
     prune: bool
     build: str | None
-    """The name of one's own function."""
+    """Name of the function passed as `build`; None without one."""
     data: str
-    """What the data are called."""
+    """Name of the data, for people to read."""
     source: str | None
-    """The name or folder that `nnx.datasets.load` and `nnx train` know them by."""
+    """The name or folder of the data for `nnx.datasets.load` and `nnx train`; None for data in memory."""
     validation_rows: int
     fingerprint: str
 
     def to_json(self) -> dict[str, Any]:
-        """What a study keeps."""
+        """Return the settings as a study stores them."""
         plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "space"}
         return {"format": FORMAT, "space": self.space.to_json(), **plain}
 
     @classmethod
     def from_json(cls, entry: Any, where: str) -> "Settings":
-        """What `to_json` gave. Raises `CheckpointError` for anything else."""
+        """Read what `to_json` returned; raise `CheckpointError` for anything else."""
         try:
             values = dict(entry)
             if values.pop("format") != FORMAT:
@@ -63,7 +63,7 @@ class Settings:
             raise CheckpointError(f"{where}: holds no search that can be read ({error}); use another copy.") from error
 
     def check_same(self, stored: "Settings", where: str) -> None:
-        """Raises `InputError` that names what differs from the stored search."""
+        """Raise `InputError` that names a difference from the stored search, if there is one."""
         got, kept = self.to_json(), stored.to_json()
         for name in got:
             if got[name] == kept[name] or name in ("data", "source", "validation_rows"):  # the fingerprint tells
@@ -84,7 +84,7 @@ class Settings:
             )
 
     def config(self, params: Mapping[str, Any]) -> RunConfig:
-        """What `nnx train` must be told for a trial: the same rows, weights and batches give the same result."""
+        """Return the settings of `nnx train` for a trial: the same rows, weights and batches give the same result."""
         chosen: dict[str, Any] = dict(params)
         if isinstance(chosen.get("hidden"), int):
             chosen["hidden"] = (chosen["hidden"],)  # as --hidden 100 is
@@ -108,7 +108,7 @@ def check_settings(
     sampler: str,
     prune: bool,
 ) -> Settings:
-    """The settings, if trials can be made of them."""
+    """Check the arguments of `search` and return the settings that they make."""
     if build is not None and not callable(build):
         raise InputTypeError(f"build: got {build!r}, expected a function of a trial's parameters that gives a Trainer.")
     if metric is None:
@@ -141,7 +141,10 @@ def check_settings(
 
 
 def _check_built_in(settings: Settings, data: SearchData) -> Space:
-    """The space with numbers that are no counts as floats; every end of a range must make a network."""
+    """Check a space of settings of `nnx train`: a network must be possible at every end of every range.
+
+    Return it with floats for whole-number ends where the setting is no count.
+    """
     if data.classes is None:
         raise InputError(
             "data: a pair of arrays needs build=, a function that gives a Trainer for them; the networks of `nnx "
@@ -171,7 +174,7 @@ def _check_end(settings: Settings, params: Mapping[str, Value], what: str) -> No
 
 
 def ends(value: Any) -> tuple[Any, ...]:
-    """The values that a parameter's range begins and ends with; all of a choice."""
+    """Return the first and the last value of a range, all values of a choice, or a fixed value itself."""
     if isinstance(value, Choice):
         return value.values
     return (value.low, value.high) if hasattr(value, "low") else (value,)
@@ -180,7 +183,7 @@ def ends(value: Any) -> tuple[Any, ...]:
 def trainer_for(
     settings: Settings, params: dict[str, Any], data: SearchData, build: Build | None, backend: str | None
 ) -> Trainer:
-    """The trainer of a trial, unbuilt."""
+    """Return the trainer of a trial, its model not yet built."""
     if build is None:
         if data.classes is None:
             raise InputError("data: a pair of arrays needs build=, the function that the search was run with.")
@@ -194,4 +197,4 @@ def trainer_for(
 
 
 class WrongBuild(InputTypeError):  # noqa: N818  raised as an InputTypeError is
-    """What `build` gave would be wrong in every trial."""
+    """`build` returned something that would be wrong in every trial."""

@@ -14,12 +14,23 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 Value: TypeAlias = "str | int | float | bool | tuple[Value, ...] | None"
-"""What a parameter can be: anything that JSON keeps."""
+"""What a parameter can be: text, a number, True, False, None, or a tuple of these."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Numbers from low to high, both included. Whole numbers only, if both ends are: `Linear(1, 8)`, `Log(16, 512)`."""
+    """Numbers from low to high, both included.
+
+    If both ends are whole numbers, only whole numbers are drawn: `Linear(1, 8)`, `Log(16, 512)`.
+
+    Args:
+        low: The least number.
+        high: The greatest number, not less than `low`.
+
+    Raises:
+        InputTypeError: If an end is no number.
+        InputError: If an end is not finite, or the ends are reversed.
+    """
 
     low: float
     high: float
@@ -41,20 +52,20 @@ class Interval:
 
     @property
     def whole(self) -> bool:
-        """Whether the numbers are whole ones."""
+        """Whether only whole numbers are in the range."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
     def width(self) -> float:
-        """In the scale's coordinates: of a logarithmic scale in decades."""
+        """The width in the scale's coordinates: in decades on a logarithmic scale."""
         return self.coordinate(self.high) - self.coordinate(self.low)
 
     def coordinate(self, value: Any) -> float:
-        """Where a value lies on the scale."""
+        """Return where a value lies on the scale: its decimal logarithm on a logarithmic one."""
         raise NotImplementedError
 
     def value(self, coordinate: float) -> float:
-        """The number at a place of the scale: the inverse of `coordinate`, not rounded."""
+        """Return the number at a coordinate of the scale: the inverse of `coordinate`, not rounded."""
         raise NotImplementedError
 
     def __contains__(self, value: object) -> bool:
@@ -62,18 +73,18 @@ class Interval:
 
     @property
     def single(self) -> bool:
-        """Whether there is but one value."""
+        """Whether there is only one value."""
         return self.low == self.high
 
     def suggest(self, name: str, trial: "Trial") -> Value:
-        """A value by Optuna's sampler."""
+        """Draw a value by Optuna's sampler."""
         log = self.scale == "log"
         if self.whole:
             return trial.suggest_int(name, int(self.low), int(self.high), log=log)
         return trial.suggest_float(name, self.low, self.high, log=log)
 
     def to_json(self) -> dict[str, Any]:
-        """What a study keeps."""
+        """Return the range as a study stores it."""
         return {"scale": self.scale, "low": self.low, "high": self.high}
 
     def __str__(self) -> str:
@@ -81,7 +92,12 @@ class Interval:
 
 
 class Linear(Interval):
-    """Every number between low and high is as likely: `Linear(0, 0.5)`; with whole ends every whole number."""
+    """Numbers from low to high, uniformly distributed: `Linear(0, 0.5)`; with whole ends, whole numbers.
+
+    Args:
+        low: The least number.
+        high: The greatest number, not less than `low`.
+    """
 
     scale = "linear"
 
@@ -93,7 +109,14 @@ class Linear(Interval):
 
 
 class Log(Interval):
-    """Every decade is as likely: `Log(1e-6, 1e-2)`. For what is right or wrong by orders of magnitude."""
+    """Numbers from low to high whose logarithm is uniformly distributed: `Log(1e-6, 1e-2)`.
+
+    Every decade is as likely as any other, as suits parameters that matter by their order of magnitude.
+
+    Args:
+        low: The least number, greater than 0.
+        high: The greatest number, not less than `low`.
+    """
 
     scale = "log"
 
@@ -115,9 +138,14 @@ class Log(Interval):
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """One of some values, each as likely: `Choice(32, 64)`, `Choice("adam", "sgd")`, `Choice((100,), (100, 100))`.
+    """One of some values, all equally likely: `Choice(32, 64)`, `Choice("adam", "sgd")`, `Choice((100,), (100, 100))`.
 
-    Values are text, numbers, True, False, None, or tuples of these.
+    Args:
+        *values: Text, numbers, True, False, None, or tuples of these; at least one, and no two alike.
+
+    Raises:
+        InputTypeError: For a value of another type.
+        InputError: For no values, for a value given twice, and for a float that is not finite.
     """
 
     values: tuple[Value, ...]
@@ -137,16 +165,16 @@ class Choice:
 
     @property
     def single(self) -> bool:
-        """Whether there is but one value."""
+        """Whether there is only one value."""
         return len(self.values) == 1
 
     def suggest(self, name: str, trial: "Trial") -> Value:
-        """A value by Optuna's sampler, which knows the values by their labels."""
+        """Draw a value by Optuna's sampler, which knows the values by their labels."""
         labels = [label(value) for value in self.values]
         return self.values[labels.index(trial.suggest_categorical(name, labels))]
 
     def to_json(self) -> dict[str, Any]:
-        """What a study keeps."""
+        """Return the choice as a study stores it."""
         return {"scale": self.scale, "values": list(self.values)}
 
     def __str__(self) -> str:
@@ -157,17 +185,17 @@ Range: TypeAlias = "Linear | Log | Choice"
 
 
 def label(value: Value) -> str:
-    """A value as a person writes it: 200,100 for a tuple."""
+    """Return a value as text: 200,100 for a tuple."""
     return ",".join(map(label, value)) if isinstance(value, tuple) else str(value)
 
 
 def short(value: Value) -> str:
-    """A value for people: numbers with three digits."""
+    """Return a value as text for people to read: floats with three significant digits."""
     return f"{value:.3g}" if isinstance(value, float) else label(value)
 
 
 def check_value(name: str, value: Any) -> Value:
-    """`value`, if JSON keeps it, with tuples for lists and Python's numbers for NumPy's."""
+    """Return `value` with tuples for lists and Python's numbers for NumPy's; refuse what JSON cannot store."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, tuple | list):
@@ -186,7 +214,7 @@ _INTERVALS: "dict[str, type[Linear] | type[Log]]" = {"linear": Linear, "log": Lo
 
 
 def from_json(entry: Any) -> "Range | Value":
-    """What `to_json` of a range gave, or a fixed value."""
+    """Read what `to_json` of a range returned, or a fixed value."""
     if not isinstance(entry, Mapping):
         return check_value("space", entry)
     if entry["scale"] == "choice":
@@ -196,14 +224,24 @@ def from_json(entry: Any) -> "Range | Value":
 
 @dataclass(frozen=True)
 class Space:
-    """The parameters of a search: what is searched, and what is the same in every trial."""
+    """The parameters of a search.
+
+    Args:
+        ranges: The range of each parameter that is searched, by name.
+        fixed: The parameters that have the same value in every trial, by name.
+    """
 
     ranges: "dict[str, Range]"
     fixed: "dict[str, Value]"
 
     @classmethod
     def of(cls, space: "Mapping[str, Range | Value]") -> "Space":
-        """Checked; raises `InputError` or `InputTypeError` for ranges that are none."""
+        """Sort ranges and fixed values apart, and check them.
+
+        Raises:
+            InputError: For an empty range, and where there is nothing to search.
+            InputTypeError: For anything but ranges and values by name.
+        """
         given: Any = space
         if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
             raise InputTypeError(
@@ -225,15 +263,15 @@ class Space:
         return cls(ranges, fixed)
 
     def to_json(self) -> dict[str, Any]:
-        """What a study keeps."""
+        """Return the parameters as a study stores them."""
         return {name: span.to_json() for name, span in self.ranges.items()} | self.fixed
 
 
 def ranges_to_json(ranges: "Mapping[str, Range]") -> dict[str, Any]:
-    """Ranges by name as a study keeps them."""
+    """Return ranges by name as a study stores them."""
     return {name: span.to_json() for name, span in ranges.items()}
 
 
 def inside(ranges: "Mapping[str, Range]", params: Mapping[str, Value]) -> bool:
-    """Whether every parameter lies in its range."""
+    """Return whether every parameter lies in its range."""
     return all(params[name] in span for name, span in ranges.items())

@@ -1,7 +1,7 @@
-"""Where a search is kept: Optuna's database storage, made safe for several processes, with errors that say what to do.
+"""The storage of a search: Optuna's database storage, made safe for several processes, with errors that say what to do.
 
 Every round is one Optuna study, "NAME round 1", "NAME round 2", ..., because Optuna fixes the choices of a study for
-good and its TPE sampler learns from a study's trials, which must not lie outside the present ranges.
+good and its TPE sampler learns from all trials of a study, which must not lie outside the present ranges.
 """
 
 import logging
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
 LOCK_SECONDS = 30.0
-"""For so long a process waits for another's transaction; one takes milliseconds."""
+"""How long a process waits for the transaction of another, which takes milliseconds."""
 _DRIVERS = {
     "postgresql": "pip install psycopg2-binary, or name another driver in the URL, as postgresql+psycopg://...",
     "mysql": "pip install pymysql and write the URL as mysql+pymysql://..., or pip install mysqlclient",
@@ -29,13 +29,13 @@ _DRIVERS = {
 
 
 def need_optuna() -> None:
-    """Raises `InputError` without Optuna."""
+    """Raise `InputError` unless Optuna is installed."""
     if find_spec("optuna") is None:
         raise InputError("nnx.tune needs Optuna; pip install 'nnx-array[tune]'.")
 
 
 def file_url(path: Path) -> str:
-    """The URL of an SQLite file; Optuna puts the version of its tables in for braces."""
+    """Return the URL of an SQLite file, with braces doubled, because Optuna formats the text."""
     from sqlalchemy import URL
 
     url = URL.create("sqlite", database=str(path.absolute())).render_as_string()
@@ -43,7 +43,7 @@ def file_url(path: Path) -> str:
 
 
 def shown(url: str) -> str:
-    """A URL without its password, or the path of a file."""
+    """Return a URL without its password, or the path of an SQLite file."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -56,8 +56,12 @@ def shown(url: str) -> str:
 
 @contextmanager
 def opened(url: str) -> "Iterator[RDBStorage]":
-    """The storage; closed at the end. Raises `InputError` for a URL that leads nowhere, `CheckpointError` for a damaged
-    file."""
+    """Open a storage, and close it at the end of the block.
+
+    Raises:
+        InputError: For a URL that leads nowhere, a locked file and a missing driver.
+        CheckpointError: For a damaged file, and for the tables of another version of Optuna.
+    """
     need_optuna()
     from optuna.storages import RDBStorage
     from sqlalchemy import exc
@@ -93,8 +97,11 @@ def opened(url: str) -> "Iterator[RDBStorage]":
 
 
 def _serialise(storage: "RDBStorage") -> None:
-    """Transactions of SQLite that begin with its lock: between reading that a trial waits and taking it nobody else
-    can. A write-ahead log lets others read meanwhile and needs no sync of the disk at every step."""
+    """Make every transaction of SQLite begin by taking the lock.
+
+    So no other process can take a trial between this one's reading that it waits and taking it. A write-ahead log lets
+    others read meanwhile and needs no sync of the disk at every step.
+    """
     from sqlalchemy import event
 
     storage.remove_session()
@@ -114,7 +121,7 @@ def _serialise(storage: "RDBStorage") -> None:
 
 @contextmanager
 def _translated(where: str) -> Iterator[None]:
-    """Errors of the database as nnx's."""
+    """Raise errors of the database as nnx's."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy import exc
 
@@ -138,7 +145,7 @@ def _translated(where: str) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """What Optuna's storage tells of studies that are made is left out, in this thread alone."""
+    """Silence, in this thread alone, what Optuna's storage logs about studies that it creates."""
     thread = threading.get_ident()
 
     def keep(record: logging.LogRecord) -> bool:
@@ -153,18 +160,18 @@ def quiet() -> Iterator[None]:
 
 
 def round_name(name: str, number: int) -> str:
-    """The name of a round's Optuna study. number: from 1."""
+    """Return the name of a round's Optuna study; `number` counts from 1."""
     return f"{name} round {number}"
 
 
 def names(storage: "RDBStorage") -> list[str]:
-    """The names of the searches in a storage."""
+    """Return the names of the searches in a storage."""
     found = [study.study_name for study in storage.get_all_studies()]
     return sorted(each.removesuffix(" round 1") for each in found if each.endswith(" round 1"))
 
 
 def create(storage: "RDBStorage", name: str, number: int, metric: str, attrs: dict[str, Any]) -> None:
-    """A round's study with its attributes, as far as it is not there already."""
+    """Create a round's study and set its attributes, where they are not there already."""
     from optuna.exceptions import DuplicatedStudyError
     from optuna.study import StudyDirection
 
@@ -181,9 +188,10 @@ def create(storage: "RDBStorage", name: str, number: int, metric: str, attrs: di
 
 
 def create_file(path: Path, name: str, metric: str, attrs: dict[str, Any]) -> None:
-    """An SQLite file with the first round, made beside and put in place whole, unless there is one.
+    """Create an SQLite file with the first round, unless there is one.
 
-    So no process meets half a file, and of several that begin at once one file wins.
+    It is written under a temporary name and then linked, so that no process meets half a file, and of several processes
+    that begin at the same time one wins.
     """
     from optuna.storages import RDBStorage
 
@@ -206,9 +214,10 @@ def create_file(path: Path, name: str, metric: str, attrs: dict[str, Any]) -> No
 
 
 def load_round(storage: "RDBStorage", name: str, number: int) -> "OptunaStudy":
-    """A round's study. Raises `KeyError` where there is none.
+    """Load a round's study; raise `KeyError` if there is none.
 
-    Its pruner stops a trial whose best epoch so far is worse than the median of five and more others after as many.
+    Its pruner stops a trial whose best score so far is worse than the median of at least five others after as many
+    epochs.
     """
     import optuna
 

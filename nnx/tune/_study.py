@@ -1,4 +1,4 @@
-"""A search to look at: its trials, its rounds, the best, and the test set, once."""
+"""A search to look at: its trials, its rounds, the best, and its one evaluation on the test set."""
 
 import json
 import os
@@ -35,7 +35,7 @@ class Round:
     """A round: the ranges that its trials' values were drawn from, and how they were narrowed after it."""
 
     number: int
-    """From 1."""
+    """The round's number, from 1."""
     ranges: dict[str, Range]
     narrowings: tuple[Narrowing, ...]
     """Empty while the round is not finished."""
@@ -43,13 +43,13 @@ class Round:
 
 @dataclass(frozen=True, eq=False)
 class Study(Result):
-    """A search, finished or not: what there was when it was read."""
+    """A search, finished or not, as it was when it was read; `search` and `load` return it."""
 
     name: ClassVar[str] = "tune"
 
     settings: Settings
     trials: tuple[Trial, ...]
-    """The finished ones, by their numbers."""
+    """The finished trials, by number."""
     rounds: tuple[Round, ...]
     _place: Place = field(repr=False)
     _data: Any = field(repr=False)
@@ -58,7 +58,7 @@ class Study(Result):
 
     @property
     def folder(self) -> Path:
-        """Of the results."""
+        """The folder of the results."""
         return self._place.folder
 
     @property
@@ -69,15 +69,18 @@ class Study(Result):
 
     @property
     def ranked(self) -> list[Trial]:
-        """The complete trials, the best first: by the score, then the validation loss, then the earlier."""
+        """The complete trials, the best first: by the score, then the validation loss, then the number."""
         return ranked(self.trials, self.settings.metric)
 
     @property
     def best(self) -> Trial:
-        """The choice: of the trials whose accuracy is within one standard error of the first's, the one nearest to the
-        middle of the last ranges; with "val_loss" the first.
+        """The trial that the search chooses.
 
-        Raises `InputError` if there is none yet.
+        Of the trials whose accuracy is within one standard error of the first's, it is the one nearest to the middle of
+        the last ranges (the one-standard-error rule of Breiman et al. 1984); with "val_loss" it is the first.
+
+        Raises:
+            InputError: If no trial is complete.
         """
         if not self.ranked:
             reasons = [f"trial {trial.number}: {trial.reason}" for trial in self.trials if trial.reason]
@@ -88,18 +91,17 @@ class Study(Result):
 
     @property
     def as_good(self) -> list[Trial]:
-        """The trials that are as good as the first: within one standard error of its accuracy; with "val_loss" the
-        first alone."""
+        """The trials within one standard error of the first's accuracy; with "val_loss" the first alone."""
         return as_good(self.trials, self.settings)
 
     @property
     def ranges(self) -> dict[str, Range]:
-        """As they are after the last round."""
+        """The ranges after the last round, by name."""
         last = self.rounds[-1]
         return {**last.ranges, **{each.name: each.new for each in last.narrowings}}
 
     def trial(self, number: int) -> Trial:
-        """A trial by its number."""
+        """Return a trial by its number, counted from 1; raise `InputError` if it is not there."""
         check_count("number", number)
         for trial in self.trials:
             if trial.number == number:
@@ -112,10 +114,19 @@ class Study(Result):
     # Once more, and the test ------------------------------------------------------------------------------------------
 
     def repeat(self, number: int) -> Trainer:
-        """Train a trial again, with the values it had; returns its trainer, whose history is the trial's.
+        """Train a trial again with the values that it had.
 
-        Bit for bit on the same machine; on the trial's backend, unless another was asked for. Raises `InputError` if
-        the trial failed.
+        The result is the same bit for bit on the same machine and backend. The backend is the trial's, unless another
+        was passed to `search` or `load`.
+
+        Args:
+            number: The trial's number, counted from 1.
+
+        Returns:
+            The trained trainer, whose history is the trial's.
+
+        Raises:
+            InputError: If there is no such trial, if it failed, or if the data or `build` of the search are missing.
         """
         trial = self.trial(number)
         epochs = len(trial.history.get("val_loss", ())) if trial.state == "pruned" else self.settings.epochs
@@ -131,23 +142,27 @@ class Study(Result):
         return trainer
 
     def trainer(self) -> Trainer:
-        """A new trainer with the values of the choice, for a training as long as one likes."""
+        """Return a new, untrained trainer with the values of the choice, to train for any number of epochs."""
         return trainer_for(self.settings, self.best.params, self._need_data(), self._build, self._backend)
 
     @property
     def test_result(self) -> dict[str, float] | None:
-        """What `evaluate_test` has given, if it was called; looking here asks nothing of the test part."""
+        """The result of `evaluate_test`, None if it was never called; the test part is not evaluated for it."""
         with self._place.existing() as (storage, name):
             identity = storage.get_study_id_from_name(round_name(name, 1))
             stored = storage.get_study_user_attrs(identity).get("test")
         return None if stored is None else dict(stored["result"])
 
     def evaluate_test(self) -> dict[str, float]:
-        """Train the choice again, as in the search, and evaluate it on the test part: "loss" and "accuracy" or "r2", as
-        `Trainer.evaluate` gives them.
+        """Train the choice again, as in the search, and evaluate it on the test part, once.
 
-        Done once: the study keeps the result, which later calls return. Raises `InputError` before the search's end:
-        who looks at the test part earlier chooses by it.
+        The study stores the result, and later calls return it.
+
+        Returns:
+            "loss" and, if the loss has a score, "accuracy" or "r2", as `Trainer.evaluate` gives them.
+
+        Raises:
+            InputError: Before the search's end, because whoever looks at the test part earlier chooses by it.
         """
         if (stored := self.test_result) is not None:
             return stored
@@ -176,35 +191,43 @@ class Study(Result):
             raise InputError(f"data: these are not the data of the search ({self.settings.data}); pass the same.")
         return data
 
-    # What is to be seen -----------------------------------------------------------------------------------------------
+    # Tables and figures -----------------------------------------------------------------------------------------------
 
     def summary(self) -> str:
-        """The best trials, and which is the choice, and why."""
+        """Return the best trials as text, with the choice and its reason."""
         return _tables.summary(self)
 
     def table(self) -> tuple[Sequence[str], list[list[Any]]]:
-        """Every finished trial, the best first, those that failed last."""
+        """Return column names and rows of every finished trial, the best first, those that failed last."""
         return _tables.every_trial(self)
 
     def draw(self) -> "Figure":
-        """Score against each parameter, with the ranges of each round."""
+        """Draw score against each parameter, with the ranges of each round."""
         return figures.scores(self)
 
     def curves(self, count: int = 20) -> "Figure":
-        """The learning curves of the best trials."""
+        """Draw the learning curves of the best `count` trials."""
         with plotting.style():
             return figures.curves(self, check_count("count", count))
 
     def config(self) -> dict[str, Any]:
-        """The choice as `nnx train --config` takes it; of a search with `build` the values of its parameters."""
+        """Return the choice as `nnx train --config` takes it; with `build`, the values of its parameters."""
         if self.settings.build is not None:
             return dict(self.best.params)
         return asdict(self.settings.config(self.best.params))
 
     def save(self, folder: "str | os.PathLike[str] | None" = None) -> list[Path]:
-        """Write tune.csv (every trial), rounds.csv (how the ranges were narrowed, and why), best.json (the choice, for
-        `nnx train --config`), and with matplotlib tune.png and tune-curves.png; returns their paths. Default: into the
-        search's own folder."""
+        """Write the search's tables, its choice and its figures.
+
+        They are tune.csv (every trial), rounds.csv (how the ranges were narrowed, and why), best.json (the choice, for
+        `nnx train --config`), and with matplotlib tune.png and tune-curves.png.
+
+        Args:
+            folder: The folder to write to; None for the search's own.
+
+        Returns:
+            The paths of the files.
+        """
         written = super().save(self.folder if folder is None else folder)
         place = written[0].parent
         written.append(place / "rounds.csv")
@@ -227,10 +250,20 @@ def load(
     name: str | None = None,
     backend: str | None = None,
 ) -> Study:
-    """A search that is there, as it is now, from its folder or from a shared storage.
+    """Load a search as it is now, from its folder or from a shared storage.
 
-    data, build: those of the search, for `repeat` and `evaluate_test` only; data that have a name come by themselves.
-    Raises `InputError` where there is no search, `CheckpointError` for a damaged one.
+    Args:
+        folder: The folder of the results; with `storage` it may be None, for the one under runs/ with the search's
+            name.
+        data: The data of the search, for `repeat`, `trainer` and `evaluate_test`; not needed if they have a name.
+        build: The function that the search was run with, for the same methods.
+        storage: URL of the shared database, if it is in one.
+        name: Name of the search in `storage`.
+        backend: Name of the backend for trainings; None for the trial's own in `repeat`, else the one in force.
+
+    Raises:
+        InputError: If there is no search, and without Optuna.
+        CheckpointError: For a damaged one.
     """
     if folder is None and storage is None:
         raise InputError("folder: got None, expected the folder of a search, or the URL of its storage.")
@@ -238,7 +271,7 @@ def load(
 
 
 def read_study(place: Place, data: Any, build: Build | None, backend: str | None) -> Study:
-    """What the storage has of a search."""
+    """Read a search from its storage."""
     with place.existing() as (storage, name):
         settings = place.settings(storage, name)
         try:

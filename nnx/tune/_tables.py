@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from ._trial import Trial
 
 SHOWN = 10
-"""Trials in the summary."""
+"""How many trials the summary shows."""
 
 
 def summary(study: "Study") -> str:
-    """The best trials, and which is the choice, and why."""
+    """Return the best trials as text, with the choice and its reason."""
     names, ranked = list(study.settings.space.ranges), study.ranked
     counts = {kind: sum(trial.state == kind for trial in study.trials) for kind in ("failed", "pruned")}
     notes = "".join(f", {count} {kind}" for kind, count in counts.items() if count)
@@ -43,7 +43,7 @@ def summary(study: "Study") -> str:
 
 
 def every_trial(study: "Study") -> tuple[list[str], list[list[Any]]]:
-    """The best first, those that failed last; columns of the parameters after the score."""
+    """Return column names and rows of every trial, the best first, those that failed last."""
     names = [*study.settings.space.ranges, *study.settings.space.fixed]
     columns = ["trial", "round", "state", study.settings.metric, "loss", *names, "epochs", "seconds", "reason"]
     rest = [trial for trial in study.trials if trial.state != "complete"]
@@ -67,6 +67,6 @@ def _row(trial: "Trial", names: list[str]) -> list[Any]:
 
 
 def every_narrowing(study: "Study") -> tuple[list[str], list[list[Any]]]:
-    """What became of the ranges after each round, and why."""
+    """Return column names and rows of what became of each range after each round, and why."""
     rows = [[each.number, n.name, n.old, n.new, n.why] for each in study.rounds for n in each.narrowings]
     return ["round", "parameter", "range", "narrowed to", "why"], rows

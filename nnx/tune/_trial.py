@@ -26,29 +26,29 @@ class Trial:
     """A finished trial."""
 
     number: int
-    """From 1, over all rounds."""
+    """The trial's number, from 1, over all rounds."""
     round: int
-    """From 1."""
+    """The number of its round, from 1."""
     params: dict[str, Value]
-    """Of the search, and the fixed ones."""
+    """The values of all parameters, searched and fixed."""
     state: str
-    """"complete", "pruned" (stopped early, hopeless) or "failed"."""
+    """"complete", "pruned" (stopped early as hopeless) or "failed"."""
     score: float | None
-    """The metric after the last epoch; None if it failed. A loss is without weight decay's penalty."""
+    """The metric after the last epoch, a loss without weight decay's penalty; None if the trial failed."""
     loss: float | None
-    """The validation loss without weight decay's penalty, which decides between equal accuracies."""
+    """The validation loss without weight decay's penalty, which decides between equal accuracies; None if it failed."""
     history: History
-    """As `Trainer.fit` returns it."""
+    """The history, as `Trainer.fit` returns it."""
     reason: str | None
-    """Why it failed or was pruned."""
+    """Why it failed or was pruned; None if it is complete."""
     seconds: float
     backend: str | None
-    """That trained it; None if it failed before."""
+    """Name of the backend that trained it; None if it failed before that."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a training."""
+    """The result of a training, as `Trial` has it."""
 
     state: str
     score: float | None
@@ -59,13 +59,13 @@ class Outcome:
     backend: str | None
 
     def record(self) -> dict[str, Any]:
-        """What a study keeps beside state and score."""
+        """Return what a study stores beside state and score."""
         names = ("loss", "history", "reason", "seconds", "backend")
         return {name: getattr(self, name) for name in names}
 
 
 class Interrupted(Exception):  # noqa: N818  it is no error
-    """Ctrl-C ended a training before its end."""
+    """Ctrl-C ended a training."""
 
 
 def run_trial(
@@ -77,9 +77,24 @@ def run_trial(
     report: Callable[[int, float], bool] = lambda epoch, score: False,
     epochs: int | None = None,
 ) -> tuple[Outcome, Trainer | None]:
-    """Train once with these parameters. report(epoch, score): whether the trial is hopeless.
+    """Train once with these parameters.
 
-    What one trial raises is its outcome; only what would be wrong with all of them is raised.
+    An exception from one trial is its outcome; only `WrongBuild`, which every trial would meet, is raised.
+
+    Args:
+        settings: The search's settings.
+        params: The values of all parameters, searched and fixed.
+        data: The data of the search.
+        build: The function that the search was run with, if any.
+        backend: Name of the backend to train on; None for the one in force.
+        report: Called after each epoch with the epoch and the score; returns whether the trial is hopeless.
+        epochs: Number of epochs; None for that of the settings.
+
+    Returns:
+        The outcome, and the trainer; None in its place if the trial failed before there was one.
+
+    Raises:
+        Interrupted: If Ctrl-C ended the training.
     """
     began = time.perf_counter()
     watch = _Watch(settings.metric, report)
@@ -119,7 +134,7 @@ def run_trial(
 
 
 class _Watch:
-    """The score after every epoch."""
+    """A callback that keeps the score of the last epoch, and stops a hopeless trial."""
 
     def __init__(self, metric: str, report: Callable[[int, float], bool]) -> None:
         self.metric, self.report = metric, report
@@ -136,7 +151,7 @@ class _Watch:
 def from_optuna(
     frozen: "FrozenTrial", number: int, of_round: int, ranges: "dict[str, Range]", fixed: dict[str, Value]
 ) -> Trial:
-    """A finished trial as Optuna keeps it. ranges: of its round."""
+    """Return a finished trial of Optuna's as a `Trial`; `ranges` are those of its round."""
     record = frozen.user_attrs[RECORD]
     state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[frozen.state.name]
     params = {name: _value(ranges[name], frozen.params[name]) for name in ranges}
@@ -150,7 +165,7 @@ def _value(span: Range, stored: Any) -> Value:
 
 
 def ranked(trials: Iterable[Trial], metric: str) -> list[Trial]:
-    """The complete trials, the best first: by the score, then the loss, then the earlier."""
+    """Return the complete trials, the best first: by the score, then the loss, then the number."""
     sign = -1 if "accuracy" in metric else 1
 
     def key(trial: Trial) -> tuple[float, float, int]:

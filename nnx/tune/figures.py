@@ -21,7 +21,7 @@ _NAMED = 4
 
 
 def scores(study: "Study") -> "Figure":
-    """Above: the score of every trial against the parameter. Below: the range of each round."""
+    """Draw, for each parameter, the score of every trial above and the range of each round below."""
     names = list(study.settings.space.ranges)
     rows = -(-len(names) // _COLUMNS)
     columns = -(-len(names) // rows)  # four are two and two
@@ -70,12 +70,13 @@ def _scale(axes: "Axes", study: "Study", name: str) -> None:
 
 
 def _loss_scale(axes: "Axes", study: "Study", values: Iterable[float | None]) -> None:
-    """Losses differ by orders of magnitude."""
+    """Make the axis logarithmic for losses, which differ by orders of magnitude."""
     if study.settings.metric == "val_loss" and all(value is not None and value > 0 for value in values):
         axes.set_yscale("log")
 
 
 def draw_scores(axes: "Axes", study: "Study", name: str) -> None:
+    """Draw the score of every trial against one parameter, in a colour for each round; the choice has a circle."""
     spread = np.random.default_rng(0)
     choice = isinstance(study.settings.space.ranges[name], Choice)
     for each in study.rounds:
@@ -106,6 +107,7 @@ def draw_scores(axes: "Axes", study: "Study", name: str) -> None:
 
 
 def draw_ranges(axes: "Axes", study: "Study", name: str) -> None:
+    """Draw the range of one parameter in each round."""
     for each in study.rounds:
         colour, span = plotting.line(each.number - 1)["color"], each.ranges[name]
         if isinstance(span, Choice):
@@ -122,7 +124,7 @@ def draw_ranges(axes: "Axes", study: "Study", name: str) -> None:
 
 
 def curves(study: "Study", count: int) -> "Figure":
-    """A small panel for each of the best trials: validation and training."""
+    """Draw the validation and training curves of the best `count` trials, each in a small panel."""
     from matplotlib.ticker import MaxNLocator
 
     best = study.ranked[:count]
