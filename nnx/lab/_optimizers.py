@@ -30,6 +30,8 @@ BOWL_RATES = {
     "rmsprop": 0.1,
     "adam": 0.3,
     "adamw": 0.3,
+    "nadam": 0.3,
+    "lion": 0.1,
 }
 """Learning rates that suit the bowl: of SGD, Momentum, AdaGrad and Adam those of the study notes."""
 

@@ -13,7 +13,7 @@ from .._support.plots import COLOURS
 from .._support.result import Result, Table
 from ..backend import BackendLike, choose
 from ..datasets import Data, Dataset, as_splits
-from ..errors import InputError
+from ..errors import InputError, look_up
 from ..initializers import Init
 from ..model import MLP
 from ..ops import HostArray
@@ -151,7 +151,7 @@ def overfit(
     check_number("weight_decay", weight_decay, 0, above=True)
     check_number("dropout", dropout, 0, 1, above=True)
     verbose = check_flag("verbose", verbose)
-    rate = 0.1 if lr is None and optimizer == "sgd" else lr
+    rate = 0.1 if lr is None and look_up("optimizer", optimizer, rules.OPTIMIZERS) is rules.SGD else lr
 
     def trainer(classes: int, decay: float, ratio: float) -> Trainer:
         return Trainer(
