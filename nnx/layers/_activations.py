@@ -193,7 +193,7 @@ class ELU(Activation):
 
 
 class GELU(Activation):
-    """x * (1 + erf(x / sqrt(2))) / 2: x times the normal distribution up to it (Hendrycks & Gimpel 2016)."""
+    """x * (1 + erf(x / sqrt(2))) / 2: x times the normal distribution function at x (Hendrycks & Gimpel 2016)."""
 
     init = "he"
 
