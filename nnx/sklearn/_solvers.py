@@ -9,7 +9,10 @@ from ..optimizers import SGD, Adam, Momentum, Nesterov, Optimizer
 
 
 class Solver:
-    """Base: a constant learning rate. It outlives a `partial_fit`; a `fit` makes a new one."""
+    """Base of the solvers, with a constant learning rate.
+
+    `fit` makes a new one, `partial_fit` continues with the last one.
+    """
 
     def __init__(self, learning_rate: float) -> None:
         self.learning_rate_init = learning_rate
