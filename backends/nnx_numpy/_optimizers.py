@@ -54,7 +54,7 @@ def _weight_decay(formula: Formula) -> int | None:
 
 @cache
 def _update(formula: Formula, last: tuple[float | None, ...]) -> _Update:
-    """The update, for values of weight decay and gradient scale, the last two scalars, that are 0 or 1."""
+    """Make the update for weight decay and gradient scale, the last two scalars, where these are 0 or 1."""
     known = {s: v for s, v in zip(formula.scalars[-2:], last, strict=True) if v is not None}
     fixed = formula.fix(**{s: v for s, v in known.items() if s in ("weight_decay", "grad_scale")})
     return _Update(
