@@ -272,7 +272,7 @@ class SoftmaxCrossEntropy(Loss):
                 rows = xp.expand_dims(t, axis=1) == xp.expand_dims(xp.arange(c, dtype=t.dtype), axis=0)
                 valid = xp.expand_dims((t >= 0) & (t < c), axis=1)
                 rows = xp.astype(rows, z.dtype)
-                t = xp.where(valid, rows, xp.full_like(rows, xp.nan))  # what is no label makes the loss NaN
+                t = xp.where(valid, rows, xp.full_like(rows, xp.nan))  # a wrong label makes the loss NaN
             return ops.softmax_cross_entropy(z, t * (1.0 - share) + share / c, **others)
 
         return smoothed
@@ -375,7 +375,7 @@ class SigmoidCrossEntropy(ElementwiseLoss):
 
     def probabilities(self, scores: HostArray) -> HostArray:
         """Return the sigmoid of each output."""
-        with np.errstate(over="ignore"):  # to infinity, whose reciprocal is 0
+        with np.errstate(over="ignore"):  # exp may overflow to infinity; the result is then 0
             return np.asarray(1 / (1 + np.exp(-scores)))
 
 

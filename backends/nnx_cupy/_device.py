@@ -45,7 +45,7 @@ class Recorder(Protocol):
     """What was recorded."""
 
     def run(self, work: Callable[[], Array]) -> Array:
-        """Do it now, on this stream and from this pool: what the recording will need is then compiled and allocated."""
+        """Do the work now, on this stream and from this pool: this compiles and allocates what the recording needs."""
 
     def record(self, work: Callable[[], Array]) -> Array:
         """Write down the launches of the work without doing it; return the array that every `launch` will write."""

@@ -54,7 +54,7 @@ class StaticInputs:
                 others.append((given, self.arrays[i]))
         if hosts:
             self._device.upload_all(hosts, self._block, offsets)
-        for given, static in others:  # after the hosts', between which they may lie
+        for given, static in others:  # after the host's, whose one copy may overwrite what lies between them
             if given.flags.c_contiguous:
                 self._device.copy(given, static)
             else:

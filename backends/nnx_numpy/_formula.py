@@ -103,7 +103,7 @@ class _Writer:
         """Where the arrays are by name; what is not here is a number."""
         self.holds = {f"{name}_": name for name in same.values()}
         """Which value is in a memory that may be written to."""
-        # A result that is an input or a number, or a second time the same, is a copy.
+        # A result that is an input, a number, or already another output is copied.
         self.work = list(formula.instructions)
         self.out: dict[str, str] = {}
         for output, result in zip(formula.outputs, formula.results, strict=True):

@@ -30,7 +30,7 @@ class OptimizerOps:
                 parts = flat if high - low == size else [a[low:high] for a in flat]
                 if low == decay and weight_decay is not None:
                     scalars = (*scalars[:weight_decay], 0.0, *scalars[weight_decay + 1 :])
-                # What has no effect is no work either.
+                # Where weight decay and gradient scale are 0 or 1, the formula is simplified.
                 update = _update(formula, tuple([s if s in (0.0, 1.0) else None for s in scalars[-2:]]))
                 run_blocks(
                     update.program,

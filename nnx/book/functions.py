@@ -93,7 +93,7 @@ def cross_entropy_error(y: Array, t: Array) -> Any:
     if t.size == y.size:
         t = ops.xp.argmax(t, axis=1)
     n = y.shape[0]
-    with np.errstate(invalid="ignore", divide="ignore"):  # of what are no probabilities: NaN
+    with np.errstate(invalid="ignore", divide="ignore"):  # NaN where y is no probability
         return number(ops, -ops.xp.sum(ops.xp.log(y[ops.xp.arange(n), t] + 1e-7)) / n)
 
 

@@ -62,7 +62,7 @@ class Activation(Layer):
                     raise InputTypeError(f"Activation: {what} is {given!r}, expected a function or a registered name.")
                 setattr(self, what, by_name(given) if isinstance(given, str) else given)
         if self.own:
-            assert self.formula  # what is no formula is refused here
+            assert self.formula  # tracing refuses a function that is no formula
 
     def function(self, x: Number) -> Number:
         """Return the value at x."""

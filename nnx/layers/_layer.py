@@ -124,7 +124,7 @@ class Layer:
         """
         if self._rng is not None:
             return self._rng
-        if self.seed is None:  # scripts seed this generator
+        if self.seed is None:  # by the generator that scripts seed
             self.seed = int(np.random.randint(0, 2**63, dtype=np.int64))  # noqa: NPY002
         self.step += 1
         return self.ops.to_device(self.random_key(self.seed, self.step - 1))

@@ -153,7 +153,7 @@ def _alone(ops: Ops, dtype: str) -> Outcome:
         dout = loss.backward()
         for layer in reversed(parts):
             dout = layer.backward(dout)
-        # The bias below a normalization has no gradient but rounding, which Adam would blow up.
+        # The gradient of a bias below a normalization is rounding noise, which Adam would scale up to full steps.
         updated = {name: array for name, array in params.items() if name != "b"}
         optimizer.update(updated, {**affine.grads, **norm.grads})
     y = ops.to_device(x)

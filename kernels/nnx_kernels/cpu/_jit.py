@@ -148,7 +148,7 @@ def from_text(name: str, text: str, space: dict[str, Any]) -> Callable[..., Any]
     The text is kept in a file, by which Numba finds its machine code again. Where no folder can be written to, the
     function is compiled anew in every process.
     """
-    # What a kernel calls is compiled into it: another version of that is another kernel.
+    # Helpers are compiled into the kernel, so the digest covers them, too.
     digest = hashlib.sha256(f"{_helpers()}\n{text}".encode()).hexdigest()[:16]
     file = f"<formula {name}>"
     for folder in _folders():
