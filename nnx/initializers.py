@@ -19,7 +19,12 @@ INITIALIZERS = {
 
 
 def check(init: Init) -> Init:
-    """`init` in canonical form, or an error that names what is known."""
+    """Return `init` in canonical form: None, "he", "xavier" or a float.
+
+    Raises:
+        InputError: the name is unknown, or the number is below 0 or not finite.
+        InputTypeError: it is neither a name nor a number.
+    """
     if init is None:
         return None
     if isinstance(init, str):
@@ -37,10 +42,19 @@ def check(init: Init) -> Init:
 
 
 def standard_deviation(init: "str | float", n_in: int) -> float:
-    """The standard deviation that `init` means for a layer of `n_in` inputs."""
+    """Return the standard deviation that `init` means for a layer of `n_in` inputs."""
     return INITIALIZERS[init](n_in) if isinstance(init, str) else init
 
 
 def draw(init: "str | float", shape: tuple[int, ...], rng: np.random.Generator) -> HostArray:
-    """Normal weights of mean 0: float64, shape (n_in, n_out)."""
+    """Draw normal weights of mean 0.
+
+    Args:
+        init: "he", "xavier" or a standard deviation.
+        shape: (n_in, n_out).
+        rng: the generator to draw from.
+
+    Returns:
+        float64 of this shape.
+    """
     return rng.standard_normal(shape) * standard_deviation(init, shape[0])

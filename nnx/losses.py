@@ -16,7 +16,11 @@ from .ops import FLOATS, Array, HostArray, Ops, dtype_name
 
 
 class Loss:
-    """Base of the losses. Standing alone it has the layers' form: `forward(y, t)`, then `backward()`."""
+    """Base of the losses. Standing alone a loss is called like a layer: `forward(y, t)`, then `backward()`.
+
+    A subclass defines these two, on arrays of the backend; it then runs in `Trainer` unfused and without weights of
+    rows. For a loss that is a formula see `ElementwiseLoss`.
+    """
 
     metric: ClassVar[str | None] = None
     """The score that goes with it: "accuracy", for which it defines `count_right`, "r2", for which it may define
@@ -38,13 +42,32 @@ class Loss:
         self._ops = ops
 
     def check_targets(self, name: str, t: HostArray, outputs: tuple[int, ...], dtype: str) -> HostArray:
-        """The targets in the form that the operation takes, for a model whose outputs are (n, *outputs)."""
+        """Check the targets and return them in the form that the operation takes.
+
+        Args:
+            name: the targets' name, for error messages.
+            t: the targets of all rows, on the host.
+            outputs: the shape of the model's outputs without their rows: they are (n, *outputs).
+            dtype: of the model, "float32" or "float64".
+
+        Raises:
+            InputError: the targets have a wrong shape or a value out of range.
+            InputTypeError: the targets have a wrong dtype.
+        """
         return as_floats(t, dtype) if t.dtype.kind == "f" else t
 
     def bound(self, ops: Ops, dtype: str) -> Callable[..., Array]:
-        """f(z, t, *, weight, bias, dz, db): the loss as an operation of a backend, see `ops.loss`.
+        """Return the loss as an operation of a backend: f(z, t, *, weight, bias, dz, db), see `ops.loss`.
 
-        Here by the `forward` and `backward` of a subclass, which know nothing of weights."""
+        Here it is made of the `forward` and `backward` of a subclass, which take no `weight`.
+
+        Args:
+            ops: the operations to compute with.
+            dtype: of the model, "float32" or "float64".
+
+        Raises:
+            InputTypeError: the subclass defines no `forward`.
+        """
         if type(self).forward is Loss.forward:
             raise InputTypeError(
                 f"{type(self).__name__} must define forward(y, t) and backward(); or be an nnx.ElementwiseLoss."
@@ -65,15 +88,36 @@ class Loss:
         return own
 
     def count_right(self, ops: Ops, y: Array, t: Array) -> Array:
-        """How many rows of the model's output y: (n, c) are right, 0-d; t: as `check_targets` gives them."""
+        """Count the rows that the model gets right, for the metric "accuracy".
+
+        Args:
+            ops: the operations to compute with.
+            y: the model's output (n, c).
+            t: the targets, as `check_targets` gives them.
+
+        Returns:
+            The number of rows, a 0-d native array.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define count_right(ops, y, t) for its accuracy")
 
     def predicted(self, y: HostArray) -> HostArray:
-        """What is compared with the targets, of the model's output y: (n, c)."""
+        """Return what is compared with the targets for the metric "r2", from the model's output y: (n, c)."""
         return y
 
     def forward(self, y: Array, t: Array) -> Array:
-        """The mean loss over the rows of the model's output y: (n, c); 0-d."""
+        """Compute the mean loss over the rows, and keep the gradient for `backward`.
+
+        Args:
+            y: the model's output (n, c), a native array of float32 or float64.
+            t: the targets: a native array in the form that the operation takes, or anything that NumPy converts.
+
+        Returns:
+            The mean, a 0-d native array.
+
+        Raises:
+            InputError: y or t has a wrong shape or value, or y a wrong dtype.
+            InputTypeError: y is not an array of the backend, or t no array of numbers.
+        """
         if self._ops is None:
             self._ops = Ops(get_backend())
         check_native(self._ops, "y", y)
@@ -92,20 +136,27 @@ class Loss:
         return self.bound(self._ops, dtype_name(y))(y, t, dz=self._gradient)
 
     def backward(self, dout: float = 1.0) -> Array:
-        """The gradient with respect to y, times `dout`."""
+        """Return the gradient of the last `forward` with respect to y, times `dout`; of y's shape and dtype.
+
+        Raises:
+            InputError: there was no `forward` before.
+        """
         if self._gradient is None:
             raise InputError(f"{self!r}: backward needs a forward(y, t) before it.")
         return self._gradient if dout == 1.0 else self._gradient * dout
 
     def probabilities(self, scores: HostArray) -> HostArray:
-        """The probabilities that a model's outputs (n, c) mean under this loss. Raises `InputError` where they mean
-        none."""
+        """Return the probabilities that a model's outputs (n, c) mean under this loss.
+
+        Raises:
+            InputError: the outputs mean no probabilities.
+        """
         raise InputError(
             f"predict_proba: under {self!r} a model's outputs are no scores of classes; predict gives them as they are."
         )
 
     def config(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
+        """Return what a checkpoint keeps of the loss: its class's name under "loss", and its `settings`."""
         return {"loss": type(self).__name__, **{name: getattr(self, name) for name in self.settings}}
 
     def __repr__(self) -> str:
@@ -134,32 +185,33 @@ class OwnLoss(Loss):
 
 
 def as_loss(loss: Any) -> Any:
-    """A loss, or what has a loss's `forward` and `backward`, as a `Loss`; anything else as it is."""
+    """Wrap an object that is no `Loss` but has `forward` and `backward` in one; return anything else unchanged."""
     duck = not isinstance(loss, Loss | type) and hasattr(loss, "forward") and hasattr(loss, "backward")
     return OwnLoss(loss) if duck else loss
 
 
 class ElementwiseLoss(Loss):
-    """Base of the losses that are means over the rows of sums over a formula of each output and its target.
+    """Base of the losses that are the mean over the rows of the sum of a formula of each output and its target.
 
-    A subclass defines `function`, by the functions of `nnx.formula`; its settings are arguments of their names. The
-    gradient follows; `derivative` may give a better form. Targets: of the outputs' shape; (n,) will do for one column.
+    A subclass defines `function(self, z, t)`, by the functions of `nnx.formula`; its settings, named in `settings`, are
+    further arguments of their names. The gradient follows; a method `derivative` may give a better form. Targets: of
+    the outputs' shape (n, c); (n,) will do for one column.
     """
 
     capturable = True
 
     def function(self, *values: Any, **settings: Any) -> Number:
-        """function(z, t, **settings): the loss of an output z and its target t."""
+        """Return the loss of an output z and its target t; the arguments are z, t and the settings by name."""
         raise NotImplementedError(f"{type(self).__name__} must define function(z, t)")
 
     def derivative(self, *values: Any, **settings: Any) -> Number:
-        """derivative(z, t, **settings): the derivative of the loss by z."""
+        """Return the derivative of the loss with respect to z; the arguments are those of `function`."""
         value = self.function(*values, **settings)
         return derivative(value, values[0]) if isinstance(value, Value) else 0.0
 
     @cached_property
     def formula(self) -> Formula:
-        """Of z and t and the settings: loss and dz."""
+        """The formula of the loss and of its derivative dz, from z, t and the settings."""
 
         def both(z: Value, t: Value, *numbers: Value) -> tuple[Number, Number]:
             settings = dict(zip(self.settings, numbers, strict=True))
@@ -188,9 +240,11 @@ def _check_outputs(outputs: tuple[int, ...]) -> None:
 class SoftmaxCrossEntropy(Loss):
     """Mean over the rows of -sum(t * log(softmax(y))).
 
-    Targets: (n,) integer labels in 0..c-1, or (n, c) rows of probabilities that sum to 1, one-hot among them.
-    label_smoothing: this share of each target is spread evenly over the classes (Szegedy et al. 2016), in evaluations,
-    too.
+    Targets: (n,) integer labels in 0..c-1, or (n, c) rows of probabilities that sum to 1 (one-hot rows among them).
+
+    Args:
+        label_smoothing: in [0, 1): this share of each target is spread evenly over the c classes (Szegedy et al. 2016),
+            in evaluations, too.
     """
 
     metric = "accuracy"
@@ -203,7 +257,7 @@ class SoftmaxCrossEntropy(Loss):
         self.label_smoothing = check_number("label_smoothing", label_smoothing, 0, 1)
 
     def count_right(self, ops: Ops, y: Array, t: Array) -> Array:
-        """Rows whose greatest output is the label's."""
+        """Count the rows whose greatest output is the label's."""
         return ops.count_correct(y, t)
 
     def bound(self, ops: Ops, dtype: str) -> Callable[..., Array]:
@@ -218,7 +272,7 @@ class SoftmaxCrossEntropy(Loss):
                 rows = xp.expand_dims(t, axis=1) == xp.expand_dims(xp.arange(c, dtype=t.dtype), axis=0)
                 valid = xp.expand_dims((t >= 0) & (t < c), axis=1)
                 rows = xp.astype(rows, z.dtype)
-                t = xp.where(valid, rows, xp.full_like(rows, xp.nan))  # what is no label makes the loss NaN
+                t = xp.where(valid, rows, xp.full_like(rows, xp.nan))  # a wrong label makes the loss NaN
             return ops.softmax_cross_entropy(z, t * (1.0 - share) + share / c, **others)
 
         return smoothed
@@ -243,7 +297,7 @@ class SoftmaxCrossEntropy(Loss):
         )
 
     def probabilities(self, scores: HostArray) -> HostArray:
-        """Their softmax: each row sums to 1."""
+        """Return the softmax of each row, which sums to 1."""
         if scores.ndim != 2 or scores.shape[1] < 2:
             raise InputError(
                 f"predict_proba: got outputs of shape {scores.shape}, expected (n, classes) with two classes or more; "
@@ -267,7 +321,10 @@ def _check_probabilities(name: str, t: HostArray, dtype: str) -> HostArray:
 
 
 class MeanSquaredError(ElementwiseLoss):
-    """Mean over the rows of sum((y - t)**2) / 2. Targets: of the outputs' shape; (n,) will do for one column."""
+    """Mean over the rows of sum((y - t)**2) / 2. Targets: of the outputs' shape (n, c); (n,) will do for one column.
+
+    The sum over the columns is not divided by c.
+    """
 
     metric = "r2"
 
@@ -290,14 +347,17 @@ def _check_numbers(name: str, t: HostArray, outputs: tuple[int, ...], dtype: str
 class SigmoidCrossEntropy(ElementwiseLoss):
     """Mean over the rows of -sum(t * log(p) + (1 - t) * log(1 - p)), p = sigmoid(y).
 
-    For two classes in one column of outputs, or labels of which any number may hold at once, a column each. Targets: 0,
-    1 or a probability, of the outputs' shape; (n,) will do for one column.
+    For two classes in one column of outputs, or for labels of which any number may hold at once, a column each.
+    Targets: 0, 1 or a probability, of the outputs' shape (n, c); (n,) will do for one column.
     """
 
     metric = "accuracy"
 
     def count_right(self, ops: Ops, y: Array, t: Array) -> Array:
-        """Rows in which every output is on the target's side of one half, as in scikit-learn's accuracy of labels."""
+        """Count the rows in which every output is on the target's side of one half.
+
+        scikit-learn's `accuracy_score` of several labels counts likewise.
+        """
         return ops.xp.sum(ops.xp.all((y > 0) == (t > 0.5), axis=1))
 
     def function(self, z: Number, t: Number) -> Number:
@@ -314,22 +374,22 @@ class SigmoidCrossEntropy(ElementwiseLoss):
         return t
 
     def probabilities(self, scores: HostArray) -> HostArray:
-        """Their sigmoid, element by element."""
-        with np.errstate(over="ignore"):  # to infinity, whose reciprocal is 0
+        """Return the sigmoid of each output."""
+        with np.errstate(over="ignore"):  # exp may overflow to infinity; the result is then 0
             return np.asarray(1 / (1 + np.exp(-scores)))
 
 
 class PoissonDeviance(ElementwiseLoss):
-    """Mean over the rows of sum(t * log(t / m) - t + m), m = exp(y): half the deviance of counts with expectation m
-    (Nelder & Wedderburn 1972). 0 * log(0) is 0.
+    """Mean over the rows of sum(t * log(t / m) - t + m), m = exp(y) (Nelder & Wedderburn 1972).
 
-    Targets: numbers of at least 0, of the outputs' shape; (n,) will do for one column.
+    That is half the deviance of counts t with expectation m; 0 * log(0) is 0. Targets: numbers of at least 0, of the
+    outputs' shape (n, c); (n,) will do for one column.
     """
 
     metric = "r2"
 
     def predicted(self, y: HostArray) -> HostArray:
-        """The expectations."""
+        """Return the expectations, exp(y)."""
         return np.exp(y)
 
     def function(self, z: Number, t: Number) -> Number:
@@ -347,8 +407,13 @@ class PoissonDeviance(ElementwiseLoss):
 
 
 class Huber(ElementwiseLoss):
-    """Mean over the rows of the sum of d**2 / 2 where |d| is below delta, else delta * (|d| - delta / 2), d = y - t
-    (Huber 1964)."""
+    """Mean over the rows of sum(d**2 / 2 where |d| < delta, else delta * (|d| - delta / 2)), d = y - t (Huber 1964).
+
+    Targets: of the outputs' shape (n, c); (n,) will do for one column.
+
+    Args:
+        delta: where the square turns into a line, above 0.
+    """
 
     settings = ("delta",)
 
@@ -373,14 +438,21 @@ _SHORT = {"mse": "mean_squared_error", "cross_entropy": "softmax_cross_entropy"}
 
 
 def loss(name: str) -> Loss:
-    """A loss by its name in any case, such as `"softmax_cross_entropy"` or, in short, `"cross_entropy"`, `"mse"`."""
+    """Make a loss, with its default settings, by its name.
+
+    Args:
+        name: in any case, such as "softmax_cross_entropy"; in short "cross_entropy" and "mse".
+
+    Raises:
+        InputError: the name is unknown.
+    """
     known = {re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", own).lower(): cls for own, cls in LOSSES.items()}
     known |= {short: known[whole] for short, whole in _SHORT.items()}
     return look_up("loss", name, known)()
 
 
 def from_config(config: dict[str, Any]) -> Loss:
-    """The loss that `Loss.config` described."""
+    """Make the loss that `Loss.config` described."""
     settings = dict(config)
     name = settings.pop("loss")
     if name not in LOSSES:

@@ -1,5 +1,7 @@
-"""Optimizers: each is a rule for one parameter, and turns its settings into the numbers that the rule needs at a step,
-for the trainer or for `update(params, grads)`."""
+"""Optimizers: a rule for one parameter, and the numbers that the rule needs at each step.
+
+They serve the trainer, or stand alone: `update(params, grads)`.
+"""
 
 import inspect
 import math
@@ -20,10 +22,15 @@ from .schedules import Constant, Schedule
 
 
 class Optimizer:
-    """Base of the optimizers. `lr` is a number or a schedule, and may be set anew at any time.
+    """Base of the optimizers.
 
     A subclass defines `rule(p, g, *state, *coefficients)`, a static method: a formula (see `nnx.formula`) of one
-    parameter, its gradient, its state and some numbers, that returns the new parameter and the new state.
+    parameter, its gradient, its state (`slots`) and some numbers, that returns the new parameter and the new state. In
+    the formulas of the classes below g includes weight decay, unless it is decoupled.
+
+    Args:
+        lr: the learning rate, a number of at least 0 or a schedule (see `nnx.schedules`); it may be set anew at any
+            time.
     """
 
     rule: ClassVar[Callable[..., Any]]
@@ -56,34 +63,52 @@ class Optimizer:
         self._schedule = schedules.schedule(value)
 
     def rate(self, step: int) -> float:
-        """The learning rate at a step, counted from 0."""
+        """Return the learning rate at a step, counted from 0."""
         return schedules.rate(self._schedule, step)
 
     def coefficients(self, step: int) -> tuple[float, ...]:
-        """The numbers that the rule takes after the state, at a step counted from 0, in float64. By default `lr` is the
-        rate, and every other one the attribute of its name."""
+        """Return the numbers that the rule takes after the state, in its order, at a step counted from 0.
+
+        By default `lr` is the learning rate at the step, and every other number the attribute of its name.
+        """
         names = self.formula().scalars[:-2]
         return tuple([self.rate(step) if name == "lr" else getattr(self, name) for name in names])
 
     @classmethod
     def formula(cls) -> Formula:
-        """The rule with weight decay and the gradient's scale, as `ops.update_` takes it."""
+        """Return the rule with weight decay and the gradient's scale, as `ops.update_` takes it.
+
+        Raises:
+            InputTypeError: the class defines no rule.
+        """
         return _formula(cls)  # type: ignore[arg-type]  # a class can be hashed
 
     def decay(self, given: float) -> float:
-        """The weight decay in force, where the trainer was given this."""
+        """Return the weight decay in force, where the trainer was given `given`."""
         return given
 
     def hyper(self, step: int, weight_decay: float = 0.0) -> tuple[float, ...]:
-        """The formula's scalars at a step: coefficients, weight decay, gradient scale."""
+        """Return the formula's scalars at a step: coefficients, weight decay, gradient scale.
+
+        Args:
+            step: counted from 0.
+            weight_decay: as `decay` returns it; a decoupled one is multiplied by the learning rate here.
+        """
         decay = self.rate(step) * weight_decay if self.decoupled else weight_decay
         return (*self.coefficients(step), decay, 1.0)
 
     def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-        """One step, in place: `params[name] -= ...` for every name; state is kept from call to call.
+        """Make one step, in place: `params[name]` changes for every name; the state is kept from call to call.
 
-        params: floating arrays of the active backend. grads: at least the same names, shapes and dtypes. On a model's
-        `params` and `grads` it is one launch over the whole buffer.
+        A model's `params` and `grads` take one launch over the whole buffer.
+
+        Args:
+            params: arrays of the active backend by name, float32 or float64.
+            grads: gradients under at least the same names, of the same shapes and dtypes.
+
+        Raises:
+            InputError: a gradient is missing or has another shape or dtype, or a parameter cannot be updated in place.
+            InputTypeError: an argument is no dictionary, or an array is not of the backend.
         """
         if self._ops is None:
             self._ops = Ops(get_backend())
@@ -112,7 +137,7 @@ class Optimizer:
             if name not in arrays or arrays[name].shape != param.shape:
                 arrays[name] = ops.xp.zeros_like(param)
             state.append(arrays[name])
-        # In a plain mapping a weight is told from a bias by its dimensions.
+        # A plain mapping does not say which parameters are weights; take those of two dimensions or more.
         decay = math.prod(param.shape) if self.decoupled and param.ndim > 1 else 0
         ops.update_(self.formula(), self._native_hyper(ops, param), param, grad, *state, decay=decay)
 
@@ -120,7 +145,7 @@ class Optimizer:
         return ops.to_device(np.array(self.hyper(self.t, self.decay(0.0)), dtype_name(param)))
 
     def config(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
+        """Return what a checkpoint keeps of the optimizer: the name of its class, `lr` and its `settings`."""
         values = {name: getattr(self, name) for name in self.settings}
         return {"optimizer": type(self).__name__, "lr": schedules.to_config(self._schedule), **values}
 
@@ -130,9 +155,11 @@ class Optimizer:
 
 
 class OwnOptimizer(Optimizer):
-    """Around an object with an optimizer's `update(params, grads)` and no rule: `Trainer` calls that after each
-    gradient, unfused. Weight decay and clipping are in the gradients by then; `own.lr`, if there is one, is the rate
-    that is shown."""
+    """Wraps an object with an optimizer's `update(params, grads)` and no rule.
+
+    `Trainer` calls `update` after each gradient, unfused; weight decay and clipping are in the gradients by then. The
+    learning rate that is shown is the object's `lr`, if it has one.
+    """
 
     def __init__(self, own: Any) -> None:
         self.own = own
@@ -157,7 +184,7 @@ class OwnOptimizer(Optimizer):
 
 
 def as_optimizer(optimizer: Any) -> Any:
-    """What has `update(params, grads)` and no rule as an `OwnOptimizer`; anything else as it is."""
+    """Wrap an object with `update(params, grads)` and no rule in an `OwnOptimizer`; return anything else unchanged."""
     update = getattr(type(optimizer), "update", None)
     inherited = isinstance(optimizer, OwnOptimizer) or update is Optimizer.update
     if update is None or inherited or hasattr(optimizer, "rule") or type(optimizer).__module__ == "builtins":
@@ -173,7 +200,7 @@ def _formula(cls: type[Optimizer]) -> Formula:
 
     def whole(p: Value, g: Value, *others: Value) -> Any:
         *others, weight_decay, grad_scale = others  # type: ignore[assignment]
-        # A choice, so that a parameter that is infinite stays alone where there is no weight decay.
+        # By `where`: without weight decay an infinite parameter must not become NaN, as 0 * infinity is.
         decay, g = where(weight_decay > 0, weight_decay * p, 0.0), g * grad_scale
         return cls.rule(p - decay, g, *others) if cls.decoupled else cls.rule(p, g + decay, *others)
 
@@ -207,7 +234,11 @@ def _check_update(ops: Ops, params: Mapping[str, Array], grads: Mapping[str, Arr
 
 
 class SGD(Optimizer):
-    """p -= lr * g."""
+    """Stochastic gradient descent: p -= lr * g (Robbins & Monro 1951).
+
+    Args:
+        lr: see `Optimizer`.
+    """
 
     def __init__(self, lr: "float | Schedule" = 0.01) -> None:
         super().__init__(lr)
@@ -218,7 +249,12 @@ class SGD(Optimizer):
 
 
 class Momentum(Optimizer):
-    """v = momentum * v - lr * g; p += v (Polyak 1964)."""
+    """v = momentum * v - lr * g; p += v (Polyak 1964).
+
+    Args:
+        lr: see `Optimizer`.
+        momentum: in [0, 1).
+    """
 
     slots = ("v",)
     settings = ("momentum",)
@@ -234,7 +270,12 @@ class Momentum(Optimizer):
 
 
 class Nesterov(Momentum):
-    """v = momentum * v - lr * g; p += momentum * v - lr * g (Nesterov 1983, as in Bengio et al. 2013)."""
+    """v = momentum * v - lr * g; p += momentum * v - lr * g (Nesterov 1983, in the form of Bengio et al. 2013).
+
+    Args:
+        lr: see `Optimizer`.
+        momentum: in [0, 1).
+    """
 
     @staticmethod
     def rule(p: Number, g: Number, v: Number, lr: Number, momentum: Number) -> tuple[Number, ...]:
@@ -244,7 +285,12 @@ class Nesterov(Momentum):
 
 
 class AdaGrad(Optimizer):
-    """h += g**2; p -= lr * g / (sqrt(h) + eps) (Duchi et al. 2011)."""
+    """h += g**2; p -= lr * g / (sqrt(h) + eps) (Duchi et al. 2011).
+
+    Args:
+        lr: see `Optimizer`.
+        eps: above 0.
+    """
 
     slots = ("h",)
     settings = ("eps",)
@@ -260,7 +306,13 @@ class AdaGrad(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """h += (1 - decay_rate) * (g**2 - h); p -= lr * g / (sqrt(h) + eps) (Tieleman & Hinton 2012)."""
+    """h += (1 - decay_rate) * (g**2 - h); p -= lr * g / (sqrt(h) + eps) (Tieleman & Hinton 2012).
+
+    Args:
+        lr: see `Optimizer`.
+        decay_rate: the weight of the old average of g**2, in [0, 1).
+        eps: above 0.
+    """
 
     slots = ("h",)
     settings = ("decay_rate", "eps")
@@ -280,14 +332,21 @@ class RMSprop(Optimizer):
 
 
 def _moments(g: Number, m: Number, v: Number, share1: Number, share2: Number) -> tuple[Number, Number]:
-    """The averages of the gradient and of its square."""
+    """Average the gradient and its square into the old averages."""
     return m + share1 * (g - m), v + share2 * (g * g - v)
 
 
 class Adam(Optimizer):
     """m += (1 - beta1) * (g - m); v += (1 - beta2) * (g**2 - v); p -= a * m / (b * sqrt(v) + eps) (Kingma & Ba 2015).
 
-    With c1 = 1 - beta1**t and c2 = 1 - beta2**t, the paper's form is a = lr / c1, b = 1 / sqrt(c2).
+    With c1 = 1 - beta1**t and c2 = 1 - beta2**t at the step t, counted from 1, the paper's form is a = lr / c1, b = 1 /
+    sqrt(c2).
+
+    Args:
+        lr: see `Optimizer`.
+        beta1: the weight of the old average of g, in [0, 1).
+        beta2: the weight of the old average of g**2, in [0, 1).
+        eps: above 0.
     """
 
     slots = ("m", "v")
@@ -316,7 +375,12 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay, p -= lr * weight_decay * p of weights only (Loshchilov & Hutter 2019).
 
-    weight_decay: None is the trainer's, or 0.01 where that is 0. It is not part of the loss.
+    Args:
+        lr: see `Optimizer`.
+        beta1: see `Adam`.
+        beta2: see `Adam`.
+        eps: see `Adam`.
+        weight_decay: at least 0; it is not part of the loss. None: the trainer's, or 0.01 where that is 0.
     """
 
     settings: ClassVar[tuple[str, ...]] = (*Adam.settings, "weight_decay")
@@ -335,7 +399,11 @@ class AdamW(Adam):
         self.weight_decay = None if weight_decay is None else check_number("weight_decay", weight_decay, 0)
 
     def decay(self, given: float) -> float:
-        """Its own, else the trainer's, else 0.01. Raises where both are given and differ."""
+        """Return its own weight decay, else the trainer's, else 0.01.
+
+        Raises:
+            InputError: both are given and differ.
+        """
         if self.weight_decay is None:
             return given if given > 0 else self.DEFAULT_DECAY
         if given > 0 and given != self.weight_decay:
@@ -346,8 +414,8 @@ class AdamW(Adam):
 class NAdam(Adam):
     """Adam with Nesterov's momentum, of constant beta1: p -= (a * m + c * g) / (b * sqrt(v) + eps) (Dozat 2016).
 
-    With c1 = 1 - beta1**t and c2 = 1 - beta2**t: a = lr * beta1 / (1 - beta1**(t + 1)), c = lr * (1 - beta1) / c1,
-    b = 1 / sqrt(c2).
+    m and v are Adam's. With c1 = 1 - beta1**t and c2 = 1 - beta2**t at the step t, counted from 1: a = lr * beta1 / (1
+    - beta1**(t + 1)), c = lr * (1 - beta1) / c1, b = 1 / sqrt(c2). The arguments are Adam's.
     """
 
     @staticmethod
@@ -368,8 +436,13 @@ class NAdam(Adam):
 class Lion(Optimizer):
     """p -= lr * sign(beta1 * m + (1 - beta1) * g); m = beta2 * m + (1 - beta2) * g (Chen et al. 2023).
 
-    Weight decay is decoupled, p -= lr * weight_decay * p, and not part of the loss. Rates suit it that are a third to a
-    tenth of Adam's.
+    Weight decay is decoupled, p -= lr * weight_decay * p, and not part of the loss. Learning rates of a third to a
+    tenth of Adam's suit it.
+
+    Args:
+        lr: see `Optimizer`.
+        beta1: the weight of m in the step, in [0, 1).
+        beta2: the weight of m in its own average, in [0, 1).
     """
 
     slots = ("m",)
@@ -392,12 +465,20 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def optimizer(name: str, **settings: Any) -> Optimizer:
-    """An optimizer by its name in any case, such as `"adam"`; settings as for its class."""
+    """Make an optimizer by its name.
+
+    Args:
+        name: in any case, such as "adam".
+        **settings: the arguments of its class.
+
+    Raises:
+        InputError: the name is unknown.
+    """
     return look_up("optimizer", name, OPTIMIZERS)(**settings)
 
 
 def from_config(config: dict[str, Any]) -> Optimizer:
-    """The optimizer that `Optimizer.config` described."""
+    """Make the optimizer that `Optimizer.config` described."""
     settings = dict(config)
     name = settings.pop("optimizer")
     lr = schedules.from_config(settings.pop("lr"))

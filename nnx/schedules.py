@@ -1,4 +1,7 @@
-"""Learning rates that change with the step: `Adam(lr=nnx.schedules.Cosine(1e-3, steps=2000))`."""
+"""Learning rates that change with the step: `Adam(lr=nnx.schedules.Cosine(1e-3, steps=2000))`.
+
+A step is one update, counted from 0. All learning rates are at least 0.
+"""
 
 import math
 from collections.abc import Callable
@@ -11,7 +14,7 @@ from .errors import unknown
 
 
 def _keep(schedule: Any, **checked: Any) -> None:
-    """Put checked values in the place of those given, such as NumPy's numbers."""
+    """Replace the given values, such as NumPy's numbers, by checked ones."""
     for name, value in checked.items():
         object.__setattr__(schedule, name, value)
 
@@ -31,7 +34,13 @@ class Constant:
 
 @dataclass(frozen=True)
 class Step:
-    """lr * factor**(step // every): multiplied by `factor` after every `every` steps."""
+    """lr * factor**(step // every): the learning rate is multiplied by `factor` after every `every` steps.
+
+    Args:
+        lr: the learning rate at first.
+        every: at least 1.
+        factor: at least 0.
+    """
 
     lr: float
     every: int
@@ -48,8 +57,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Cosine:
-    """Half a cosine from `lr` at step 0 to `final` at step `steps` and after (Loshchilov & Hutter 2017, without
-    restarts)."""
+    """Half a cosine: final + (lr - final) * (1 + cos(pi * step / steps)) / 2 (Loshchilov & Hutter 2017).
+
+    Without their restarts.
+
+    Args:
+        lr: the learning rate at step 0.
+        steps: the length, at least 1.
+        final: the learning rate at step `steps` and after.
+    """
 
     lr: float
     steps: int
@@ -66,7 +82,14 @@ class Cosine:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Rises linearly over the first `steps` steps to what `after` (a number or a schedule) gives, then follows it."""
+    """Rises linearly over the first `steps` steps to the first rate of `after`, then follows it.
+
+    At a step below `steps` the rate is after(0) * (step + 1) / steps, then after(step - steps).
+
+    Args:
+        steps: at least 1.
+        after: a number or a schedule.
+    """
 
     steps: int
     after: "Schedule | float"
@@ -83,8 +106,15 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class OneCycle:
-    """Rises by half a cosine from lr / 25 to `lr` over the first `rise` of `steps` steps, and falls by another to
-    lr / 250,000 at their end and after (Smith & Topin 2018)."""
+    """Rises by half a cosine from lr / 25 to `lr`, then falls by another to lr / 250,000 (Smith & Topin 2018).
+
+    It stays at lr / 250,000 after the last step.
+
+    Args:
+        lr: the greatest learning rate.
+        steps: of the whole cycle, at least 1.
+        rise: the share of the steps in which the rate rises, in (0, 1).
+    """
 
     lr: float
     steps: int
@@ -117,18 +147,31 @@ _CHECKED = frozenset(SCHEDULES.values())
 
 
 def schedule(lr: "Schedule | float") -> Schedule:
-    """`lr` as a schedule; a number is a constant one."""
+    """Return `lr` as a schedule; a number becomes a constant one."""
     return lr if callable(lr) else Constant(lr)
 
 
 def rate(schedule: Schedule, step: int) -> float:
-    """The learning rate at a step; a schedule of the user's own is checked."""
+    """Return the learning rate at a step; what a user's own schedule gives is checked.
+
+    Args:
+        schedule: a function of the step.
+        step: counted from 0.
+
+    Raises:
+        InputError: the rate is below 0 or not finite.
+        InputTypeError: the rate is no number.
+    """
     value = schedule(step)
     return value if type(schedule) in _CHECKED else check_number(f"lr({step})", value, 0)
 
 
 def to_config(lr: Any) -> dict[str, Any]:
-    """What a checkpoint keeps of a schedule: its fields, or the name of a function."""
+    """Return what a checkpoint keeps of a schedule: its fields, or the name of a function.
+
+    Raises:
+        CheckpointError: a function was not given to `nnx.register`.
+    """
     if not is_dataclass(lr) or SCHEDULES.get(type(lr).__name__) is not type(lr):
         return {"schedule": "function", "name": named(lr)}
     config = {field.name: getattr(lr, field.name) for field in fields(lr)}
@@ -136,7 +179,7 @@ def to_config(lr: Any) -> dict[str, Any]:
 
 
 def from_config(config: dict[str, Any]) -> Schedule:
-    """The schedule that `to_config` described."""
+    """Make the schedule that `to_config` described."""
     settings = dict(config)
     name = settings.pop("schedule")
     if name == "function":

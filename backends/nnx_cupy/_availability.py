@@ -14,7 +14,10 @@ _WHEELS = ("cupy-cuda11x", *(f"cupy-cuda{major}x" for major in _DRIVERS), "cupy"
 
 
 def why_not() -> str | None:
-    """One sentence, or None. Never raises or warns; imports CuPy only where it is installed."""
+    """Return one sentence on why CUDA cannot be used, or None. It never raises or warns.
+
+    CuPy is imported only where it is installed.
+    """
     if not _is_installed():
         choices = " or ".join(f"{_extra(major)} (driver {driver} or later)" for major, driver in _DRIVERS.items())
         return f"CuPy is not installed; {choices}"
@@ -37,7 +40,7 @@ def why_not() -> str | None:
 
 
 def _of_cuda(runtime: Any) -> str | None:
-    """Of the driver and the devices."""
+    """Return what is wrong with the driver or the devices, or None."""
     built, driver = runtime.runtimeGetVersion(), runtime.driverGetVersion()  # need no device; 0: there is no driver
     if driver == 0:
         return (
@@ -69,7 +72,7 @@ def _old_driver(driver: int, built: int) -> str:
 
 
 def _of_libraries(runtime: Any) -> str | None:
-    """Of what kernels and products need beside CuPy."""
+    """Return what is wrong with the libraries that kernels and products need beside CuPy, or None."""
     built = runtime.runtimeGetVersion()
     try:
         from cupy_backends.cuda.libs import nvrtc
@@ -88,7 +91,7 @@ def _of_libraries(runtime: Any) -> str | None:
 
 
 def _old_device(runtime: Any, oldest: int, built: int) -> str | None:
-    """Whether CUDA's compiler has dropped the GPU's architecture."""
+    """Return a sentence if CUDA's compiler has dropped the GPU's architecture, else None."""
     major, minor = (runtime.deviceGetAttribute(attribute, runtime.getDevice()) for attribute in (75, 76))
     if 10 * major + minor >= oldest:
         return None
@@ -113,7 +116,7 @@ def _has(wheel: str) -> bool:
 
 
 def _original(error: BaseException) -> str:
-    """The error on one line; CuPy puts a banner around what was raised first."""
+    """Return the error on one line. CuPy wraps the first error in a banner; this is the first one."""
     error = error.__cause__ or error
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip(' .:;')}" if lines else type(error).__name__
@@ -128,6 +131,6 @@ def _either() -> str:
 
 
 def _repair(wheels: list[str]) -> str:
-    """What installs a broken CuPy anew."""
+    """Return the commands that install a broken CuPy anew."""
     fitting = [_extra(major) for major in _DRIVERS if f"cupy-cuda{major}x" in wheels]
     return " ".join([*(f"pip uninstall {wheel}, then" for wheel in wheels), *(fitting or [_either()])])

@@ -33,8 +33,8 @@ class CupyBackend(ProductOps, ActivationOps, BatchNormOps, RandomOps, LossOps, O
 
     def __init__(self, device: Device | None = None) -> None:
         if device is None:
-            # CuPy imports this at its first reduction, and Optuna with it, which keeps an error of its own import, with
-            # the frames of whoever called: a whole training, graphs and all.
+            # CuPy imports this at its first reduction, and Optuna with it. Optuna keeps the error of a failed import of
+            # its own, and so the frames of all callers: a whole training with its graphs. Here there are none yet.
             with suppress(ImportError):
                 import_module("cupyx.optimizing")
         super().__init__(CudaDevice() if device is None else device)

@@ -47,7 +47,10 @@ class BatchNormOps(Launcher):
         return dx
 
     def _by_tiles(self, name: str, measured: tuple[Array, ...], arrays: tuple[Array | None, ...], words: int) -> None:
-        """The kernel `name`, for a tall matrix after `name`_parts, which leaves so many words for each column."""
+        """Launch the kernel `name`, for a tall matrix after `name`_parts.
+
+        words: how many numbers that leaves for each column.
+        """
         (n, c), dtype = measured[0].shape, measured[0].dtype
         grid, width = tiles(n, c)
         shape = size(n), size(c), np.int32(width)

@@ -11,10 +11,10 @@ _BLOCKS = 4096
 
 
 class BiasOps(Launcher):
-    """Their arrays are C-contiguous and of one dtype that the kernels are compiled for: the callers have checked."""
+    """Operations on C-contiguous arrays of one dtype that the kernels are compiled for: the callers have checked."""
 
     def _column_sums(self, x: Array, db: Array) -> None:
-        """db = the sums of x's columns. x: (n, c), db: (c,)."""
+        """Compute the sums of x's columns. x: (n, c), db: (c,)."""
         n, c = x.shape
         self._with_column_sums("bias.cu", "column_sums", (x,), db, n, c)
 
@@ -27,7 +27,7 @@ class BiasOps(Launcher):
         db: Array | None = None,
         formula: Formula = None,
     ) -> Array:
-        """What the kernel `name` makes of the inputs, in the first one's shape; or `name`_sums, if db is given."""
+        """Apply the kernel `name` to the inputs, in the first one's shape; or `name`_sums, if db is given."""
         x = inputs[0]
         y = self.empty(x.shape, x.dtype) if out is None else out
         if db is None:
@@ -39,7 +39,7 @@ class BiasOps(Launcher):
     def _with_column_sums(
         self, file: str, name: str, args: tuple[Array, ...], db: Array, n: int, c: int, formula: Formula = None
     ) -> None:
-        """One pass of a kernel over (n, c) elements that sums their columns into db: (c,).
+        """Launch one pass of a kernel over (n, c) elements that sums their columns into db: (c,).
 
         The rows of a tall matrix are split into chunks, and the chunks' sums are summed by a second launch.
         """
@@ -51,7 +51,7 @@ class BiasOps(Launcher):
             self._column_sums(sums, db)
 
     def _add_bias(self, y: Array, b: Array, activation: Formula = None) -> None:
-        """y += b, or the activation of that. y: (n, c), b: (c,)."""
+        """Compute y += b, or the activation of that. y: (n, c), b: (c,)."""
         n, c = y.shape
         width = max(1, min(c, 32))
         rows = 8 * (BLOCK // width)  # eight for each thread, which reads its bias once
@@ -64,7 +64,7 @@ class BiasOps(Launcher):
 
 
 def _columns(n: int, c: int) -> int:
-    """Columns per block: a warp's, or fewer to have more blocks where rows are too few to be split."""
+    """Return the columns per block: a warp's, or fewer to have more blocks where rows are too few to be split."""
     width = max(1, min(c, 32))
     while n <= _ROWS and width > 8 and c < 128 * width:
         width //= 2
@@ -72,5 +72,5 @@ def _columns(n: int, c: int) -> int:
 
 
 def _chunks(n: int, c: int) -> int:
-    """Chunks of rows. At most 512, for the second launch's sake, and of 256 rows at least."""
+    """Return the number of chunks of rows: at most 512, for the second launch's sake, each of 256 rows at least."""
     return 1 if n <= _ROWS else max(1, min(_BLOCKS // max(1, c // 32), n // 256, 512))

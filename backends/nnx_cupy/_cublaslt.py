@@ -70,7 +70,7 @@ class Heuristic(ctypes.Structure):
 
 
 def library() -> Any:
-    """The cuBLASLt that CuPy's [ctk] extra brings, found as CuPy finds its libraries. Raises where there is none."""
+    """Load the cuBLASLt of CuPy's [ctk] extra, found as CuPy finds its libraries; raise where there is none."""
     from cuda.pathfinder import load_nvidia_dynamic_lib
 
     found = ctypes.CDLL(load_nvidia_dynamic_lib("cublasLt").abs_path)
@@ -83,7 +83,7 @@ def library() -> Any:
 
 
 def mismatch(lib: Any, cuda: int) -> str | None:
-    """Why this library does not go with a CuPy built for that CUDA (13020 for 13.2), or None."""
+    """Return why this library does not go with a CuPy built for that CUDA (13020 for 13.2), or None."""
     found, needed = lib.cublasLtGetVersion() // 10000, cuda // 1000
     if found == needed:
         return None
@@ -95,13 +95,13 @@ def mismatch(lib: Any, cuda: int) -> str | None:
 
 
 def pointer(array: Array) -> int:
-    """The address of a CuPy array, or of a NumPy array in tests."""
+    """Return the address of a CuPy array, or of a NumPy array in tests."""
     address: int = array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
     return address
 
 
 def mask_shape(n: int, o: int) -> tuple[int, int]:
-    """The shape, in uint8, of the ReLU's bit mask of an (n, o) activation: each row is padded to 128 bits."""
+    """Return the shape, in uint8, of the ReLU's bit mask of an (n, o) activation: rows are padded to 128 bits."""
     return n, -(-o // 128) * 16
 
 
@@ -155,8 +155,10 @@ class Plan:
         self._gemm.check(status, "MatmulDescSetAttribute")
 
     def _choose(self, alignment: int) -> Any:
-        """The heuristics' first candidate, or None. If results are to be deterministic, one that adds in a fixed
-        order."""
+        """Return the first candidate of the heuristics, or None.
+
+        If results are to be deterministic, it is the first that adds in a fixed order.
+        """
         gemm, preference = self._gemm, self._gemm.make("MatmulPreferenceCreate")
         preferences = [(PREF_WORKSPACE, c_uint64(gemm.workspace)), *((p, c_uint32(alignment)) for p in PREF_ALIGNMENTS)]
         if gemm.deterministic:
@@ -181,7 +183,7 @@ class Plan:
         return None
 
     def _in_any_order(self, candidate: Heuristic) -> bool:
-        """Whether it splits k and adds the parts in an order that is not fixed, or in a way that is not trusted."""
+        """Return whether it splits k and adds the parts in no fixed order, or in a way that is not trusted."""
         splits, reduction, written = c_int32(1), c_uint32(0), c_size_t()
         for attribute, value in ((SPLIT_K, splits), (REDUCTION, reduction)):
             status = self._lib.cublasLtMatmulAlgoConfigGetAttribute(
@@ -194,7 +196,10 @@ class Plan:
     def launch(
         self, a: int, b: int, d: int, vector: int, mask: int, accumulate: bool, workspace: int, stream: int
     ) -> int:
-        """The library's status. All arguments but `accumulate` are addresses; no vector, mask or workspace is 0."""
+        """Launch the product; return the library's status.
+
+        All arguments but `accumulate` are addresses; 0 stands for no vector, mask or workspace.
+        """
         with self._lock:  # vector and mask are written into the descriptor
             if vector:
                 self._set(BIAS_POINTER, c_uint64(vector))
@@ -212,10 +217,16 @@ class Plan:
 class LtGemm:
     """Products on the current stream. Each returns its output, or NotImplemented before anything is launched.
 
-    tf32: float32 on the tensor cores, with 10 bits of mantissa. deterministic: no algorithm that splits k and adds the
-    parts in any order, and none that splits it where the library is known to get that wrong. workspace: bytes that an
-    algorithm may ask for. workspaces: where they come from. lib, xp: cuBLASLt and CuPy, or tests' stand-ins. `declined`
-    counts the reasons of every NotImplemented.
+    `declined` counts the reasons of every NotImplemented.
+
+    Args:
+        tf32: whether float32 uses the tensor cores, with 10 bits of mantissa.
+        deterministic: whether to exclude algorithms that split k and add the parts in any order, and all that split it
+            where the library is known to get that wrong.
+        workspace: bytes that an algorithm may ask for.
+        workspaces: where they come from.
+        lib: cuBLASLt, or a stand-in in tests.
+        xp: CuPy, or a stand-in in tests.
     """
 
     def __init__(
@@ -242,7 +253,7 @@ class LtGemm:
         self.declined: Counter[str] = Counter()
 
     def name(self, status: int) -> str:
-        """Of a status."""
+        """Return the name of a status."""
         return str(self.lib.cublasLtGetStatusName(status).decode())
 
     def check(self, status: int, function: str) -> None:
@@ -250,7 +261,7 @@ class LtGemm:
             raise LtError(f"cublasLt{function}: {self.name(status)}; CUBLASLT_LOG_LEVEL=2 in the environment says why")
 
     def make(self, function: str, *arguments: int) -> Any:
-        """The object that a function of the library creates."""
+        """Return the object that a function of the library creates."""
         made = c_void_p()
         self.check(getattr(self.lib, "cublasLt" + function)(byref(made), *arguments), function)
         return made.value
@@ -258,21 +269,24 @@ class LtGemm:
     def affine(
         self, x: Array, w: Array, b: Array | None, y: Array, *, relu: bool = False, mask: Array | None = None
     ) -> Any:
-        """y = x @ w + b, or the ReLU of that, whose bits `mask` receives. x: (n, i), w: (i, o), b: (o,)."""
+        """Compute y = x @ w + b, or the ReLU of that, whose bits `mask` receives. x: (n, i), w: (i, o), b: (o,)."""
         if mask is not None and not relu:
             raise ValueError("mask is an output of the ReLU: pass relu=True")
         epilogue = RELU * relu | AUX * (mask is not None) | BIAS * (b is not None)
         return self._run(y, (w, False), (x, False), epilogue or DEFAULT, b, mask)
 
     def affine_dx(self, dy: Array, w: Array, dx: Array, *, mask: Array | None = None, db: Array | None = None) -> Any:
-        """dx = dy @ w.T, where the ReLU below let it through by its mask; db: the column sums of that. dy: (n, o)."""
+        """Compute dx = dy @ w.T, dy: (n, o), and set it to 0 where the mask says that the ReLU below was 0.
+
+        db: the column sums of that.
+        """
         if mask is None and db is not None:
             return self._decline("bias gradient of dx without a ReLU mask")
         epilogue = DEFAULT if mask is None else DRELU | BGRAD * (db is not None)
         return self._run(dx, (w, True), (dy, False), epilogue, db, mask)
 
     def affine_dw(self, x: Array, dy: Array, dw: Array, *, db: Array | None = None, accumulate: bool = False) -> Any:
-        """dw = x.T @ dy, or dw += that; db = the column sums of dy. x: (n, i), dy: (n, o)."""
+        """Compute dw = x.T @ dy, or dw += that; db = the column sums of dy. x: (n, i), dy: (n, o)."""
         if accumulate and db is not None:
             return self._decline("accumulating a fused bias gradient")
         epilogue = DEFAULT if db is None else BGRADA
@@ -292,7 +306,7 @@ class LtGemm:
         mask: Array | None,
         accumulate: bool = False,
     ) -> Any:
-        """D = op(A) op(B) by the table above, from left and right. vector: the bias or its gradient."""
+        """Compute D = op(A) op(B) by the table above, from left and right. vector: the bias or its gradient."""
         (a, transpose_a), (b, transpose_b) = left, right
         (n, m), k = d.shape, a.shape[1 if transpose_a else 0]
         if a.shape != ((m, k) if transpose_a else (k, m)) or b.shape != ((k, n) if transpose_b else (n, k)):
@@ -339,7 +353,10 @@ class LtGemm:
         return COMPUTE_32F_FAST_TF32 if self.tf32 and a.dtype.name == "float32" else COMPUTE_32F
 
     def _prepared(self, problem: Problem, stream: int) -> tuple[Plan, int]:
-        """The problem's plan, and the address of a workspace or 0. Made when first asked for: before a capture."""
+        """Return the problem's plan, and the address of a workspace or 0.
+
+        Both are made on the first call, which must come before a capture.
+        """
         plan, space = self.plans.get(problem), self.workspaces.current(stream)
         if plan is None or plan.workspace > space.size:
             if stream and self.xp.cuda.runtime.streamIsCapturing(stream):
@@ -354,6 +371,6 @@ def _alike(d: Array, vector: Array | None) -> bool:
 
 
 def _is_row_major(array: Array) -> bool:
-    """With contiguous rows, which may be apart."""
+    """Return whether each row is contiguous; there may be gaps between rows."""
     rows = array.ndim == 1 or array.strides[0] >= array.shape[1] * array.itemsize
     return bool(array.strides[-1] == array.itemsize and rows)

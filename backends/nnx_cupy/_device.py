@@ -1,4 +1,4 @@
-"""The one seam between the backend and CUDA: arrays, kernels by name, copies and graphs. Tests put an emulator here."""
+"""The only interface between the backend and CUDA: arrays, kernels by name, copies and graphs. Tests emulate it."""
 
 import math
 import os
@@ -28,7 +28,10 @@ _NULL = np.uint64(0)
 
 
 class Kernel(Protocol):
-    """Launched on the current stream; arguments: arrays, None (a null pointer) or NumPy scalars of the exact dtype."""
+    """A kernel, launched on the current stream.
+
+    Arguments: arrays, None (a null pointer) or NumPy scalars of the exact dtype.
+    """
 
     def __call__(
         self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], *, shared_mem: int = 0
@@ -42,10 +45,10 @@ class Recorder(Protocol):
     """What was recorded."""
 
     def run(self, work: Callable[[], Array]) -> Array:
-        """Do it now, on this stream and from this pool: what the recording will need is then compiled and allocated."""
+        """Do the work now, on this stream and from this pool: this compiles and allocates what the recording needs."""
 
     def record(self, work: Callable[[], Array]) -> Array:
-        """Do not do it, but write its launches down. Returns the array that every `launch` will write."""
+        """Write down the launches of the work without doing it; return the array that every `launch` will write."""
 
     def launch(self) -> None:
         """Do what was recorded, on the current stream."""
@@ -61,26 +64,28 @@ class Device(Protocol):
     """Bytes of shared memory that a block may have without opting in."""
 
     def kernel(self, file: str, name: str, dtype: str, formula: Any = None) -> Kernel:
-        """The kernel `name` of `file` for a dtype of `REAL`, and a formula where the file is a template: compiled when
-        first asked for, then from memory."""
+        """Return the kernel `name` of `file` for a dtype of `REAL`, and a formula where the file is a template.
+
+        It is compiled when first asked for, then kept in memory.
+        """
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """A new array, of unknown values; raises MemoryError with advice."""
+        """Return a new array of unknown values; raise MemoryError with advice."""
 
     def upload(self, host: HostArray, out: Array) -> None:
-        """Copy to the device without waiting for it, unless it is much; `host` may be changed at once afterwards.
+        """Copy to the device without waiting for it, unless the array is large; `host` may be changed right afterwards.
 
         Refused while the current stream is being recorded: each launch of the graph would copy what then lies there.
         """
 
     def upload_all(self, hosts: Sequence[HostArray], block: Array, offsets: Sequence[int]) -> None:
-        """`upload` of several arrays by one copy: to these bytes, in rising order, of `block` (uint8)."""
+        """Upload several arrays by one copy, to these bytes, in rising order, of `block` (uint8)."""
 
     def download(self, array: Array) -> HostArray:
-        """A copy on the host; waits for the device."""
+        """Copy to the host; wait for the device."""
 
     def download_all(self, arrays: Sequence[Array]) -> list[HostArray]:
-        """`download` of several arrays of one dtype; those that lie side by side by one copy."""
+        """Download several arrays of one dtype; those that lie side by side by one copy."""
 
     def copy(self, source: Array, out: Array) -> None:
         """Copy between C-contiguous device arrays of one shape and dtype, without waiting."""
@@ -89,13 +94,13 @@ class Device(Protocol):
         """Wait for all that was launched."""
 
     def gemm(self) -> Any:
-        """Products through cuBLASLt: a `LtGemm`."""
+        """Return the products through cuBLASLt: a `LtGemm`."""
 
     def recorder(self) -> Recorder:
-        """For one graph."""
+        """Return a recorder for one graph."""
 
     def info(self) -> dict[str, str]:
-        """What a person wants to know about it."""
+        """Describe the device for a person."""
 
 
 class CudaDevice:
@@ -117,8 +122,11 @@ class CudaDevice:
         self._local = threading.local()
 
     def check_current(self) -> None:
-        """The current device is the one that the backend was made on: in another's context its addresses mean
-        nothing. CUDA keeps it by thread, and every thread begins with GPU 0."""
+        """Check that the current device is the one that the backend was made on.
+
+        In the context of another its addresses mean nothing. CUDA keeps the current device by thread, and every thread
+        begins with GPU 0.
+        """
         current = self._runtime.getDevice()
         if current != self.id:
             raise RuntimeError(
@@ -155,7 +163,7 @@ class CudaDevice:
         out_of_memory = self.xp.cuda.memory.OutOfMemoryError
         with suppress(out_of_memory):
             return self.xp.empty(shape, dtype)
-        # CuPy has freed the free blocks of the pool that was asked; while a graph is made, that was the graph's.
+        # CuPy has freed unused blocks already, but only those of the pool in use, a graph's while one is recorded.
         self.xp.get_default_memory_pool().free_all_blocks()
         self.pools.free_idle()
         try:
@@ -235,8 +243,10 @@ class CudaDevice:
         return CudaRecorder(self)
 
     def own_stream(self) -> Any:
-        """This thread's stream for recording. Non-blocking: asking cuBLAS 13.3 for an algorithm while a blocking stream
-        is captured ends the capture."""
+        """Return this thread's stream for recording.
+
+        It is non-blocking: asking cuBLAS 13.3 for an algorithm while a blocking stream is captured ends the capture.
+        """
         if not hasattr(self._local, "stream"):
             self._local.stream = self.xp.cuda.Stream(non_blocking=True)
         return self._local.stream
@@ -259,12 +269,15 @@ class CudaDevice:
 
 
 def tf32() -> bool:
-    """NNX_TF32: products of float32 on the tensor cores, with 10 bits of mantissa instead of 23. Off by default."""
+    """Return whether NNX_TF32 lets products of float32 use the tensor cores, with 10 bits of mantissa instead of 23.
+
+    Off by default.
+    """
     return os.environ.get("NNX_TF32", "") not in ("", "0")
 
 
 def version(number: int) -> str:
-    """CUDA's version numbers, such as 13020, in words."""
+    """Write CUDA's version numbers, such as 13020, as 13.2."""
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
@@ -273,7 +286,7 @@ def _gib(size: int) -> str:
 
 
 def _side_by_side(a: Array, b: Array) -> bool:
-    """Whether b begins where a ends, in one piece of memory, and both are C-contiguous and of one dtype."""
+    """Return whether b begins where a ends, in one piece of memory, both C-contiguous and of one dtype."""
     return bool(
         a.data.ptr + a.nbytes == b.data.ptr
         and a.data.mem is b.data.mem

@@ -34,6 +34,6 @@ class GatherOps(Launcher):
 
 
 def _by_rows(n: int, units: int) -> tuple[tuple[int, int], np.int32]:
-    """The grid for n rows of `units` each, and the threads for each row: a power of two."""
+    """Return the grid for n rows of `units` each, and the threads for each row: a power of two."""
     lanes = min(BLOCK, 1 << max(0, units - 1).bit_length())
     return (-(-n // (BLOCK // lanes)) or 1, min(-(-units // lanes) or 1, _LARGEST_GRID)), np.int32(lanes)

@@ -54,7 +54,7 @@ class StaticInputs:
                 others.append((given, self.arrays[i]))
         if hosts:
             self._device.upload_all(hosts, self._block, offsets)
-        for given, static in others:  # after the hosts', between which they may lie
+        for given, static in others:  # after the host's, whose one copy may overwrite what lies between them
             if given.flags.c_contiguous:
                 self._device.copy(given, static)
             else:
@@ -80,7 +80,7 @@ class CapturedStep:
 
     @property
     def graph(self) -> Any:
-        """The graph that its calls launch; None as long as they do not."""
+        """The graph that its calls launch; None before there is one."""
         return None if self._result is None else self._recorder.graph
 
     def __call__(self, *inputs: Array) -> Array:
@@ -120,7 +120,7 @@ class CapturedStep:
         return True
 
     def _fresh(self) -> Array:
-        """A copy of the result that no later step overwrites: a place in a table that nobody else is given."""
+        """Copy the result to where no later step overwrites it: a place in a table that no other call returns."""
         if self._results is None or self._place == len(self._results):
             self._results = self._device.empty((1024, *self._result.shape), self._result.dtype)
             self._place = 0

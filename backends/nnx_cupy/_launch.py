@@ -18,41 +18,41 @@ few enough for the start of each to be paid by many elements."""
 
 
 def takes(*arrays: Array | None) -> bool:
-    """Whether kernels can read these: C-contiguous, of one dtype that they are compiled for. None is left out."""
+    """Return whether kernels can read these: C-contiguous, of one dtype that they are compiled for. None is skipped."""
     given = [array for array in arrays if array is not None]
     dtype = given[0].dtype
     return dtype.name in REAL and contiguous(*given) and all(array.dtype == dtype for array in given)
 
 
 def contiguous(*arrays: Array | None) -> bool:
-    """Whether all are C-contiguous. None is left out."""
+    """Return whether all are C-contiguous. None is skipped."""
     return all(array is None or array.flags.c_contiguous for array in arrays)
 
 
 def size(n: int) -> np.int64:
-    """n as the kernels' index_t."""
+    """Return n as the kernels' index_t."""
     return np.int64(n)
 
 
 def matrix(x: Array) -> tuple[int, int]:
-    """The shape of x as a matrix of its rows."""
+    """Return the shape of x as a matrix of its rows."""
     return x.shape[0], math.prod(x.shape[1:])
 
 
 class Launcher:
-    """What the groups of operations below build on."""
+    """Base of the groups of operations: launches and the grids that they need."""
 
     def __init__(self, device: Device) -> None:
         self.device, self.xp, self.empty = device, device.xp, device.empty
 
     def blocks(self, work: int, per_block: int = BLOCK) -> tuple[int]:
-        """The grid of a grid-stride loop over `work` items: at least one block, at most WAVES per multiprocessor."""
+        """Return the grid of a grid-stride loop over `work` items: from one block to WAVES per multiprocessor."""
         return (max(1, min(-(-work // per_block), self.device.processors * WAVES)),)
 
     def packs(self, x: Array) -> tuple[int]:
-        """The grid of a grid-stride loop over x, 16 bytes for each thread."""
+        """Return the grid of a grid-stride loop over x, 16 bytes for each thread."""
         return self.blocks(-(-x.nbytes // 16))
 
     def kernel(self, file: str, name: str, like: Array, formula: Formula = None) -> Any:
-        """The kernel for the dtype of `like`, and a formula where the file is a template of one."""
+        """Return the kernel for the dtype of `like`, and a formula where the file is a template of one."""
         return self.device.kernel(file, name, like.dtype.name, formula)

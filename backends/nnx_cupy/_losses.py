@@ -61,7 +61,7 @@ class LossOps(BiasOps, ReduceOps):
         return self._total(loss)
 
     def _few(self, arrays: tuple[Any, ...], threads: int, rows: int | None = None) -> None:
-        """Blocks of so many rows: by default as many as they do at once."""
+        """Launch blocks of `rows` rows each: by default as many as a block does at once."""
         z = arrays[0]
         n, c = z.shape
         per_row = lanes(c)
@@ -71,7 +71,7 @@ class LossOps(BiasOps, ReduceOps):
         )
 
     def _many(self, arrays: tuple[Any, ...]) -> None:
-        """A block for each row: one or two packs for a thread, if that suffices."""
+        """Launch a block for each row: one or two packs for a thread, if that suffices."""
         z = arrays[0]
         n, c = z.shape
         width = 16 // z.itemsize

@@ -34,7 +34,7 @@ class PrecisionOps(Launcher):
 
 
 def _dtype(precision: str) -> Any:
-    """NumPy has no bfloat16 of its own."""
+    """Return the dtype of a precision; NumPy has no bfloat16 of its own."""
     if precision == "float16":
         return np.float16
     try:

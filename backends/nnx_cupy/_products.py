@@ -13,7 +13,7 @@ _WARPS = BLOCK // 32
 
 
 class ProductOps(BiasOps, PrecisionOps):
-    """cuBLASLt where it takes the shapes, otherwise a kernel of our own: both may be recorded in a graph."""
+    """Products by cuBLASLt where it takes the shapes, otherwise by a kernel of our own: a graph can record both."""
 
     def __init__(self, device: Device) -> None:
         super().__init__(device)
@@ -25,7 +25,7 @@ class ProductOps(BiasOps, PrecisionOps):
         return self._product(a, b, self.empty((a.shape[0], b.shape[1]), a.dtype) if out is None else out)
 
     def _product(self, a: Array, b: Array, out: Array) -> Array:
-        """out = a @ b, where a or b may be a transposed view."""
+        """Compute out = a @ b, where a or b may be a transposed view."""
         if a.shape[1] != b.shape[0] or out.shape != (a.shape[0], b.shape[1]):
             raise ValueError(f"shapes do not fit: {a.shape} @ {b.shape} -> {out.shape}")
         done = NotImplemented
@@ -93,12 +93,12 @@ class ProductOps(BiasOps, PrecisionOps):
 
 
 def _of_products(x: Array) -> Any:
-    """The dtype of products of x: what was narrowed is multiplied into float32."""
+    """Return the dtype of products of x: what was narrowed is multiplied into float32."""
     return np.dtype(np.float32) if x.dtype.name in NARROW else x.dtype
 
 
 def _multiply(operands: tuple[Array, ...], others: tuple[Array | None, ...]) -> bool:
-    """Whether all are C-contiguous, the operands of one dtype, and the others of that of their products."""
+    """Return whether all are C-contiguous, the operands of one dtype, and the others of the products' dtype."""
     x, given = operands[0], [array for array in others if array is not None]
     return (
         (x.dtype.name in NARROW or takes(x))

@@ -35,7 +35,7 @@ class RandomOps(BiasOps):
         return self._map(_FILE, "dropout_backward", (dy, mask, factor), out, db)
 
     def _fours(self, words: int) -> tuple[int]:
-        """The grid of threads that have four words each."""
+        """Return the grid of threads that have four words each."""
         return self.blocks(-(-words // 4))
 
 

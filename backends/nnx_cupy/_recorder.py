@@ -1,4 +1,4 @@
-"""A CUDA graph in the making, and the memory that it needs for as long as it lives."""
+"""A CUDA graph that is being recorded, and the memory that it needs for as long as it lives."""
 
 import threading
 from collections.abc import Callable
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class GraphPools:
-    """A memory pool for each living graph, used again after its death.
+    """A memory pool for each living graph, reused by another graph after its death.
 
-    CuPy 14 never gives the blocks of a dead pool back to the device; so none of these dies.
+    CuPy 14 never returns the blocks of a dead pool to the device; so no pool is dropped.
     """
 
     def __init__(self, cupy: Any) -> None:
@@ -24,7 +24,10 @@ class GraphPools:
         self._lock = threading.RLock()  # a graph may die in the middle of `take`
 
     def take(self) -> Any:
-        """A pool that no other graph uses. What arrays of its last graph's have given back since is freed."""
+        """Return a pool that no other graph uses.
+
+        Its free blocks are released first: arrays of its last graph may have held them until now.
+        """
         with self._lock:
             if self._idle:
                 pool = self._idle.pop()
@@ -39,13 +42,16 @@ class GraphPools:
             self._idle.append(pool)
 
     def free_idle(self) -> None:
-        """Free what no graph needs. A living graph's launches write to its pool's free blocks, too."""
+        """Free the memory of pools without a graph.
+
+        Pools of living graphs keep theirs: launches write to their free blocks, too.
+        """
         with self._lock:
             for pool in self._idle:
                 pool.free_all_blocks()
 
     def bytes(self) -> int:
-        """What all of them hold of the device's memory."""
+        """Return how much of the device's memory all pools hold."""
         with self._lock:
             return sum(pool.total_bytes() for pool in self._all)
 
@@ -68,7 +74,7 @@ class CudaRecorder:
         try:
             with own, self._cuda.using_allocator(self._pool.malloc), self._device.workspaces.use(self._workspace):
                 result = work()
-        finally:  # also of what was launched before an error, whose buffers will be used again
+        finally:  # after an error, too: the buffers of what was launched before it will be used again
             with suppress(self._cuda.runtime.CUDARuntimeError):  # the device is lost: the error itself says so
                 current.wait_event(own.record())
         self._result_bytes = result.nbytes
@@ -77,8 +83,8 @@ class CudaRecorder:
     def record(self, work: "Callable[[], Array]") -> "Array":
         own = self._device.own_stream()
         with own, self._cuda.using_allocator(self._pool.malloc), self._device.workspaces.use(self._workspace):
-            # The results of the runs before may still be held, so that the recording needs a block more. Where it had
-            # to ask the device for one in vain, CuPy would free the pool's blocks that are recorded already.
+            # Results of earlier runs may still be held; the recording then needs one more block, which is allocated
+            # here: if the device refused it while recording, CuPy would free blocks that recorded launches use.
             spare = [self._device.xp.empty(self._result_bytes, "uint8") for _ in range(2)]
             del spare
             own.begin_capture()

@@ -15,12 +15,12 @@ _WHOLE = 1024
 
 
 def lanes(c: int) -> int:
-    """Threads for a row of c elements, about four for each: a power of two, at most a warp."""
+    """Return the threads for a row of c elements, about four for each: a power of two, at most a warp."""
     return min(1 << ((c - 1) // 4).bit_length(), 32)
 
 
 def tiles(n: int, c: int) -> tuple[tuple[int, int], int]:
-    """The grid of a kernel that sums down the columns, and the columns of each block. It depends on the shape only.
+    """Return the grid of a kernel that sums down the columns, and the columns of each block; by the shape alone.
 
     Where the rows are too few to be split, narrower blocks, down to one sector of memory, make more of them.
     """
@@ -45,13 +45,13 @@ class ReduceOps(Launcher):
         return self._by_one_block("root_of_total", self._squares(x))
 
     def _squares(self, x: Array) -> Array:
-        """Parts of the sum of squares, one for each block."""
+        """Compute parts of the sum of squares, one for each block."""
         parts = self.empty((min(-(-x.size // _PER_BLOCK), _PARTS),), x.dtype)
         self.kernel("reduce.cu", "sum_squares", x)((parts.size,), (BLOCK,), (x, parts, size(x.size)))
         return parts
 
     def _total(self, parts: Array) -> Array:
-        """The sum of a 1-D array, 0-d: a second launch, unless there is but one element.
+        """Compute the sum of a 1-D array, 0-d: by a second launch, unless there is but one element.
 
         A counter that tells the last block of the first launch to do this would save a launch, but has to be shared by
         all launches, which then may not overlap: on two streams, or in the branches of a graph.
@@ -79,5 +79,5 @@ class ReduceOps(Launcher):
 
 
 def is_labels(t: Array) -> bool:
-    """Whether kernels can read t as labels."""
+    """Return whether kernels can read t as labels."""
     return bool(t.ndim == 1 and t.dtype == np.int64 and t.flags.c_contiguous)

@@ -10,9 +10,10 @@ HostArray = np.ndarray[Any, Any]
 
 
 class Staging:
-    """One thread's. Two halves in turns: before a half is written anew, the host waits for the copies out of it.
+    """Pinned memory of one thread, in two halves that are used in turns.
 
-    They are a half, and so many steps, old. (One buffer that the host just overwrote would be a race.)
+    Before a half is written again, the host waits for the copies out of it; they are then a whole half, and so many
+    steps, old. (One buffer that the host just overwrote would be a race.)
     """
 
     HALF = 2 << 20
@@ -29,7 +30,7 @@ class Staging:
         self._stream: Any = None
 
     def write(self, hosts: Sequence[HostArray], offsets: Sequence[int], size: int, stream: Any) -> int:
-        """Write the arrays, at these bytes of `size`; their address, for a copy that is then put into `stream`."""
+        """Write the arrays, at these bytes of `size`; return their address, for a copy that must follow in `stream`."""
         if stream is not self._stream and self._stream is not None and stream.ptr != self._stream.ptr:
             self._stream.synchronize()  # the events below are of one stream
         self._stream = stream
@@ -46,14 +47,17 @@ class Staging:
         return int(self._memory.ptr + start)
 
     def __del__(self) -> None:
-        """CuPy may give the pinned memory to somebody else at once: the last copies must be done by then."""
+        """Wait for the last copies: CuPy may give the pinned memory to somebody else at once."""
         if getattr(self, "_stream", None) is not None:
             with suppress(Exception):  # at the end of the process CuPy may be gone
                 self._stream.synchronize()
 
 
 def _bytes_of(host: HostArray) -> memoryview:
-    """Its values in the order of rows. (Three times as fast as a view of NumPy's: this is done at every step.)"""
+    """Return the values in the order of rows, as bytes.
+
+    Three times as fast as a view of NumPy's: this is done at every step.
+    """
     if not host.flags.c_contiguous:
         host = np.ascontiguousarray(host)
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Workspace:
-    """Grows as algorithms need it; what it had before stays, for a graph may have its address in it."""
+    """Memory that grows as algorithms need it; the earlier blocks stay, for a graph may hold their addresses."""
 
     def __init__(self, xp: Any) -> None:
         self._xp = xp
@@ -15,14 +15,14 @@ class Workspace:
         self.size = 0
 
     def grow(self, size: int) -> None:
-        """Have at least `size` bytes."""
+        """Make sure of at least `size` bytes."""
         if size > self.size:
             self.arrays.append(self._xp.empty(size, "uint8"))
             self.size = size
 
 
 class Workspaces(threading.local):
-    """A thread's. They go when the thread does."""
+    """The workspaces of one thread; they go when the thread does."""
 
     MOST = 8
     """Streams that are remembered: of more, the one that was first used loses its workspace."""
@@ -33,7 +33,7 @@ class Workspaces(threading.local):
         self._in_use: Workspace | None = None
 
     def current(self, stream: int) -> Workspace:
-        """The one to be used now, for work on the stream of that address."""
+        """Return the workspace to be used now, for work on the stream of that address."""
         if self._in_use is not None:
             return self._in_use
         if stream not in self._of_streams:
@@ -44,7 +44,7 @@ class Workspaces(threading.local):
 
     @contextmanager
     def use(self, workspace: Workspace) -> Iterator[None]:
-        """Inside the block products of this thread use that one, whatever their stream."""
+        """Use that workspace for all products of this thread inside the block, whatever their stream."""
         before, self._in_use = self._in_use, workspace
         try:
             yield

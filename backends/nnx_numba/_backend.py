@@ -13,8 +13,8 @@ Array = np.ndarray[Any, Any]
 Formula = Any  # of nnx, of which a plugin imports nothing; its attributes are in docs/writing-a-backend.md
 
 _SLICE = 262_144  # elements that one thread takes at a time
-# Elements from which on threads pay, measured inside a training step, where BLAS' own threads still spin: Adam on 1.86
-# million parameters takes 1.7 ms on one thread and 1.9 ms on two.
+# Larger arrays are split among threads. Measured inside a training step, where BLAS' own threads still spin: Adam on
+# 1.86 million parameters takes 1.7 ms on one thread and 1.9 ms on two.
 _LARGE = 2_097_152
 _NOTHING = {np.dtype(d): np.empty(0, d) for d in (np.float32, np.float64)}
 _FLOATS = _NOTHING.keys()
@@ -33,7 +33,7 @@ _FORMATS = {"bfloat16": (2.0**-7, 2.0**-133, (2 - 2.0**-7) * 2.0**127), "float16
 
 
 def _rows(x: Array) -> Array:
-    """x as a matrix of its rows."""
+    """Return x as a matrix of its rows."""
     return x if x.ndim == 2 else x.reshape(len(x), -1)
 
 
@@ -87,7 +87,7 @@ class NumbaBackend:
         return np.matmul(a, b, out=out)
 
     def synchronize(self) -> None:
-        """Nothing to wait for: every operation has finished when it returns."""
+        """Do nothing: every operation has finished when it returns."""
 
     def device_info(self) -> dict[str, str]:
         import numba
@@ -109,12 +109,14 @@ class NumbaBackend:
 
     @property
     def compile_seconds(self) -> float:
-        """How long this process has spent compiling kernels, or loading them from the disk."""
+        """The seconds that this process has spent compiling kernels, or loading them from the disk."""
         return self._jit.seconds
 
     def warm_up(self, formulas: Iterable[tuple[str, Formula]] = ()) -> Iterator[tuple[str, int]]:
-        """Compile every kernel for both dtypes, those of formulas by the operations that take them among them; yields
-        each one's name, and how many there are."""
+        """Compile every kernel for both dtypes, those of formulas by the operations that take them among them.
+
+        Yields each kernel's name, and how many there are.
+        """
         for operation, formula in formulas:
             getattr(self._formula, _KERNELS.get(operation, operation))(formula)
         for dtype in _FLOATS:
@@ -215,7 +217,10 @@ class NumbaBackend:
         return _done(self._by_rows(given[-1], lambda part, sums: kernel(*[a[part] for a in given], sums), db), dx)
 
     def _by_rows(self, x: Array, work: Any, db: Array | None = None) -> Any:
-        """work(slice of rows, db) in one call, for large x on fixed slices by our threads; the sum of its results."""
+        """Call work(slice of rows, db) and return its result.
+
+        For large x it is called on fixed slices by our threads, and the results are summed.
+        """
         n, size = len(x), x.size
         if size <= _LARGE:
             return work(slice(0, n), db)
@@ -251,7 +256,7 @@ class NumbaBackend:
         var = np.empty_like(gamma) if var is None else var
         if x.size <= _LARGE:
             return _done(self._batch_norm.batch_norm(x, gamma, beta, hyper, y, mean, var), y)
-        # On no rows, to learn whether the kernels take these arrays.
+        # Called on no rows first, to learn whether the kernels take these arrays.
         declined = self._batch_norm.moments(x[:0], mean, var) is NotImplemented
         if (
             declined
@@ -494,7 +499,7 @@ class NumbaBackend:
 
 
 def _rows_of_slice(x: Array) -> int:
-    """How many rows of x one thread takes at a time."""
+    """Return how many rows of x one thread takes at a time."""
     return max(1, _SLICE // x.shape[1])
 
 

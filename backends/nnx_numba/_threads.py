@@ -1,4 +1,4 @@
-"""How many threads there are, and a small pool that works on slices of large arrays."""
+"""The number of threads, and a small pool that works on slices of large arrays."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def thread_count() -> int | None:
-    """NNX_NUM_THREADS, or None if it is not set. Raises ValueError with a message for anything but a number above 0."""
+    """Return NNX_NUM_THREADS, or None if it is not set; raise ValueError for anything but a number above 0."""
     value = os.environ.get("NNX_NUM_THREADS", "").strip()
     if not value:
         return None
@@ -16,7 +16,7 @@ def thread_count() -> int | None:
 
 
 class SlicePool:
-    """Runs a function over slices, some in the calling thread. They depend on sizes alone, never on threads."""
+    """Runs a function over slices, some in the calling thread. The slices depend on sizes alone, never on threads."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -28,7 +28,7 @@ class SlicePool:
         self._executor = None
 
     def run(self, work: Callable[[int, int], object], size: int, slice_size: int) -> None:
-        """work(low, high) for every slice of 0..size."""
+        """Call work(low, high) for every slice of 0..size."""
         slices = [(low, min(low + slice_size, size)) for low in range(0, size, slice_size)]
         if self.threads == 1 or len(slices) == 1:
             for low, high in slices:

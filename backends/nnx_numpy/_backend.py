@@ -1,4 +1,4 @@
-"""The required members, and the operations in place: compositions would allocate their intermediates at every step."""
+"""The required members, and operations in place: compositions would allocate their intermediates at every step."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ class NumpyBackend(OptimizerOps, PhiloxOps):
         return np.matmul(a, b, out=out)
 
     def synchronize(self) -> None:
-        """Nothing to wait for: every operation has finished when it returns."""
+        """Do nothing: every operation has finished when it returns."""
 
     def device_info(self) -> dict[str, str]:
         from threadpoolctl import threadpool_info

@@ -9,7 +9,7 @@ Array = np.ndarray[Any, Any]
 
 
 def erf(x: Array, out: Array) -> Array:
-    """erf(x) into `out`, which may be x, by the coefficients of `nnx_kernels.erf`: two polynomials."""
+    """Compute the error function of x into `out`, which may be x; by two polynomials, see `nnx_kernels.erf`."""
     size = np.abs(x)
     square = np.minimum(size, 1)
     np.multiply(square, square, out=square)
@@ -30,7 +30,7 @@ def erf(x: Array, out: Array) -> Array:
 
 
 def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
-    """sum(coefficients[k] * x**k), by Horner's rule."""
+    """Compute sum(coefficients[k] * x**k), by Horner's rule."""
     y = np.full_like(x, coefficients[-1])
     for c in reversed(coefficients[:-1]):
         np.add(np.multiply(y, x, out=y), c, out=y)

@@ -42,7 +42,10 @@ def elementwise(
 
 @cache
 def _elementwise(formula: Formula, same: tuple[int | None, ...]) -> "tuple[Program, list[int]]":
-    """The program, and which outputs are no inputs. same: for each output, and each input, whether it is its array."""
+    """Return the program, and the indices of the outputs that are no inputs.
+
+    same: for each output and each input, the input's index if both are one array, else None.
+    """
     n = len(formula.inputs)
     found = [(o, i) for k, o in enumerate(formula.outputs) for i in same[k * n : k * n + n] if i is not None]
     pairs = {o: formula.inputs[i] for o, i in found}
@@ -51,7 +54,7 @@ def _elementwise(formula: Formula, same: tuple[int | None, ...]) -> "tuple[Progr
 
 @cache
 def value_of(formula: Formula) -> Formula:
-    """A loss without its gradient."""
+    """Return the formula of a loss without its gradient."""
     return formula.only("loss")
 
 
@@ -85,12 +88,12 @@ class Program(NamedTuple):
 
 @cache
 def program(formula: Formula, same: frozenset[tuple[str, str]]) -> Program:
-    """The program of a formula; same: (output, input) where they are the same array."""
+    """Make the program of a formula; same: (output, input) where they are the same array."""
     return _Writer(formula, dict(same)).program()
 
 
 class _Writer:
-    """Writes a program: each value goes to the output that it is, or to a scratch array that nobody needs any more."""
+    """Writes a program: each value goes to the output that it is, or to a scratch array that is no longer needed."""
 
     def __init__(self, formula: Formula, same: dict[str, str]) -> None:
         self.formula, self.same = formula, same
@@ -100,7 +103,7 @@ class _Writer:
         """Where the arrays are by name; what is not here is a number."""
         self.holds = {f"{name}_": name for name in same.values()}
         """Which value is in a memory that may be written to."""
-        # A result that is an input or a number, or a second time the same, is a copy.
+        # A result that is an input, a number, or already another output is copied.
         self.work = list(formula.instructions)
         self.out: dict[str, str] = {}
         for output, result in zip(formula.outputs, formula.results, strict=True):
@@ -144,8 +147,10 @@ class _Writer:
         return Program(space[f"run_{self.formula.name}"], positions, list(self.scratch.values()), simple, text)
 
     def _is_mask(self, name: str, made: dict[str, Any]) -> bool:
-        """Whether a comparison is only used as 1 or 0: it is then written as these, without a multiplication of
-        booleans."""
+        """Return whether a comparison is only used as 1 or 0.
+
+        It is then written as these numbers, without a multiplication of booleans.
+        """
         users = [(op, args) for op, args in made.values() if name in args]
         of_arrays = any(a in self.formula.inputs or a in made for a in made[name][1])
         return of_arrays and users == [("where", (name, 1.0, 0.0))]
@@ -156,7 +161,7 @@ class _Writer:
         return self.place.get(a, a if a[0] == "_" else f"{a}_")
 
     def _number(self, op: str, args: Sequence[Any]) -> str:
-        """An operation on numbers alone."""
+        """Write an operation on numbers alone."""
         a = [self._value(x) for x in args]
         forms = {
             "sigmoid": "1 / (1 + np.exp(-{}))",
@@ -185,12 +190,12 @@ class _Writer:
         return f"{self.same[output]}_" if output in self.same else f"out_{output}"
 
     def _is_free(self, memory: str, i: int) -> bool:
-        """Whether nobody needs what the memory holds after instruction i."""
+        """Return whether what the memory holds is not needed after instruction i."""
         held = self.holds.get(memory)
         return held is None or self.last.get(held, -1) <= i
 
     def _toward(self, name: str) -> str | None:
-        """The memory of the output that a value is, or that alone it goes into, directly or through others."""
+        """Return the memory of the output that a value is, or into which alone it goes, directly or through others."""
         if name in self.out:
             return self._memory(self.out[name])
         users = [user for user, _, args in self.work if name in args]

@@ -30,7 +30,7 @@ class OptimizerOps:
                 parts = flat if high - low == size else [a[low:high] for a in flat]
                 if low == decay and weight_decay is not None:
                     scalars = (*scalars[:weight_decay], 0.0, *scalars[weight_decay + 1 :])
-                # What has no effect is no work either.
+                # Where weight decay and gradient scale are 0 or 1, the formula is simplified.
                 update = _update(formula, tuple([s if s in (0.0, 1.0) else None for s in scalars[-2:]]))
                 run_blocks(
                     update.program,
@@ -54,7 +54,7 @@ def _weight_decay(formula: Formula) -> int | None:
 
 @cache
 def _update(formula: Formula, last: tuple[float | None, ...]) -> _Update:
-    """The update, for values of weight decay and gradient scale, the last two scalars, that are 0 or 1."""
+    """Make the update for weight decay and gradient scale, the last two scalars, where these are 0 or 1."""
     known = {s: v for s, v in zip(formula.scalars[-2:], last, strict=True) if v is not None}
     fixed = formula.fix(**{s: v for s, v in known.items() if s in ("weight_decay", "grad_scale")})
     return _Update(

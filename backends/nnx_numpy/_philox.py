@@ -38,7 +38,7 @@ def _block(first: int, words: Array, rng: Array) -> None:
 
 
 class PhiloxOps:
-    """Random words and what is made of them."""
+    """Random words, and dropout, which uses them."""
 
     def philox(self, rng: Array, size: int) -> Array:
         words = np.empty(((size + 3) // 4, 4), np.uint32)

@@ -1,4 +1,4 @@
-"""From the arrays of a script to the backend's, and back."""
+"""Conversion of a script's arrays to the backend's, and back."""
 
 from collections.abc import Callable
 from functools import cache
@@ -11,24 +11,24 @@ from ..ops import FLOATS, Array, HostArray, Ops, dtype_name
 
 
 def network_dtype() -> str:
-    """The dtype of the networks' parameters: float64 as in the book, unless `NNX_SCRIPT_DTYPE` is float32."""
+    """Return the dtype of the networks' parameters: float64 as in the book, unless `NNX_SCRIPT_DTYPE` is float32."""
     return script_dtype() or "float64"
 
 
 @cache
 def _promoted(*dtypes: str) -> str:
-    """The floating dtype in which NumPy would compute with these; whole numbers are float64."""
+    """Return the floating dtype in which NumPy would compute with these; for whole numbers float64."""
     dtype = np.result_type(*dtypes)
     return str(dtype if dtype.kind == "f" else np.dtype(np.float64))
 
 
 def native(ops: Ops, x: Any) -> Array:
-    """x as an array of the backend."""
+    """Return x as an array of the backend."""
     return x if isinstance(x, ops.array_type) else ops.to_device(np.asarray(x))
 
 
 def floats(ops: Ops, *values: Any) -> list[Array]:
-    """The values as native arrays of one floating dtype, as NumPy would promote them; not copied where they are."""
+    """Return the values as native arrays of one floating dtype, by NumPy's promotion; not copied where they are."""
     arrays = [native(ops, value) for value in values]
     dtype = arrays[0].dtype
     if dtype_name(arrays[0]) in FLOATS and all(a.dtype == dtype for a in arrays):
@@ -38,22 +38,22 @@ def floats(ops: Ops, *values: Any) -> list[Array]:
 
 
 def like(ops: Ops, y: Array, x: Any) -> Any:
-    """y in the kind that x is of: the backend's, or else NumPy's."""
+    """Return y as the kind of array that x is: the backend's, or else NumPy's."""
     return y if ops.on_host or isinstance(x, ops.array_type) else ops.to_host(y)
 
 
 def on_host(ops: Ops, x: Any) -> HostArray:
-    """x as a NumPy array."""
+    """Return x as a NumPy array."""
     return ops.to_host(x) if isinstance(x, ops.array_type) else np.asarray(x)
 
 
 def number(ops: Ops, value: Array) -> Any:
-    """A 0-d array as a NumPy scalar."""
+    """Return a 0-d array as a NumPy scalar."""
     return ops.to_host(value)[()]
 
 
 def by_rows(ops: Ops, operation: Callable[[Array], Array], x: Array) -> Array:
-    """An operation on matrices for x of any shape, (..., c)."""
+    """Apply an operation on matrices to x of any shape, (..., c)."""
     if x.ndim == 2:
         return operation(x)
     return ops.xp.reshape(operation(ops.xp.reshape(x, (-1, x.shape[-1]))), x.shape)

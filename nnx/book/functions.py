@@ -25,18 +25,18 @@ __all__ = [
 
 
 def identity_function(x: Array) -> Array:
-    """x itself."""
+    """Return x itself."""
     return x
 
 
 def step_function(x: Array) -> Array:
-    """1 where x is positive, else 0: int64, of x's shape."""
+    """Return 1 where x is positive, else 0: int64, of x's shape."""
     ops = active_ops()
     return like(ops, ops.xp.astype(native(ops, x) > 0, ops.xp.int64), x)
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), elementwise."""
+    """Return 1 / (1 + exp(-x)), elementwise."""
     ops = active_ops()
     (a,) = floats(ops, x)
     y = ops.activation(SIGMOID, a)
@@ -44,13 +44,13 @@ def sigmoid(x: Array) -> Array:
 
 
 def sigmoid_grad(x: Array) -> Array:
-    """The sigmoid's derivative, (1 - sigmoid(x)) * sigmoid(x)."""
+    """Return the sigmoid's derivative, (1 - sigmoid(x)) * sigmoid(x)."""
     y = sigmoid(x)
     return (1.0 - y) * y
 
 
 def relu(x: Array) -> Array:
-    """max(x, 0), elementwise, in x's dtype."""
+    """Return max(x, 0), elementwise, in x's dtype."""
     ops = active_ops()
     a = native(ops, x)
     y = ops.activation(RELU, a)
@@ -58,30 +58,32 @@ def relu(x: Array) -> Array:
 
 
 def relu_grad(x: Array) -> Array:
-    """1 where x is at least 0, else 0, in x's dtype."""
+    """Return 1 where x is at least 0, else 0, in x's dtype."""
     ops = active_ops()
     a = native(ops, x)
     return like(ops, ops.xp.astype(a >= 0, a.dtype), x)
 
 
 def softmax(x: Array) -> Array:
-    """exp(x) / sum(exp(x)) over the last axis."""
+    """Return exp(x) / sum(exp(x)) over the last axis, of x's shape."""
     ops = active_ops()
     (a,) = floats(ops, x)
     return like(ops, by_rows(ops, ops.softmax, a), x)
 
 
 def sum_squared_error(y: Array, t: Array) -> Any:
-    """sum((y - t)**2) / 2, over all elements: a number."""
+    """Return sum((y - t)**2) / 2 over all elements: a number."""
     ops = active_ops()
     a, b = floats(ops, y, t)
     return number(ops, 0.5 * ops.sum_squares(a - b))
 
 
 def cross_entropy_error(y: Array, t: Array) -> Any:
-    """-sum(log(y + 1e-7)) at the labels, averaged over the rows: a number.
+    """Return -log(y + 1e-7) at the labels, averaged over the rows: a number.
 
-    y: probabilities, (c,) or (n, c). t: labels (n,), or one-hot rows of y's shape, whose maximum is the label.
+    Args:
+        y: probabilities, (c,) or (n, c).
+        t: labels (n,), or one-hot rows of y's shape, whose maximum is the label.
     """
     ops = active_ops()
     (y,) = floats(ops, y)
@@ -91,10 +93,10 @@ def cross_entropy_error(y: Array, t: Array) -> Any:
     if t.size == y.size:
         t = ops.xp.argmax(t, axis=1)
     n = y.shape[0]
-    with np.errstate(invalid="ignore", divide="ignore"):  # of what are no probabilities: NaN
+    with np.errstate(invalid="ignore", divide="ignore"):  # NaN where y is no probability
         return number(ops, -ops.xp.sum(ops.xp.log(y[ops.xp.arange(n), t] + 1e-7)) / n)
 
 
 def softmax_loss(X: Array, t: Array) -> Any:
-    """The cross-entropy error of the softmax of X: (n, c)."""
+    """Return the cross-entropy error of the softmax of X: (n, c); t as for `cross_entropy_error`."""
     return cross_entropy_error(softmax(X), t)

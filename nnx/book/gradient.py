@@ -14,11 +14,16 @@ _H = 1e-4
 
 
 def numerical_gradient(f: Callable[[Array], Any], x: Array) -> Array:
-    """The gradient of f at x: (f(x + h) - f(x - h)) / 2h for each element, h = 1e-4.
+    """Approximate the gradient of f at x by (f(x + h) - f(x - h)) / 2h for each element, h = 1e-4.
 
-    f: takes x and gives a number. x: a floating array of any shape, NumPy's or the backend's; it is changed element by
-    element meanwhile, so that f may look at it by another name, and restored. Use float64: in float32 the differences
-    are mostly rounding.
+    Args:
+        f: takes x and gives a number.
+        x: a floating array of any shape, NumPy's or the backend's. Its elements are changed one after another and
+            restored, so that f may also read the same array elsewhere. Use float64: in float32 the differences are
+            mostly rounding.
+
+    Returns:
+        The gradient, of x's shape and dtype.
     """
     gradient = np.zeros_like(x) if isinstance(x, np.ndarray) else active_ops().xp.zeros_like(x)
     for index in np.ndindex(*x.shape):
@@ -35,7 +40,7 @@ def numerical_gradient(f: Callable[[Array], Any], x: Array) -> Array:
 
 
 def numerical_gradient_2d(f: Callable[[Array], Any], X: Array) -> Array:
-    """The gradients of f at each row of X: (n, c), or at X itself: (c,)."""
+    """Approximate the gradients of f at each row of X: (n, c), or at X itself: (c,)."""
     if X.ndim == 1:
         return numerical_gradient(f, X)
     gradient = np.zeros_like(X) if isinstance(X, np.ndarray) else active_ops().xp.zeros_like(X)

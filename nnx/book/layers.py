@@ -52,7 +52,11 @@ _SIGMOID_BACKWARD = layers.Sigmoid().formula_backward
 
 
 class Relu:
-    """max(x, 0). mask: where the last x was not positive."""
+    """max(x, 0), elementwise.
+
+    Attributes:
+        mask: where the last x was not positive.
+    """
 
     def __init__(self) -> None:
         self._y: Array = None
@@ -67,7 +71,7 @@ class Relu:
         return like(ops, y, x)
 
     def backward(self, dout: Array) -> Array:
-        """dout where x was positive, else 0, as a new array."""
+        """Return dout where x was positive, else 0, as a new array."""
         ops = active_ops()
         dy, y = floats(ops, dout, self._y)
         # Not ops.activation_backward, which multiplies: in a network that diverges, infinity times 0 is NaN.
@@ -75,7 +79,11 @@ class Relu:
 
 
 class Sigmoid:
-    """1 / (1 + exp(-x)). out: the last output."""
+    """1 / (1 + exp(-x)), elementwise.
+
+    Attributes:
+        out: the last output.
+    """
 
     def __init__(self) -> None:
         self.out: Array = None
@@ -91,7 +99,16 @@ class Sigmoid:
 
 
 class Affine:
-    """x @ W + b, with x: (n, ...) as rows. dW, db: the gradients that `backward` finds."""
+    """x @ W + b, where x: (n, ...) is reshaped to rows. W: (i, o).
+
+    Args:
+        W: the weights.
+        b: the bias, (o,).
+
+    Attributes:
+        dW: the gradient of W that `backward` finds.
+        db: the gradient of b.
+    """
 
     def __init__(self, W: Array, b: Array) -> None:
         self.W = W
@@ -115,7 +132,7 @@ class Affine:
         return like(ops, dx.reshape(self.original_x_shape), dout)
 
     def backward_to_parameters(self, dout: Array) -> None:
-        """`backward` without the gradient of x, which nobody needs below the first layer."""
+        """Do what `backward` does without the gradient of x, which nothing needs below the first layer."""
         self._gradients(active_ops(), dout)
 
     def _gradients(self, ops: Ops, dout: Array) -> tuple[Array, Array, Array]:
@@ -128,7 +145,13 @@ class Affine:
 
 
 class SoftmaxWithLoss:
-    """Softmax and its cross-entropy error. loss, y, t: those of the last `forward`, y the softmax's output."""
+    """Softmax and its cross-entropy error.
+
+    Attributes:
+        loss: the last `forward`'s value.
+        y: the last softmax output, (n, c).
+        t: the last targets.
+    """
 
     def __init__(self) -> None:
         self.loss: Any = None
@@ -136,14 +159,19 @@ class SoftmaxWithLoss:
         self.t: Array = None
 
     def forward(self, x: Array, t: Array) -> Any:
-        """The loss, a number. x: (n, c). t: labels (n,), or one-hot rows (n, c)."""
+        """Return the loss, a number.
+
+        Args:
+            x: the scores (n, c).
+            t: labels (n,), or one-hot rows (n, c).
+        """
         self.t = t
         self.y = softmax(x)
         self.loss = cross_entropy_error(self.y, t)
         return self.loss
 
     def backward(self, dout: Any = 1) -> Array:
-        """(y - t) / n; `dout` is not looked at."""
+        """Return (y - t) / n; `dout` is ignored."""
         ops = active_ops()
         n = self.t.shape[0]
         y, t = native(ops, self.y), native(ops, self.t)
@@ -157,9 +185,15 @@ class SoftmaxWithLoss:
 
 
 class Dropout:
-    """Each element kept with probability 1 - dropout_ratio; in prediction all, times that (Srivastava et al. 2014).
+    """Keeps each element with probability 1 - dropout_ratio while training (Srivastava et al. 2014).
 
-    mask: which were kept; drawn from NumPy's global generator.
+    In prediction all elements are kept and multiplied by 1 - dropout_ratio.
+
+    Args:
+        dropout_ratio: in [0, 1].
+
+    Attributes:
+        mask: which elements were kept; drawn from NumPy's global generator.
     """
 
     def __init__(self, dropout_ratio: float = 0.5) -> None:
@@ -188,9 +222,22 @@ class BatchNormalization:
     """gamma * (x - mean) / sqrt(var + 1e-6) + beta, by feature (Ioffe & Szegedy 2015).
 
     x: (n, c), or (n, c, h, w), of which every pixel of every channel is a feature. In training mean and variance are
-    the batch's, and `running_mean` and `running_var`, zeros at first unless given, follow them with `momentum`; in
-    prediction these serve. dgamma, dbeta: the gradients that `backward` finds; xc, xn, std: x less its mean, x
-    normalised, and the standard deviation of the last training batch.
+    the batch's, and enter the running ones as running = momentum * running + (1 - momentum) * batch; in prediction they
+    are the running ones.
+
+    Args:
+        gamma: the factors, one for each feature or a number.
+        beta: the shifts, likewise.
+        momentum: the weight of the old running statistics.
+        running_mean: of earlier training; None: zeros, and running_var too.
+        running_var: of earlier training.
+
+    Attributes:
+        dgamma: the gradient of gamma that `backward` finds.
+        dbeta: the gradient of beta.
+        xc: x less its mean, of the last training batch.
+        xn: x normalised, likewise.
+        std: its standard deviation, likewise.
     """
 
     def __init__(
@@ -251,7 +298,7 @@ class BatchNormalization:
         return like(ops, dx.reshape(self.input_shape), dout)
 
     def _native(self, ops: Ops, x: Array) -> list[Array]:
-        """x as rows, and gamma and beta (which may be numbers) by feature."""
+        """Return x as rows, and gamma and beta (which may be numbers) by feature."""
         rows = x if x.ndim == 2 else x.reshape(x.shape[0], -1)
         rows, gamma, beta = floats(ops, rows, self.gamma, self.beta)
         if gamma.ndim != 1 or beta.ndim != 1:
@@ -269,7 +316,17 @@ _EPS = 1e-6
 class Convolution:
     """Each filter of W: (filters, c, h, w) over images x: (n, c, H, W), plus b: (filters,); through im2col.
 
-    col, col_W: the images and the filters as matrices. dW, db: the gradients that `backward` finds.
+    Args:
+        W: the filters.
+        b: the bias.
+        stride: the step of the filter, at least 1.
+        pad: the zeros around the images.
+
+    Attributes:
+        col: the images as a matrix.
+        col_W: the filters as a matrix.
+        dW: the gradient of W that `backward` finds.
+        db: the gradient of b.
     """
 
     def __init__(self, W: Array, b: Array, stride: int = 1, pad: int = 0) -> None:
@@ -282,7 +339,7 @@ class Convolution:
         self.db: Array = None
 
     def forward(self, x: Array) -> Array:
-        """(n, filters, out_h, out_w)."""
+        """Return the filtered images, (n, filters, out_h, out_w)."""
         ops = active_ops()
         filters, _, h, w = self.W.shape
         images, weights, bias = floats(ops, x, self.W, self.b)
@@ -314,7 +371,17 @@ def _contiguous(ops: Ops, x: Array) -> Array:
 
 
 class Pooling:
-    """The maximum of each window of pool_h x pool_w. arg_max: its place in each window."""
+    """The maximum of each window of pool_h x pool_w over images (n, c, H, W).
+
+    Args:
+        pool_h: the window's height.
+        pool_w: the window's width.
+        stride: the step of the window.
+        pad: the zeros around the images.
+
+    Attributes:
+        arg_max: the maximum's place in each window.
+    """
 
     def __init__(self, pool_h: int, pool_w: int, stride: int = 2, pad: int = 0) -> None:
         self.pool_h, self.pool_w = pool_h, pool_w
@@ -323,7 +390,7 @@ class Pooling:
         self.arg_max: Array = None
 
     def forward(self, x: Array) -> Array:
-        """(n, c, out_h, out_w); beyond the border are zeros."""
+        """Return the maxima, (n, c, out_h, out_w); beyond the border are zeros."""
         ops = active_ops()
         (images,) = floats(ops, x)
         n, c = x.shape[:2]
@@ -343,7 +410,7 @@ class Pooling:
         return tuple((size + 2 * self.pad - pool) // self.stride + 1 for size, pool in sizes)
 
     def backward(self, dout: Array) -> Array:
-        """dout at the places of the maxima, and 0 elsewhere."""
+        """Return dout at the places of the maxima, and 0 elsewhere."""
         ops = active_ops()
         (dy,) = floats(ops, dout)
         flat = ops.xp.reshape(ops.xp.permute_dims(dy, (0, 2, 3, 1)), (-1,))

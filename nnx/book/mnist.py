@@ -40,13 +40,17 @@ def init_mnist() -> None:
 def load_mnist(
     normalize: bool = True, flatten: bool = True, one_hot_label: bool = False
 ) -> tuple[tuple[HostArray, HostArray], tuple[HostArray, HostArray]]:
-    """(training images, training labels), (test images, test labels).
+    """Load MNIST: (training images, training labels), (test images, test labels).
 
-    normalize: images as float32 from 0 to 1, instead of uint8. flatten: (n, 784) instead of (n, 1, 28, 28).
-    one_hot_label: labels as float64 rows of ten instead of uint8 numbers.
+    The files come from `dataset_dir` if all four are there, from `NNX_DATA_DIR`, or are downloaded once.
 
-    The files come from `dataset_dir` if all four are there, from `NNX_DATA_DIR`, or are downloaded once. Raises
-    `nnx.DatasetError` where they are not to be had.
+    Args:
+        normalize: images as float32 from 0 to 1, instead of uint8.
+        flatten: images (n, 784) instead of (n, 1, 28, 28).
+        one_hot_label: labels as float64 rows of ten instead of uint8 numbers.
+
+    Raises:
+        DatasetError: the files are not to be had.
     """
     train, test = (_arrays(part, normalize, flatten, one_hot_label) for part in _parts())
     return train, test

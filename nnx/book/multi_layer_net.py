@@ -25,12 +25,20 @@ _ROWS = 256
 class MultiLayerNet:
     """Fully connected layers with ReLU or sigmoid between them, and a softmax: a classifier.
 
-    activation: "relu" or "sigmoid". weight_init_std: the standard deviation of the first weights, or "relu" / "he" for
-    sqrt(2 / inputs), "sigmoid" / "xavier" for sqrt(1 / inputs). weight_decay_lambda: the L2 penalty's factor.
+    Args:
+        input_size: the number of inputs.
+        hidden_size_list: the sizes of the hidden layers.
+        output_size: the number of classes.
+        activation: "relu" or "sigmoid".
+        weight_init_std: the standard deviation of the first weights, or "relu" / "he" for sqrt(2 / inputs), "sigmoid" /
+            "xavier" for sqrt(1 / inputs).
+        weight_decay_lambda: the factor of the penalty sum(W**2) / 2.
 
-    params: W1, b1, W2, ... as arrays of the backend, the weights drawn from NumPy's global generator; float64, or what
-    `NNX_SCRIPT_DTYPE` says.
-    layers: Affine1, Activation_function1, Affine2, ...; the loss is in `last_layer`.
+    Attributes:
+        params: W1, b1, W2, ... as arrays of the backend, the weights drawn from NumPy's global generator; float64, or
+            what `NNX_SCRIPT_DTYPE` says.
+        layers: Affine1, Activation_function1, Affine2, ...
+        last_layer: the loss.
     """
 
     def __init__(
@@ -59,10 +67,10 @@ class MultiLayerNet:
         self.last_layer = SoftmaxWithLoss()
 
     def _add_normalization(self, i: int) -> None:
-        """For the extended network."""
+        """Do nothing: the extended network adds batch normalization here."""
 
     def _add_dropout(self, i: int) -> None:
-        """For the extended network."""
+        """Do nothing: the extended network adds dropout here."""
 
     def _init_weight(self, weight_init_std: "float | str") -> None:
         to_device, dtype = active_ops().to_device, network_dtype()
@@ -78,7 +86,7 @@ class MultiLayerNet:
             self.params[f"b{i}"] = to_device(np.zeros(sizes[i], dtype))
 
     def predict(self, x: Array) -> Array:
-        """The scores before the softmax: (n, output_size)."""
+        """Return the scores before the softmax: (n, output_size)."""
         return self._forward(x, False)
 
     def _forward(self, x: Array, train_flg: bool) -> Array:
@@ -89,7 +97,12 @@ class MultiLayerNet:
         return like(ops, y, x)
 
     def loss(self, x: Array, t: Array) -> Any:
-        """The cross-entropy error with the penalty, a number. t: labels (n,), or one-hot rows."""
+        """Return the cross-entropy error with the penalty, a number.
+
+        Args:
+            x: (n, ...).
+            t: labels (n,), or one-hot rows.
+        """
         return self.last_layer.forward(self.predict(native(active_ops(), x)), t) + self._penalty()
 
     def _penalty(self) -> Any:
@@ -103,7 +116,7 @@ class MultiLayerNet:
         return range(1, self.hidden_layer_num + 2)
 
     def accuracy(self, x: Array, t: Array) -> Any:
-        """The share of rows whose greatest score is at the label."""
+        """Return the share of rows whose greatest score is at the label."""
         ops = active_ops()
         n = x.shape[0]
         rows = _ROWS if ops.on_host else n
@@ -117,7 +130,7 @@ class MultiLayerNet:
         return np.sum(np.argmax(on_host(ops, self.predict(x)), axis=1) == label)
 
     def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
-        """The gradients by central differences, by name: very slow, for checking `gradient`."""
+        """Return the gradients by central differences, by name: very slow, for checking `gradient`."""
         return self._numerical_gradient(lambda _: self.loss(x, t))
 
     def _numerical_gradient(self, loss: Any) -> dict[str, Array]:
@@ -131,7 +144,7 @@ class MultiLayerNet:
         return grads
 
     def gradient(self, x: Array, t: Array) -> dict[str, Array]:
-        """The gradients by backpropagation, by name, as arrays of the backend."""
+        """Return the gradients by backpropagation, by name, as arrays of the backend."""
         self.loss(x, t)
         return self._backward()
 

@@ -21,8 +21,15 @@ __all__ += _layers.__all__
 
 
 class MultiLayerNetExtend(MultiLayerNet):
-    """`MultiLayerNet` with batch normalization before each activation (`use_batchnorm`: BatchNorm1, ..., with gamma1,
-    beta1, ... among the parameters), and dropout after it (`use_dropout`: Dropout1, ..., of `dropout_ration`)."""
+    """`MultiLayerNet` with batch normalization before each activation and dropout after it.
+
+    The other arguments are those of `MultiLayerNet`.
+
+    Args:
+        use_dropout: whether there are layers Dropout1, ...
+        dropout_ration: the share of elements that dropout sets to 0.
+        use_batchnorm: whether there are layers BatchNorm1, ..., with gamma1, beta1, ... among the parameters.
+    """
 
     def __init__(
         self,
@@ -52,18 +59,29 @@ class MultiLayerNetExtend(MultiLayerNet):
             self.layers[f"Dropout{i}"] = Dropout(self._dropout_ratio)
 
     def predict(self, x: Array, train_flg: bool = False) -> Array:
-        """The scores before the softmax: (n, output_size); train_flg: with the batch's statistics, and dropout."""
+        """Return the scores before the softmax: (n, output_size).
+
+        Args:
+            x: (n, ...).
+            train_flg: whether to use the batch's statistics and dropout.
+        """
         return self._forward(x, train_flg)
 
     def loss(self, x: Array, t: Array, train_flg: bool = False) -> Any:
-        """The cross-entropy error with the penalty, a number. t: labels (n,), or one-hot rows."""
+        """Return the cross-entropy error with the penalty, a number.
+
+        Args:
+            x: (n, ...).
+            t: labels (n,), or one-hot rows.
+            train_flg: whether to use the batch's statistics and dropout.
+        """
         return self.last_layer.forward(self.predict(native(active_ops(), x), train_flg), t) + self._penalty()
 
     def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
-        """The gradients of the training loss by central differences, by name."""
+        """Return the gradients of the training loss by central differences, by name."""
         return self._numerical_gradient(lambda _: self.loss(x, t, train_flg=True))
 
     def gradient(self, x: Array, t: Array) -> dict[str, Array]:
-        """The gradients of the training loss by backpropagation, by name, as arrays of the backend."""
+        """Return the gradients of the training loss by backpropagation, by name, as arrays of the backend."""
         self.loss(x, t, train_flg=True)
         return self._backward()

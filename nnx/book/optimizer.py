@@ -14,7 +14,7 @@ __all__ = ["SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "np"]
 
 
 class _Optimizer:
-    """What they share: for every parameter the rule of `kind` on it, its gradient and its state in `slots`."""
+    """Base of the optimizers: applies the rule of `kind` to every parameter, its gradient and its state in `slots`."""
 
     kind: ClassVar[type[optimizers.Optimizer]]
     slots: ClassVar[tuple[str, ...]] = ()
@@ -28,7 +28,7 @@ class _Optimizer:
         return (self.lr,)
 
     def update(self, params: MutableMapping[str, Array], grads: Mapping[str, Array]) -> None:
-        """One step, in place. Numbers in `params`, which cannot be changed in place, are replaced."""
+        """Make one step, in place. Numbers in `params`, which cannot be changed in place, are replaced."""
         ops = active_ops()
         for slot in self.slots:
             if getattr(self, slot) is None:
@@ -63,7 +63,7 @@ def _zeros(ops: Ops, param: Array) -> Array:
 
 
 def _put(ops: Ops, target: Array, value: Array) -> Array:
-    """The value written into the target, or where that cannot be, as a number in its place."""
+    """Write the value into the target, or, where the target is a number, return a new number in its place."""
     if getattr(target, "ndim", 0) == 0:
         return ops.to_host(value)[()]
     target[...] = like(ops, value, target)
@@ -130,8 +130,11 @@ class RMSprop(_Optimizer):
 
 
 class Adam(_Optimizer):
-    """m += (1 - beta1) * (g - m); v += (1 - beta2) * (g**2 - v); p -= a * m / (sqrt(v) + 1e-7) with
-    a = lr * sqrt(1 - beta2**iter) / (1 - beta1**iter) (Kingma & Ba 2015, the form at the end of section 2)."""
+    """Adam (Kingma & Ba 2015) in the form at the end of the paper's section 2.
+
+    m += (1 - beta1) * (g - m); v += (1 - beta2) * (g**2 - v); p -= a * m / (sqrt(v) + 1e-7) with a = lr * sqrt(1 -
+    beta2**iter) / (1 - beta1**iter).
+    """
 
     kind = optimizers.Adam
     slots = ("m", "v")

@@ -17,11 +17,20 @@ _OPTIMIZERS = {cls.__name__.lower(): cls for cls in (SGD, Momentum, Nesterov, Ad
 class Trainer:
     """Train a network with `gradient`, `loss`, `accuracy` and `params` on mini-batches, drawn with replacement.
 
-    epochs: each of len(x_train) / mini_batch_size updates. optimizer: a name in any case; optimizer_param: its
-    arguments. evaluate_sample_num_per_epoch: how many rows of either set an epoch's accuracies are taken of; None is
-    all. verbose: print the loss after each update and the accuracies of each epoch.
-
     The losses are collected in `train_loss_list`, the accuracies in `train_acc_list` and `test_acc_list`.
+
+    Args:
+        network: the network.
+        x_train: (n, ...).
+        t_train: labels (n,), or one-hot rows.
+        x_test: likewise.
+        t_test: likewise.
+        epochs: each of len(x_train) / mini_batch_size updates.
+        mini_batch_size: the rows of an update.
+        optimizer: a name in any case.
+        optimizer_param: the optimizer's arguments.
+        evaluate_sample_num_per_epoch: the rows of either set that an epoch's accuracies are taken of. None: all.
+        verbose: print the loss after each update and the accuracies of each epoch.
     """
 
     def __init__(
@@ -54,7 +63,7 @@ class Trainer:
         self.test_acc_list: list[Any] = []
 
     def train_step(self) -> None:
-        """One update, its loss, and where an epoch begins the accuracies."""
+        """Make one update, keep its loss and, where an epoch begins, the accuracies."""
         rows = np.random.choice(self.train_size, self.batch_size)
         x, t = self.x_train[rows], self.t_train[rows]
         self.optimizer.update(self.network.params, self.network.gradient(x, t))
@@ -77,7 +86,7 @@ class Trainer:
             print(f"=== epoch:{self.current_epoch}, train acc:{train_acc!s}, test acc:{test_acc!s} ===")
 
     def train(self) -> None:
-        """All updates, and the accuracy on the whole test set."""
+        """Make all updates, and print the accuracy on the whole test set."""
         for _ in range(self.max_iter):
             self.train_step()
         test_acc = self.network.accuracy(self.x_test, self.t_test)

@@ -12,7 +12,7 @@ __all__ = ["col2im", "conv_output_size", "im2col", "np", "shuffle_dataset", "smo
 
 
 def smooth_curve(x: Any) -> HostArray:
-    """A curve smoothed by a Kaiser window of 11 points (beta 2), of x's length; its ends are mirrored."""
+    """Smooth a curve by a Kaiser window of 11 points (beta 2), mirroring its ends; the result has x's length."""
     values = np.asarray(x)
     window = np.kaiser(11, 2)
     mirrored = np.concatenate([values[10:0:-1], values, values[-1:-11:-1]])
@@ -21,20 +21,28 @@ def smooth_curve(x: Any) -> HostArray:
 
 
 def shuffle_dataset(x: Array, t: Array) -> tuple[Array, Array]:
-    """Copies of both in the same new order of rows, drawn from NumPy's global generator."""
+    """Copy both in the same new order of rows, drawn from NumPy's global generator."""
     order = np.random.permutation(x.shape[0])
     return x[order], t[order]
 
 
 def conv_output_size(input_size: float, filter_size: float, stride: float = 1, pad: float = 0) -> float:
-    """The length of a convolution's output, as a float."""
+    """Return the length of a convolution's output, as a float."""
     return (input_size + 2 * pad - filter_size) / stride + 1
 
 
 def im2col(input_data: Array, filter_h: int, filter_w: int, stride: int = 1, pad: int = 0) -> Array:
-    """The part of the images under each place of the filter as a row: (n * out_h * out_w, c * filter_h * filter_w).
+    """Return the part of the images under each place of the filter as a row.
 
-    input_data: (n, c, h, w); whole numbers become float64.
+    Args:
+        input_data: (n, c, h, w); whole numbers become float64.
+        filter_h: the filter's height.
+        filter_w: the filter's width.
+        stride: the step of the filter.
+        pad: the zeros around the images.
+
+    Returns:
+        (n * out_h * out_w, c * filter_h * filter_w).
     """
     ops = active_ops()
     (images,) = floats(ops, input_data)
@@ -44,14 +52,23 @@ def im2col(input_data: Array, filter_h: int, filter_w: int, stride: int = 1, pad
 def col2im(
     col: Array, input_shape: tuple[int, ...], filter_h: int, filter_w: int, stride: int = 1, pad: int = 0
 ) -> Array:
-    """Images (n, c, h, w) of `input_shape` from the rows of `im2col`: what lies over one pixel is added."""
+    """Return images from the rows of `im2col`: what lies over one pixel is added.
+
+    Args:
+        col: as `im2col` returns it.
+        input_shape: (n, c, h, w), of the images.
+        filter_h: see `im2col`.
+        filter_w: see `im2col`.
+        stride: see `im2col`.
+        pad: see `im2col`.
+    """
     ops = active_ops()
     (columns,) = floats(ops, col)
     return like(ops, from_columns(ops, columns, input_shape, filter_h, filter_w, stride, pad), col)
 
 
 def to_columns(ops: Ops, images: Array, filter_h: int, filter_w: int, stride: int, pad: int) -> Array:
-    """`im2col` of native arrays."""
+    """Do what `im2col` does, for native arrays."""
     xp = ops.xp
     n, c, h, w = images.shape
     out_h, out_w = (h + 2 * pad - filter_h) // stride + 1, (w + 2 * pad - filter_w) // stride + 1
@@ -70,7 +87,7 @@ def to_columns(ops: Ops, images: Array, filter_h: int, filter_w: int, stride: in
 def from_columns(
     ops: Ops, columns: Array, shape: tuple[int, ...], filter_h: int, filter_w: int, stride: int, pad: int
 ) -> Array:
-    """`col2im` of native arrays."""
+    """Do what `col2im` does, for native arrays."""
     xp = ops.xp
     n, c, h, w = shape
     out_h, out_w = (h + 2 * pad - filter_h) // stride + 1, (w + 2 * pad - filter_w) // stride + 1

@@ -2,8 +2,8 @@
 
     swish = Formula("swish", lambda x: x * sigmoid(x), ["x"], ["y"])
 
-The graph evaluates itself on arrays of any namespace (the specification), differentiates itself, and is written as the
-body of a Python loop, which Numba compiles, and of a CUDA kernel. What stands in a formula twice is computed once.
+The graph is evaluated on arrays of any namespace (the specification), differentiated, and written as the body of a
+Python loop, which Numba compiles, and of a CUDA kernel. An expression that occurs twice in a formula is computed once.
 """
 
 from typing import Any

@@ -5,7 +5,14 @@ from typing import Any
 
 
 def on_arrays(xp: Any, op: str, args: list[Any], like: Any) -> Any:
-    """What an operation gives for arrays and numbers; `like`: an array of the shape and dtype of the results."""
+    """Evaluate one operation on arrays and numbers.
+
+    Args:
+        xp: the arrays' namespace, by the Array API.
+        op: a name of `OPERATIONS`.
+        args: its arguments, arrays or floats.
+        like: an array of the shape and dtype of the results.
+    """
     a, b = args[0], args[-1]
     match op:
         case "+":
@@ -41,7 +48,7 @@ def on_arrays(xp: Any, op: str, args: list[Any], like: Any) -> Any:
 
 
 def _erf(xp: Any, x: Any) -> Any:
-    """The error function by its series of positive terms (Abramowitz & Stegun, 7.1.6), without cancellation."""
+    """Compute the error function by its series of positive terms (Abramowitz & Stegun, 7.1.6), without cancellation."""
     six = xp.full_like(x, 6.0)
     inside = xp.maximum(xp.minimum(x, six), -six)  # beyond, it is 1
     square = 2 * inside * inside

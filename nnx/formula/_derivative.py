@@ -1,4 +1,4 @@
-"""The derivative of a value, and what is simpler where some numbers are known."""
+"""The derivative of a value, and simpler values where some numbers are known."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ _ZERO, _ONE = Value("number", 0.0), Value("number", 1.0)
 
 
 def simplified(op: str, args: Sequence[Value]) -> Value:
-    """The value of an operation, without additions of 0 and products with 0 or 1. Only for zeros that are exact."""
+    """Return the value of an operation, without additions of 0 and products with 0 or 1; only exact zeros count."""
     a, b = args[0], args[1] if len(args) == 2 else None
     match op:
         case "+" if a is _ZERO:
@@ -37,7 +37,12 @@ def simplified(op: str, args: Sequence[Value]) -> Value:
 
 
 def replaced(value: Value, known: dict[Value, Value]) -> Value:
-    """The value with others in place of some of those it comes from, simplified where these are numbers."""
+    """Replace some of the values that a value is computed from, and simplify where the new ones are numbers.
+
+    Args:
+        value: what to compute.
+        known: the values to replace, and what replaces them.
+    """
     done = dict(known)
 
     def walk(n: Value) -> Value:
@@ -49,7 +54,15 @@ def replaced(value: Value, known: dict[Value, Value]) -> Value:
 
 
 def derivative(of: Value, by: Value) -> Value:
-    """The derivative of a value by an input, as another value. Where a formula has a kink it is the right one's."""
+    """Return the derivative of a value by an input, as another value.
+
+    At a kink: maximum and minimum of equal arguments have the derivative of the second one, abs has 0 at 0, and `where`
+    has that of the branch it takes.
+
+    Args:
+        of: the value to differentiate.
+        by: the input.
+    """
     known: dict[Value, Value] = {by: _ONE}
 
     def apply(op: str, *args: Number) -> Value:

@@ -15,11 +15,26 @@ _INFIX = ("+", "-", "*", "/", *COMPARISONS)
 
 
 class Formula:
-    """A function of numbers, immutable, hashable; equal if it computes the same under the same names.
+    """A function of numbers: immutable, hashable, and equal to another that computes the same under the same names.
 
-    name, inputs, scalars, outputs: identifiers; the inputs are elements of arrays, the scalars settings that are the
-    same for all elements. `instructions`: what is computed, in order. `results`: the outputs' arguments, as an
-    instruction's are: names, or numbers. A backend needs no more than these, and may use `python` and `c`.
+    A backend needs no more than `inputs`, `scalars`, `outputs`, `instructions` and `results`; it may use `python` and
+    `c`.
+
+    Args:
+        name: an identifier.
+        function: called once with a `Value` for each input and scalar, in order; returns the outputs, several as a
+            tuple.
+        inputs: the names of the elements of arrays.
+        outputs: the names of the results.
+        scalars: the names of settings that are the same for all elements.
+
+    Attributes:
+        instructions: what is computed, in order, as `Instruction`s.
+        results: for each output the name of a result, input or scalar, or a number.
+
+    Raises:
+        InputError: a name is no identifier, or the function returns another number of outputs or uses other inputs.
+        InputTypeError: an output is no number.
     """
 
     def __init__(
@@ -57,24 +72,34 @@ class Formula:
         self._hash = hash(self._key)
 
     def uses(self, variable: str) -> bool:
-        """Whether the results depend on an input or scalar."""
+        """Return whether the results depend on an input or scalar."""
         return variable in self._used
 
     def fix(self, **known: float) -> "Formula":
-        """The formula with numbers in place of some scalars, without what is then decided: sums with 0, products with 0
-        and 1, choices."""
+        """Return the formula with numbers in place of some scalars.
+
+        It is simplified: sums with 0, products with 0 and 1, and choices that are then decided are left out.
+        """
         numbers = {Value("input", name): Value("number", float(number)) for name, number in known.items()}
         values = tuple(replaced(value, numbers) for value in self.values)
         scalars = [s for s in self.scalars if s not in known]
         return Formula(self.name, lambda *_: values, self.inputs, self.outputs, scalars)
 
     def only(self, *outputs: str) -> "Formula":
-        """The formula of some of the outputs."""
+        """Return the formula of some of the outputs."""
         values = tuple(self.values[self.outputs.index(name)] for name in outputs)
         return Formula(self.name, lambda *_: values, self.inputs, outputs, self.scalars)
 
     def on_arrays(self, xp: Any, **values: Any) -> tuple[Any, ...]:
-        """The outputs for arrays (and 0-d arrays or numbers as scalars), by Array API names: the specification."""
+        """Compute the outputs on arrays, by Array API names: the specification.
+
+        Args:
+            xp: the arrays' namespace.
+            **values: the inputs, arrays of one shape and dtype, and the scalars, 0-d arrays or numbers.
+
+        Returns:
+            The outputs in order.
+        """
         known: dict[str, Any] = dict(values)
         like = values[self.inputs[0]]
 
@@ -86,14 +111,18 @@ class Formula:
         return tuple(xp.full_like(like, r) if isinstance(r, float) else known[r] for r in self.results)
 
     def python(self) -> tuple[list[str], list[str]]:
-        """Statements that compute the results of one element, and an expression for each. Every variable x is written
-        `x_`, further ones are `_0`, `_1` ...; a number is written `R(...)`, R being the type of the elements; functions
-        have the names of `OPERATIONS`."""
+        """Write the formula in Python: statements for one element, and an expression for each result.
+
+        A variable x is written `x_`, intermediate results are `_0`, `_1` ...; a number is written `R(...)`, where R is
+        the type of the elements; functions have the names of `OPERATIONS`.
+        """
         return self._written(lambda number: f"R({number!r})", _PYTHON, lambda op: "")
 
     def c(self, real: str = "REAL") -> tuple[list[str], list[str]]:
-        """As `python`, in C++ with `real` as the type of the elements. `sigmoid`, `softplus`, `maximum` and `minimum`
-        are to be defined, all other functions are the language's own."""
+        """Write the formula in C++, as `python` does, with `real` as the type of the elements.
+
+        `sigmoid`, `softplus`, `maximum` and `minimum` have to be defined; all other functions are the language's own.
+        """
         lines, results = self._written(
             lambda number: f"{real}({_c_number(number)})", _C, lambda op: "bool " if op in COMPARISONS else f"{real} "
         )
@@ -138,7 +167,7 @@ def _identifier(name: str, what: str) -> str:
 
 
 def _linear(values: Sequence[Value]) -> "tuple[tuple[Instruction, ...], tuple[str | float, ...]]":
-    """The graph as a list, each value once, in the order in which the results need them."""
+    """List the instructions of the graph, each value once, in the order in which the results need them."""
     instructions: list[Instruction] = []
     names: dict[Value, str | float] = {}
 

@@ -1,4 +1,4 @@
-"""A number in a formula, of which nothing is known yet but how it comes about, and the functions of such numbers."""
+"""A number in a formula, known only by how it is computed, and the functions of such numbers."""
 
 from numbers import Real
 from typing import Any
@@ -23,14 +23,14 @@ _made: "WeakValueDictionary[Any, Value]" = WeakValueDictionary()
 
 
 class Value:
-    """A number in a formula, of which nothing is known yet but how it comes about."""
+    """A number in a formula, known only by how it is computed: an operation and its arguments."""
 
     __slots__ = ("__weakref__", "args", "op")
     op: str
     args: tuple[Any, ...]
 
     def __new__(cls, op: str, *args: Any) -> "Value":
-        """Equal values are one object, by which the graph is compared."""
+        """Return the same object for equal values: the graph is compared by identity."""
         key = (op, *(repr(a) if isinstance(a, float) else a for a in args))
         value = _made.get(key)
         if value is None:
@@ -40,12 +40,12 @@ class Value:
         return value
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For `copy` and `pickle`: equal values are one object there, too."""
+        """Make equal values one object also where they are copied or unpickled."""
         return Value, (self.op, *self.args)
 
     @property
     def truth(self) -> bool:
-        """Whether it is a comparison's result."""
+        """Whether it is the result of a comparison."""
         return self.op in COMPARISONS
 
     def __bool__(self) -> bool:
@@ -144,67 +144,67 @@ def _apply(op: str, *args: Number) -> Value:
 
 
 def exp(x: Number) -> Value:
-    """e to the power of x."""
+    """Return e to the power of x."""
     return _apply("exp", x)
 
 
 def log(x: Number) -> Value:
-    """The natural logarithm."""
+    """Return the natural logarithm."""
     return _apply("log", x)
 
 
 def log1p(x: Number) -> Value:
-    """log(1 + x), without loss where x is small."""
+    """Return log(1 + x), accurate where x is small."""
     return _apply("log1p", x)
 
 
 def sqrt(x: Number) -> Value:
-    """The square root."""
+    """Return the square root."""
     return _apply("sqrt", x)
 
 
 def tanh(x: Number) -> Value:
-    """The hyperbolic tangent."""
+    """Return the hyperbolic tangent."""
     return _apply("tanh", x)
 
 
 def erf(x: Number) -> Value:
-    """The error function: the normal distribution's is (1 + erf(x / sqrt(2))) / 2."""
+    """Return the error function, 2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x."""
     return _apply("erf", x)
 
 
 def abs(x: Number) -> Value:  # noqa: A001  the field's name
-    """The absolute value."""
+    """Return the absolute value."""
     return _apply("abs", x)
 
 
 def sign(x: Number) -> Value:
-    """-1, 1, or x itself where that is 0 or NaN."""
+    """Return -1 or 1, or x itself where it is 0 or NaN."""
     return where(x > 0, 1.0, where(x < 0, -1.0, x))
 
 
 def where(condition: Value, a: Number, b: Number) -> Value:
-    """a where the condition holds, else b. Both are computed."""
+    """Return a where the condition, a comparison, holds, else b. Both are computed."""
     return _apply("where", condition, a, b)
 
 
 def maximum(a: Number, b: Number) -> Value:
-    """The greater one; NaN where one is NaN."""
+    """Return the greater of a and b; NaN where one is NaN."""
     return _apply("maximum", a, b)
 
 
 def minimum(a: Number, b: Number) -> Value:
-    """The lesser one; NaN where one is NaN."""
+    """Return the lesser of a and b; NaN where one is NaN."""
     return _apply("minimum", a, b)
 
 
 def sigmoid(x: Number) -> Value:
-    """1 / (1 + exp(-x)), without overflow."""
+    """Return 1 / (1 + exp(-x)), without overflow."""
     return _apply("sigmoid", x)
 
 
 def softplus(x: Number) -> Value:
-    """log(1 + exp(x)), without overflow."""
+    """Return log(1 + exp(x)), without overflow."""
     return _apply("softplus", x)
 
 

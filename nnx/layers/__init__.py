@@ -1,5 +1,7 @@
-"""Layers: small objects with `forward(x, train_flg)` and `backward(dout)`, unfused; `nnx.plan` fuses them for
-training."""
+"""Layers: small objects with `forward(x, train_flg)` and `backward(dout)`.
+
+Standing alone they are not fused; `nnx.plan` fuses them for training.
+"""
 
 from .._support.arena import Spec
 from ._activations import (

@@ -1,4 +1,4 @@
-"""Activation functions: each is a formula of one number, and its derivative another."""
+"""Activation functions: each is a formula of one number, and so is its derivative."""
 
 import math
 from collections.abc import Callable
@@ -30,10 +30,18 @@ from ._layer import Layer
 class Activation(Layer):
     """An elementwise function: `Activation(lambda x: x * sigmoid(x))`, by the functions of `nnx.formula`.
 
-    function: of a number, traced once, or the name under which it was given to `nnx.register` (which a checkpoint
-    needs). derivative(x, y): its derivative at x, where the value is y; by default it follows from the function. A
-    derivative of the value alone lets the activation be fused to the product before it. A subclass defines methods of
-    these names in their place; settings of its own are constructor arguments and `fields`.
+    Inputs and outputs: of any shape (n, ...), float32 or float64. A subclass defines the method `function` and, if it
+    wants, `derivative` instead; its own settings are constructor arguments that are named in `fields`.
+
+    Args:
+        function: function(x) of one number, traced once; or the name under which it was given to `nnx.register` (which
+            a checkpoint needs).
+        derivative: derivative(x, y) at x, where the value is y; or a registered name. Default: derived from the
+            function. One that uses y alone lets the activation be fused to the product before it.
+
+    Raises:
+        InputError: a name is not registered, or the function uses values of another formula.
+        InputTypeError: there is no function, or what was given is neither a function nor a name, or no formula.
     """
 
     init = "xavier"
@@ -54,14 +62,14 @@ class Activation(Layer):
                     raise InputTypeError(f"Activation: {what} is {given!r}, expected a function or a registered name.")
                 setattr(self, what, by_name(given) if isinstance(given, str) else given)
         if self.own:
-            assert self.formula  # what is no formula is refused here
+            assert self.formula  # tracing refuses a function that is no formula
 
     def function(self, x: Number) -> Number:
-        """The value at x."""
+        """Return the value at x."""
         raise NotImplementedError(f"{type(self).__name__} must define function(x)")
 
     def derivative(self, x: Number, y: Number) -> Number:
-        """The derivative at x, where the value is y."""
+        """Return the derivative at x, where the value is y."""
         value = self.function(x)
         return replaced(derivative(value, x), {value: y}) if isinstance(value, Value) else 0.0
 
@@ -84,12 +92,15 @@ class Activation(Layer):
 
     @cached_property
     def formula(self) -> Formula:
-        """Of x: y."""
+        """The formula of the value: y from x."""
         return Formula(self.name, self.function, ["x"], ["y"])
 
     @cached_property
     def formula_backward(self) -> Formula:
-        """Of dy, x and y: dx. A product, not a choice: the gradient's NaN must come through in any case."""
+        """The formula of the gradient: dx = dy * derivative(x, y).
+
+        It is a product and not a choice by `where`, so that a NaN in dy reaches dx in any case.
+        """
         return Formula(self.name, lambda dy, x, y: dy * self.derivative(x, y), ["dy", "x", "y"], ["dx"])
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
@@ -105,7 +116,7 @@ class Activation(Layer):
 
 
 class ReLU(Activation):
-    """max(x, 0)."""
+    """max(x, 0) (Nair & Hinton 2010). The derivative at 0 is 0."""
 
     init = "he"
 
@@ -120,7 +131,7 @@ class ReLU(Activation):
 
 
 class Sigmoid(Activation):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)), computed without overflow."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,7 +141,7 @@ class Sigmoid(Activation):
 
 
 class Tanh(Activation):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent, (exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,7 +151,11 @@ class Tanh(Activation):
 
 
 class LeakyReLU(Activation):
-    """x where it is positive, else slope * x (Maas, Hannun & Ng 2013)."""
+    """x where x > 0, else slope * x (Maas, Hannun & Ng 2013).
+
+    Args:
+        slope: at least 0.
+    """
 
     init = "he"
     fields = ("slope",)
@@ -157,7 +172,11 @@ class LeakyReLU(Activation):
 
 
 class ELU(Activation):
-    """x where it is positive, else alpha * (exp(x) - 1) (Clevert, Unterthiner & Hochreiter 2016)."""
+    """x where x > 0, else alpha * (exp(x) - 1) (Clevert, Unterthiner & Hochreiter 2016).
+
+    Args:
+        alpha: at least 0; far below 0 the value approaches -alpha.
+    """
 
     init = "he"
     fields = ("alpha",)
@@ -174,7 +193,7 @@ class ELU(Activation):
 
 
 class GELU(Activation):
-    """x * (1 + erf(x / sqrt(2))) / 2: x times the normal distribution up to it (Hendrycks & Gimpel 2016)."""
+    """x * (1 + erf(x / sqrt(2))) / 2: x times the normal distribution function at x (Hendrycks & Gimpel 2016)."""
 
     init = "he"
 
@@ -198,7 +217,7 @@ class SiLU(Activation):
 
 
 class Softplus(Activation):
-    """log(1 + exp(x)), a smooth ReLU (Dugas et al. 2001)."""
+    """log(1 + exp(x)), a smooth ReLU (Dugas et al. 2001), computed without overflow."""
 
     init = "he"
 

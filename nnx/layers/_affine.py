@@ -15,12 +15,23 @@ from ._layer import Layer
 
 
 class Affine(Layer):
-    """y = x @ W + b. x: (n, i), W: (i, size), b: (size,).
+    """The fully connected layer: y = x @ W + b. x: (n, i), W: (i, size), b: (size,), y: (n, size).
 
-    `Affine(100)` gets its parameters when its model is built; `Affine(W, b)` uses these arrays, in place and in their
-    dtype (as a part of a model: copies of their values, in the model's dtype). `bias=False` leaves b out. `init` is
-    "he" (standard deviation sqrt(2/i)), "xavier" (sqrt(1/i)), a standard deviation, or None: he before a ReLU, else
-    xavier.
+    `Affine(100)` gets its parameters when its model is built, b being 0 at first. `Affine(W, b)` uses these arrays, in
+    place and in their dtype (as a part of a model: copies of their values, in the model's dtype).
+
+    Args:
+        size: the number of outputs, at least 1; or the weights W, float32 or float64.
+        b: the bias, an array of W's dtype; only together with W. `Affine(W)` has no bias.
+        bias: whether there is a bias, where `size` is a number.
+        init: the initial weights, normal of mean 0 and this standard deviation: "he" (sqrt(2/i); He et al. 2015),
+            "xavier" (sqrt(1/i); after Glorot & Bengio 2010), or a number of at least 0. None: the `init` of the
+            activation that follows (BatchNorm and Dropout may stand between), "he" for ReLU and its relatives, else
+            "xavier".
+
+    Raises:
+        InputError: an argument has a wrong value, shape or dtype.
+        InputTypeError: an argument has a wrong type.
     """
 
     fields = ("size", "bias", "init")

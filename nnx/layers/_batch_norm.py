@@ -24,9 +24,20 @@ RUNNING_AVERAGE = Formula(
 class BatchNorm(Layer):
     """gamma * (x - mean) / sqrt(var + eps) + beta, over the rows of x: (n, c) (Ioffe & Szegedy 2015).
 
-    In training with the batch's mean and biased variance, which enter the running ones as
-    running = momentum * running + (1 - momentum) * batch (a batch of one row does not); otherwise with the running
-    ones. `BatchNorm()` gets its arrays when its model is built; `BatchNorm(gamma, beta)` uses these, in place.
+    In training, mean and var are the batch's, var the biased one (divided by n). They enter the running statistics,
+    running = momentum * running + (1 - momentum) * batch, unless the batch has one row only. Predictions use the
+    running statistics.
+
+    Args:
+        gamma: the factors (c,), float32 or float64, used in place. `BatchNorm()` makes gamma = 1 and beta = 0 when its
+            model is built.
+        beta: the shifts (c,) in gamma's dtype; given together with gamma or not at all.
+        momentum: the weight of the old running statistics, in [0, 1). PyTorch's `momentum` is 1 minus this.
+        eps: added to the variance, above 0.
+
+    Raises:
+        InputError: an argument has a wrong value or shape, or only one of gamma and beta is given.
+        InputTypeError: an argument has a wrong type, or gamma and beta have a wrong dtype.
     """
 
     fields = ("momentum", "eps")
@@ -105,7 +116,7 @@ class BatchNorm(Layer):
         return self.ops.to_device(np.array([self.eps, self.momentum, 1.0 - self.momentum], dtype))
 
     def _prepare(self) -> None:
-        """Standalone: make what a model would have given it."""
+        """Make what a model would have given to a layer that stands alone: gradients and running statistics."""
         if self.running:
             return
         if not self.params:

@@ -12,10 +12,15 @@ from ._layer import Layer
 class Dropout(Layer):
     """Sets each element to 0 with probability `dropout_ratio` while training (Srivastava et al. 2014).
 
-    The classical form scales by 1 - dropout_ratio otherwise; `inverted=True` scales by 1 / (1 - dropout_ratio) while
-    training instead, as PyTorch does. The masks are a function of (seed, layer, step, element): in a model the seed
-    is the model's; standing alone it is `seed`, or is drawn once from NumPy's global generator, so that
-    `np.random.seed` holds.
+    x: of any shape (n, ...). The masks are a function of (seed, layer, step, element), by Philox4x32-10, and the same
+    on every backend.
+
+    Args:
+        dropout_ratio: in [0, 1).
+        inverted: False: the classical form, which multiplies by 1 - dropout_ratio when predicting. True: multiply the
+            kept elements by 1 / (1 - dropout_ratio) while training instead, as PyTorch does.
+        seed: in 0..2**64-1, for a layer that stands alone: a model has its own seed. None: drawn once from NumPy's
+            global generator, so that `np.random.seed` holds.
     """
 
     fields = ("dropout_ratio", "inverted")
@@ -28,19 +33,19 @@ class Dropout(Layer):
         self.seed = None if seed is None else check_seed(seed)
 
     def random_key(self, seed: int, step: int) -> HostArray:
-        """With the threshold of the operation `dropout` at its end."""
+        """Return the layer's key with the threshold that `ops.dropout` needs at its end."""
         key = super().random_key(seed, step)
         key[5] = math.floor(self.dropout_ratio * 2**32)
         return key
 
     @property
     def training_factor(self) -> float:
-        """What kept elements are multiplied by in training."""
+        """The factor of kept elements in training."""
         return 1.0 / (1.0 - self.dropout_ratio) if self.inverted else 1.0
 
     @property
     def inference_factor(self) -> float:
-        """What all elements are multiplied by otherwise."""
+        """The factor of all elements in prediction."""
         return 1.0 if self.inverted else 1.0 - self.dropout_ratio
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:

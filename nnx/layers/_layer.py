@@ -1,4 +1,4 @@
-"""What every layer is."""
+"""The base class of all layers."""
 
 import copy
 import inspect
@@ -16,10 +16,13 @@ from ..ops import Array, HostArray, Ops
 
 
 class Layer:
-    """Base of the layers. A subclass defines `forward`, `backward`, and `declare` if it has arrays or changes the
-    shape.
+    """Base of the layers.
 
-    params, grads: the layer's parameters and their gradients, by name; `backward` writes the latter.
+    A subclass defines `forward`, `backward`, and `declare` if it has arrays or changes the shape.
+
+    Attributes:
+        params: the layer's parameters by name.
+        grads: the gradients of the parameters, under the same names and of the same shapes; `backward` writes them.
     """
 
     fields: ClassVar[tuple[str, ...]] = ()
@@ -49,37 +52,79 @@ class Layer:
         """How often a random layer that stands alone has drawn."""
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        """The layer's output. With train_flg=False nothing is stored: many threads may predict at once."""
+        """Compute the layer's output.
+
+        Args:
+            x: inputs (n, ...), a native array of the backend; float32 or float64.
+            train_flg: False to predict: nothing is stored then, so that many threads may predict at once.
+
+        Returns:
+            The output (n, ...), in x's dtype.
+
+        Raises:
+            InputError: x has a shape that does not fit the layer, or the layer has no parameters yet.
+            InputTypeError: x is not an array of the backend, or not of float32 or float64.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define forward(x, train_flg)")
 
     def backward(self, dout: Array) -> Array:
-        """The gradient with respect to the last training input; writes the parameters' gradients into `grads`."""
+        """Compute the gradients of the last `forward(x, train_flg=True)`; write the parameters' into `grads`.
+
+        Args:
+            dout: the gradient with respect to that call's output, of the output's shape.
+
+        Returns:
+            The gradient with respect to x, of x's shape.
+
+        Raises:
+            InputError: dout has another shape than the output, or there was no `forward` before.
+            InputTypeError: dout is not an array of the backend, or not of float32 or float64.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define backward(dout)")
 
     def declare(self, shape: tuple[int, ...]) -> tuple[Sequence[Spec], tuple[int, ...]]:
-        """The arrays it needs, and the shape of its output, for inputs of (n, *shape)."""
+        """Declare the arrays that the layer needs, and the shape of its output. The base has none and keeps the shape.
+
+        Args:
+            shape: the inputs' shape without their rows: they are (n, *shape).
+
+        Returns:
+            A `Spec` for each array, and the output's shape without its rows.
+
+        Raises:
+            InputError: the layer takes no inputs of this shape.
+        """
         return (), shape
 
     def attach(self, arena: Arena, names: Sequence[str], prefix: str) -> None:
-        """Take its arrays from the arena of the model that it now belongs to."""
+        """Take the layer's arrays from the arena of the model that it belongs to from now on."""
         self.attached, self._ops = True, arena.ops
         self.params = {n: arena.params[prefix + n] for n in names if prefix + n in arena.params}
         self.grads = {n: arena.grads[prefix + n] for n in self.params}
         self.running = {n: arena.running[prefix + n] for n in names if prefix + n in arena.running}
 
     def random_key(self, seed: int, step: int) -> HostArray:
-        """What the random numbers of a step are made of, for `ops.philox` and `ops.dropout`: uint32 [seed low, seed
-        high, layer, step low, step high, 0], on the host."""
+        """Return the key of the random numbers of one step, for `ops.philox` and `ops.dropout`.
+
+        Args:
+            seed: of the model or layer, in 0..2**64-1.
+            step: the training step, counted from 0.
+
+        Returns:
+            uint32 (6,) on the host: [seed low, seed high, layer, step low, step high, 0].
+        """
         low = 0xFFFFFFFF
         return np.array([seed & low, seed >> 32, self.index, step & low, step >> 32, 0], np.uint32)
 
     @property
     def rng(self) -> Array:
-        """The random key of this training step, a native array (6,): the trainer's, or of a layer that stands alone the
-        next of its own."""
+        """The random key of this training step, a native array (6,).
+
+        In a model it is the trainer's. A layer that stands alone makes the next key of its own each time it is asked.
+        """
         if self._rng is not None:
             return self._rng
-        if self.seed is None:  # scripts seed this generator
+        if self.seed is None:  # by the generator that scripts seed
             self.seed = int(np.random.randint(0, 2**63, dtype=np.int64))  # noqa: NPY002
         self.step += 1
         return self.ops.to_device(self.random_key(self.seed, self.step - 1))
@@ -89,18 +134,24 @@ class Layer:
         self._rng = key
 
     def uniform(self, shape: Sequence[int]) -> Array:
-        """Random numbers in [0, 1) by this step's key, float32, the same on every backend: the upper 24 bits of Philox'
-        words, times 2**-24."""
+        """Draw random numbers in [0, 1) by this step's key; they are the same on every backend.
+
+        Args:
+            shape: of the result.
+
+        Returns:
+            float32: the upper 24 bits of each word of Philox, times 2**-24.
+        """
         xp = self.ops.xp
         words = xp.astype(self.ops.philox(self.rng, math.prod(shape)), xp.int64)  # PyTorch shifts no unsigned numbers
         return xp.reshape(xp.astype(words >> 8, xp.float32) * 2.0**-24, tuple(shape))
 
     def __getstate__(self) -> dict[str, Any]:
-        """For `copy` and `pickle`: a layer of its own, without the model and the last input."""
+        """Leave out the model and the last input: `copy` and `pickle` give a layer of its own."""
         return {**self.__dict__, "attached": False, "_saved": None}
 
     def bare(self) -> "Layer":
-        """A copy as it was before its model was built: settings alone, and arrays that were given."""
+        """Copy the layer as it was before its model was built: with its settings, and arrays that were given to it."""
         alone = copy.copy(self)
         if self.attached:
             alone.params, alone.grads, alone.running = {}, {}, {}
@@ -113,13 +164,23 @@ class Layer:
 
     @property
     def ops(self) -> Ops:
-        """The operations it computes with: its model's, or those of the backend in force when it is first used."""
+        """The operations that the layer computes with.
+
+        They are its model's, or those of the backend in force when the layer is first used.
+        """
         if self._ops is None:
             self._ops = Ops(get_backend())
         return self._ops
 
     def check_class(self, where: str) -> None:
-        """Before it is used: a class of one's own has what every layer has. where: its place, for the message."""
+        """Check, before the layer is used, that a user's own class has what every layer has.
+
+        Args:
+            where: the layer's place, for the error message.
+
+        Raises:
+            InputTypeError: `super().__init__()` was not called, or `forward` or `backward` takes other arguments.
+        """
         name = type(self).__name__
         if not hasattr(self, "attached"):
             raise InputTypeError(f"{where}, {name}: its __init__ must begin with super().__init__().")
@@ -132,7 +193,18 @@ class Layer:
                 raise InputTypeError(f"{where}, {name}: got {own.__name__}{signature}, expected {method}.") from None
 
     def check_output(self, method: str, got: Array, expected: tuple[int, ...], by: str) -> Array:
-        """What a layer of one's own gave, if it has the shape that it should have."""
+        """Return what a user's own layer gave, after checking its shape.
+
+        Args:
+            method: the name of the method that gave it, for the error message.
+            got: what it gave.
+            expected: the shape that it must have.
+            by: what says so, for the error message.
+
+        Raises:
+            InputError: it has another shape.
+            InputTypeError: it is no array.
+        """
         shape = getattr(got, "shape", None)
         if shape is None:
             raise InputTypeError(f"{self!r}: {method} gave {got!r}, expected an array of shape {expected}.")
@@ -141,7 +213,7 @@ class Layer:
         return got
 
     def _check_gradient(self, dout: Array, shape: tuple[int, ...]) -> None:
-        """Before any kernel runs: the gradient has the shape of the last output. Kernels check no bounds."""
+        """Check, before any kernel runs, that the gradient has the last output's shape: kernels check no bounds."""
         check_float(self.ops, "dout", dout)
         if tuple(dout.shape) != tuple(shape):
             raise InputError(f"{self!r}: got a gradient of shape {tuple(dout.shape)}, expected {tuple(shape)}.")
@@ -152,11 +224,11 @@ class Layer:
         return self._saved
 
     def config(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it."""
+        """Return what a checkpoint keeps of the layer: its class's name under "layer", and its `fields`."""
         return {"layer": type(self).__name__, **{name: getattr(self, name) for name in self.fields}}
 
     def __repr__(self) -> str:
-        """The constructor call, without what is at its default."""
+        """Show the constructor call, without arguments that have their default."""
         parameters = inspect.signature(type(self)).parameters
         shown = []
         for name in self.fields:

@@ -10,11 +10,13 @@ from ._layer import Layer
 
 
 class LayerNorm(Layer):
-    """gamma * (x - mean) / sqrt(var + eps) + beta, mean and biased variance over the features of each row of x: (n, c)
-    (Ba et al. 2016).
+    """gamma * (x - mean) / sqrt(var + eps) + beta, over the features of each row of x: (n, c) (Ba et al. 2016).
 
-    Training and prediction are alike, and a row does not depend on the others of its batch. gamma, beta: (c,), made
-    when its model is built, 1 and 0 at first.
+    mean and var, the biased one (divided by c), are the row's own: training and prediction are alike, and a row does
+    not depend on the others of its batch. gamma, beta: (c,), made when the model is built, 1 and 0 at first.
+
+    Args:
+        eps: added to the variance, above 0.
     """
 
     fields = ("eps",)

@@ -1,4 +1,4 @@
-"""Layers that compute nothing."""
+"""Layers that compute nothing: they change the shape or pass arrays through."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from ._layer import Layer
 
 
 class Flatten(Layer):
-    """(n, ...) to (n, features), without a copy."""
+    """Reshapes (n, ...) to (n, features), without a copy where the array is contiguous."""
 
     def declare(self, shape: tuple[int, ...]) -> tuple[Sequence[Spec], tuple[int, ...]]:
         return (), (math.prod(shape),)
@@ -31,7 +31,7 @@ class Flatten(Layer):
 
 
 class Identity(Layer):
-    """Passes everything through."""
+    """Passes arrays of any shape through unchanged."""
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         return x

@@ -79,14 +79,28 @@ class BaseMLP(BaseEstimator):
     def _validate(
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, reset: bool
     ) -> tuple[Any, HostArray, HostArray | None]:
-        """The rows (n, features), the targets as the loss takes them, and the rows' weights; sets `n_outputs_` and
-        `out_activation_`."""
+        """Check the arguments of `fit`; set `n_outputs_` and `out_activation_`.
+
+        Returns:
+            The rows (n, features), the targets as the loss takes them, and the rows' weights or None.
+        """
         raise NotImplementedError
 
     @fitting
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "BaseMLP":
-        """Fit to X: (n_samples, n_features), an array or a sparse matrix, and y: (n_samples,) or (n_samples,
-        n_outputs). sample_weight: (n_samples,). Returns self."""
+        """Fit to rows and targets.
+
+        Args:
+            X: (n_samples, n_features), an array or a sparse matrix.
+            y: (n_samples,) or (n_samples, n_outputs).
+            sample_weight: (n_samples,); None: all 1.
+
+        Returns:
+            self.
+
+        Raises:
+            ValueError: an argument is refused by scikit-learn's checks, or the parameters became infinite or NaN.
+        """
         return self._fit(X, y, sample_weight, incremental=False)
 
     def _check_solver(self) -> bool:
@@ -130,7 +144,7 @@ class BaseMLP(BaseEstimator):
         return self
 
     def _initialize(self, units: list[int], dtype: Any) -> None:
-        """Weights and biases drawn uniformly (Glorot & Bengio 2010), in scikit-learn's order, and an empty record."""
+        """Draw weights and biases uniformly (Glorot & Bengio 2010), in scikit-learn's order; begin an empty record."""
         self.n_iter_, self.t_, self.n_layers_ = 0, 0, len(units)
         self.coefs_, self.intercepts_ = [], []
         for i, o in pairwise(units):
@@ -160,15 +174,17 @@ class BaseMLP(BaseEstimator):
         )
 
     def _dtype(self) -> str | None:
-        """What to compute in, if not in the rows' own dtype."""
+        """Return what to compute in, if not in the rows' own dtype."""
         return self.dtype or script_dtype()
 
     def _weights(self) -> Weights:
         return Weights(self.coefs_, self.intercepts_, self.batch_norms_)
 
     def _train_on(self, incremental: bool, *, sparse: bool) -> Network:
-        """A network with the present weights: for `partial_fit` with the optimizer's state, the last one if it will
-        do."""
+        """Make a network with the present weights.
+
+        For `partial_fit` it has the optimizer's state; it is the last network where that can be used again.
+        """
         backend: Any = get_backend(self.backend)
         sparse = sparse and _bind(backend).on_host  # a device gets dense batches
         settings = {"activation": self.activation, "dropout": self.dropout, "sparse": sparse}
@@ -187,7 +203,7 @@ class BaseMLP(BaseEstimator):
         return network
 
     def _forward(self, X: Any) -> HostArray:
-        """The activated outputs (n_samples, n_outputs_), always of what `coefs_` and `intercepts_` hold now."""
+        """Compute the activated outputs (n_samples, n_outputs_), always from the present `coefs_` and `intercepts_`."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         X = X.tocsr() if issparse(X) else X
@@ -198,7 +214,7 @@ class BaseMLP(BaseEstimator):
         return predict(ops, weights, self.activation, self.out_activation_, dtype, X)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copies: the optimizer's state as NumPy arrays, and nothing of the backend."""
+        """Keep the optimizer's state as NumPy arrays, and nothing of the backend, for pickle and copies."""
         state: dict[str, Any] = dict(super().__getstate__())
         network: Network | None = state.pop("_network", None)
         if network is not None:
@@ -214,7 +230,7 @@ class BaseMLP(BaseEstimator):
 def check_rows(
     estimator: BaseMLP, X: Any, y: Any, sample_weight: Any, *, reset: bool, y_numeric: bool
 ) -> tuple[Any, HostArray, HostArray | None]:
-    """scikit-learn's checks of rows, targets and weights; sparse rows come out as CSR."""
+    """Apply scikit-learn's checks to rows, targets and weights; sparse rows come out as CSR."""
     X, y = validate_data(
         estimator,
         X,

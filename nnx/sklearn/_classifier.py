@@ -18,18 +18,18 @@ from ._base import BaseMLP, check_rows, fitting
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """`sklearn.neural_network.MLPClassifier` on nnx: the same parameters, attributes and numbers.
 
-    For two classes or more, and for labels of which any number may hold (y: (n_samples, n_labels) of 0 and 1).
+    For two classes or more, and for labels of which any number may hold (y: (n_samples, n_labels) of 0 and 1). The
+    parameters below are added to scikit-learn's; by default they change nothing.
 
-    Beyond scikit-learn's parameters, all neutral by default:
-
-    - backend: a name such as "numba" or "cupy", or an instance; None is what `NNX_BACKEND` or `nnx.set_backend` say.
-    - dtype: "float32" computes in it whatever the rows' dtype, twice as fast as float64; None is the rows' dtype, as in
-      scikit-learn (or what `NNX_SCRIPT_DTYPE` says).
-    - dropout: the probability with which an activation of a hidden layer is set to 0 in training, the others being
-      scaled by 1 / (1 - dropout); not with solver="lbfgs".
-    - batch_norm: normalise every hidden layer before its activation; `batch_norms_` holds its arrays.
-    - class_weight: None, a dict {class: weight} or "balanced", n_samples / (n_classes * count), as in scikit-learn's
-      other classifiers; they multiply `sample_weight`.
+    Args:
+        backend: a name such as "numba" or "cupy", or an instance. None: what `NNX_BACKEND` or `nnx.set_backend` say.
+        dtype: "float32" computes in it whatever the rows' dtype, twice as fast as float64. None: the rows' dtype, as in
+            scikit-learn (or what `NNX_SCRIPT_DTYPE` says).
+        dropout: in [0, 1), the probability with which an activation of a hidden layer is set to 0 in training, the
+            others being multiplied by 1 / (1 - dropout); not with solver="lbfgs".
+        batch_norm: whether every hidden layer is normalised before its activation; `batch_norms_` holds its arrays.
+        class_weight: None, a dict {class: weight} or "balanced", n_samples / (n_classes * count), as in scikit-learn's
+            other classifiers; they multiply `sample_weight`.
 
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
@@ -79,7 +79,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     @available_if(lambda self: self._check_solver())
     @fitting
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> "MLPClassifier":
-        """One epoch over the given rows. classes: all that will ever occur; needed at the first call. Returns self."""
+        """Train for one epoch over the given rows.
+
+        Args:
+            X: (n_samples, n_features), an array or a sparse matrix.
+            y: (n_samples,) or (n_samples, n_labels).
+            sample_weight: (n_samples,); None: all 1.
+            classes: all classes that will ever occur; needed at the first call.
+
+        Returns:
+            self.
+
+        Raises:
+            ValueError: an argument is refused by scikit-learn's checks, or class_weight is "balanced".
+        """
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight 'balanced' needs all rows, which partial_fit does not see; pass a dict of weights, as "
@@ -126,8 +139,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             )
 
     def predict(self, X: Any) -> HostArray:
-        """The most probable class of each row, (n_samples,), or for many labels 0 or 1 for each, (n_samples,
-        n_outputs_)."""
+        """Predict the most probable class of each row.
+
+        Returns:
+            (n_samples,), or for several labels 0 or 1 for each, (n_samples, n_outputs_).
+        """
         p = self._forward(X)
         if self.out_activation_ == "softmax":
             return np.asarray(self.classes_[p.argmax(axis=1)])
@@ -135,12 +151,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return classes
 
     def predict_proba(self, X: Any) -> HostArray:
-        """The probability of each class, in the order of `classes_`: (n_samples, n_classes)."""
+        """Predict the probability of each class, in the order of `classes_`: (n_samples, n_classes)."""
         p = self._forward(X)
         return np.concatenate([1 - p, p], axis=1) if self.n_outputs_ == 1 else p
 
     def predict_log_proba(self, X: Any) -> HostArray:
-        """The logarithm of `predict_proba`."""
+        """Predict the logarithm of `predict_proba`."""
         p = self.predict_proba(X)
         return np.asarray(np.log(p, out=p))
 

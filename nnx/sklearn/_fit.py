@@ -23,7 +23,14 @@ def fit_stochastic(
 ) -> None:
     """Train the network, and keep the estimator's public record of it: losses, scores, epochs.
 
-    x: (n, features), dense or CSR. t: as the loss takes it. weight: (n,) or None. one_epoch: `partial_fit`.
+    Args:
+        estimator: where parameters are read and the record is kept.
+        network: its weights are trained.
+        solver: its learning rates.
+        x: (n, features), dense or CSR.
+        t: the targets as the loss takes them.
+        weight: (n,) or None.
+        one_epoch: whether to stop after one epoch, as `partial_fit` does.
     """
     rows, validation = np.arange(x.shape[0]), None
     if estimator.early_stopping:
@@ -80,7 +87,7 @@ def _no_improvement(estimator: Any) -> str:
 
 
 def _count_no_improvement(estimator: Any, network: Network, validation: "Validation | None") -> None:
-    """How many epochs in succession have brought less than `tol`; the best so far is kept."""
+    """Count the epochs in succession that brought less than `tol`; keep the best score or loss so far."""
     if validation is not None:
         score = validation.score(estimator)
         estimator.validation_scores_.append(score)
@@ -104,7 +111,7 @@ class Validation:
         self.x = native_rows(network.ops, x, network.model.dtype)
 
     def score(self, estimator: Any) -> float:
-        """Accuracy for classes (of whole rows of labels), else R2; NaN where predictions are not finite."""
+        """Return the accuracy for classes (of whole rows of labels), else R2; NaN where predictions are not finite."""
         from sklearn.metrics import r2_score
 
         network, t = self.network, self.t
@@ -146,7 +153,7 @@ class Batches:
         self.seed = int(estimator._random_state.randint(2**31)) if network.plan.random else 0
 
     def epoch(self) -> float:
-        """One update on each batch; the mean loss over the rows, each batch's taken before its update."""
+        """Update once on each batch; return the mean loss over the rows, each batch's taken before its update."""
         network, dtype = self.network, self.network.model.dtype
         ops = network.ops
         if self.estimator.shuffle:

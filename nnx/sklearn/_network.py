@@ -1,4 +1,4 @@
-"""An estimator's parameters: as an nnx model with its fused training step, and for predictions as they are."""
+"""An estimator's parameters: as an nnx model with its fused training step, and as plain arrays for predictions."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,8 +22,13 @@ _CHUNK = 1024  # rows predicted at once
 
 @dataclass
 class Weights:
-    """The parameters in their order, on the host or native: coefs (i, o), intercepts (o,), and the four arrays (o,) of
-    each hidden layer's batch normalization, if there is one."""
+    """The parameters in their order, on the host or native.
+
+    Args:
+        coefs: the weights, (i, o) each.
+        intercepts: the biases, (o,) each.
+        norms: the four arrays (o,) of each hidden layer's batch normalization, if there is one.
+    """
 
     coefs: list[Any]
     intercepts: list[Any]
@@ -36,7 +41,7 @@ class Weights:
             yield from norm.values()
 
     def map(self, convert: Callable[[Any], Any]) -> "Weights":
-        """The same with each array converted."""
+        """Return the same with each array converted."""
         norms = None
         if self.norms is not None:
             norms = [{name: convert(array) for name, array in norm.items()} for norm in self.norms]
@@ -44,7 +49,16 @@ class Weights:
 
 
 def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, dtype: str, x: Any) -> Array:
-    """The fused inference: (n, outputs). weights: native, of that dtype, as x: (n, features), or sparse on the host."""
+    """Compute the outputs (n, outputs) by fused inference.
+
+    Args:
+        ops: the operations to compute with.
+        weights: native arrays.
+        activation: of the hidden layers.
+        out_activation: "softmax", "logistic", "exp" or "identity".
+        dtype: that of the weights and of x.
+        x: (n, features), native, or sparse on the host.
+    """
     last, layer = len(weights.coefs) - 1, ACTIVATIONS[activation]
     kind = None if layer is None else layer().formula
     for i, (w, b) in enumerate(zip(weights.coefs, weights.intercepts, strict=True)):
@@ -75,7 +89,7 @@ def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, dt
 
 
 def predict(ops: Ops, weights: Weights, activation: str, out_activation: str, dtype: str, x: Any) -> HostArray:
-    """`forward` for rows on the host, dense or CSR, block by block."""
+    """Compute `forward` for rows on the host, dense or CSR, block by block."""
     parts = []
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, x.shape[0], _CHUNK):
@@ -85,14 +99,14 @@ def predict(ops: Ops, weights: Weights, activation: str, out_activation: str, dt
 
 
 def native_rows(ops: Ops, rows: Any, dtype: str) -> Any:
-    """Rows of the host as `forward` takes them: sparse ones stay so where the host computes."""
+    """Return rows of the host as `forward` takes them: sparse ones stay so where the host computes."""
     if isinstance(rows, np.ndarray):
         return ops.to_device(np.ascontiguousarray(rows, dtype))
     return rows.astype(dtype, copy=False) if ops.on_host else ops.to_device(rows.astype(dtype, copy=False).toarray())
 
 
 class SparseAffine(Affine):
-    """`Affine` whose x may be a SciPy matrix (n, i) in CSR: on the host, at the bottom of a model."""
+    """`Affine` whose x may be a SciPy matrix (n, i) in CSR: on the host, as the first layer of a model."""
 
     def forward(self, x: Any, train_flg: bool = True) -> Array:
         if train_flg:
@@ -108,7 +122,7 @@ class SparseAffine(Affine):
 
 
 class SparseData:
-    """What `DeviceData` is, for inputs in CSR: they stay on the host, and each batch's rows are gathered there."""
+    """The counterpart of `DeviceData` for inputs in CSR, which stay on the host: a batch's rows are gathered there."""
 
     gathers_on_host = True
 
@@ -117,7 +131,7 @@ class SparseData:
         self._x, self._t = x.astype(dtype, copy=False), t
 
     def gather(self, index: HostArray) -> tuple[Any, Array]:
-        """The rows of an index (n,) on the host."""
+        """Return the rows and targets of an index (n,) on the host."""
         return native_rows(self._ops, self._x[index], self._dtype), self._ops.to_device(self._t[index])
 
 
@@ -135,7 +149,17 @@ class Network:
         sparse: bool,
         backend: BackendLike,
     ) -> None:
-        """weights: on the host, their values are copied. sparse: whether x may be in CSR."""
+        """Build the model.
+
+        Args:
+            weights: on the host; their values are copied.
+            activation: of the hidden layers.
+            loss: the loss.
+            optimizer: the optimizer.
+            dropout: the probability of setting an activation to 0.
+            sparse: whether x may be in CSR.
+            backend: where to compute.
+        """
         self.settings = {"activation": activation, "dropout": dropout, "sparse": sparse}
         kind, layers = ACTIVATIONS[activation], list[Layer]()
         for i, (w, b) in enumerate(zip(weights.coefs, weights.intercepts, strict=True)):
@@ -163,15 +187,15 @@ class Network:
         self._half = self.plan.constant(0.5)
 
     def host(self) -> Weights:
-        """The weights as NumPy arrays: on the host the model's own, else copies."""
+        """Return the weights as NumPy arrays: on the host the model's own, else copies."""
         return self.weights.map(self.ops.to_host)
 
     def copies(self) -> Weights:
-        """Copies of the weights as NumPy arrays."""
+        """Copy the weights to NumPy arrays."""
         return self.weights.map(lambda array: np.array(self.ops.to_host(array)))
 
     def load(self, weights: Weights) -> None:
-        """Take over the values of arrays on the host; those that are the model's own already cost nothing."""
+        """Take over the values of arrays on the host; arrays that are the model's own already cost nothing."""
         for own, new in zip(self.weights, weights, strict=True):
             if new is own:
                 continue
@@ -181,7 +205,7 @@ class Network:
             own[...] = self.ops.to_device(np.array(host, self.model.dtype))
 
     def slots(self) -> dict[str, HostArray]:
-        """The optimizer's state, by slot a copy of its buffer."""
+        """Copy the optimizer's state: by slot, its buffer."""
         return {slot: np.array(self.ops.to_host(views.buffer)) for slot, views in self.plan.state.items()}
 
     def load_slots(self, slots: dict[str, HostArray]) -> None:
@@ -191,17 +215,17 @@ class Network:
                 views.buffer[...] = self.ops.to_device(slots[slot])
 
     def data(self, x: Any, t: HostArray) -> "DeviceData | SparseData":
-        """The training rows, checked, and on the device unless they are sparse."""
+        """Check the training rows, and put them on the device unless they are sparse."""
         t = self.loss.check_targets("y", t, self.model.output_shape, self.model.dtype)
         if isinstance(x, np.ndarray):
             return DeviceData(self.model, self.loss, x, t, name="X", target="y", finite=False)
         return SparseData(self.ops, x, t, self.model.dtype)
 
     def objective(self, loss: Array, hyper: Array) -> Array:
-        """What scikit-learn reports: the loss with the penalty, hyper[-2] / 2 * sum(W**2)."""
+        """Return what scikit-learn reports: the loss with the penalty, hyper[-2] / 2 * sum(W**2)."""
         loss = loss if self._share is None else loss * self._share
         return loss + self._half * hyper[-2] * self.plan.sum_squares()
 
     def differentiate(self, x: Any, t: Array, hyper: Array, weight: Array | None) -> Array:
-        """The objective; its gradients, without the penalty's, are in the arena."""
+        """Return the objective, and leave its gradients, without the penalty's, in the arena."""
         return self.objective(self.plan.program(x.shape[0]).differentiate(x, t, None, weight), hyper)

@@ -14,10 +14,15 @@ from ._base import BaseMLP, check_rows, fitting
 class MLPRegressor(RegressorMixin, BaseMLP):
     """`sklearn.neural_network.MLPRegressor` on nnx: the same parameters, attributes and numbers.
 
-    loss: "squared_error", half the mean of squares, or "poisson", half the deviance of counts, y of at least 0, whose
-    expectation is the exponential of the network's output.
+    `loss` is scikit-learn's; the other parameters below are added to scikit-learn's and change nothing by default.
 
-    Beyond scikit-learn's parameters, all neutral by default: backend, dtype, dropout, batch_norm (see `MLPClassifier`).
+    Args:
+        loss: "squared_error", half the mean of squares, or "poisson", half the deviance of counts y of at least 0,
+            whose expectation is the exponential of the network's output.
+        backend: see `MLPClassifier`.
+        dtype: see `MLPClassifier`.
+        dropout: see `MLPClassifier`.
+        batch_norm: see `MLPClassifier`.
 
     >>> from sklearn.datasets import load_diabetes
     >>> X, y = load_diabetes(return_X_y=True)
@@ -68,7 +73,19 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     @available_if(lambda self: self._check_solver())
     @fitting
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
-        """One epoch over the given rows. Returns self."""
+        """Train for one epoch over the given rows.
+
+        Args:
+            X: (n_samples, n_features), an array or a sparse matrix.
+            y: (n_samples,) or (n_samples, n_outputs).
+            sample_weight: (n_samples,); None: all 1.
+
+        Returns:
+            self.
+
+        Raises:
+            ValueError: an argument is refused by scikit-learn's checks.
+        """
         self._fit(X, y, sample_weight, incremental=True)
         return self
 
@@ -84,6 +101,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return X, t, weight
 
     def predict(self, X: Any) -> HostArray:
-        """The predictions: (n_samples,), or (n_samples, n_outputs_) for several outputs."""
+        """Predict the targets: (n_samples,), or (n_samples, n_outputs_) for several outputs."""
         y = self._forward(X)
         return y.ravel() if y.shape[1] == 1 else y

@@ -1,4 +1,4 @@
-"""scikit-learn's stochastic solvers: the learning rate's course, and the numbers of nnx's fused updates."""
+"""scikit-learn's stochastic solvers: how the learning rate changes, and the numbers of nnx's fused updates."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,10 @@ from ..optimizers import SGD, Adam, Momentum, Nesterov, Optimizer
 
 
 class Solver:
-    """Base: a constant learning rate. It outlives a `partial_fit`; a `fit` makes a new one."""
+    """Base of the solvers, with a constant learning rate.
+
+    `fit` makes a new one, `partial_fit` continues with the last one.
+    """
 
     def __init__(self, learning_rate: float) -> None:
         self.learning_rate_init = learning_rate
@@ -19,15 +22,15 @@ class Solver:
 
     @property
     def optimizer(self) -> Optimizer:
-        """Which operation does the update, and which state it has."""
+        """The optimizer whose operation does the update, and whose state it has."""
         raise NotImplementedError
 
     def coefficients(self, steps: HostArray) -> Iterable["HostArray | float"]:
-        """The leading entries of `hyper`, for updates counted from 1."""
+        """Return the leading entries of `hyper`, for updates counted from 1."""
         raise NotImplementedError
 
     def hypers(self, decays: HostArray) -> HostArray:
-        """The `hyper` of each of the next updates, in float64; decays: their weight decay, (steps,)."""
+        """Return the `hyper` of each of the next updates, in float64; decays: their weight decay, (steps,)."""
         steps = np.arange(self.t + 1, self.t + 1 + len(decays))
         self.t += len(decays)
         columns = (*self.coefficients(steps), decays, 1.0)
@@ -37,10 +40,10 @@ class Solver:
         return hypers
 
     def epoch_ends(self, samples: int) -> None:
-        """After an epoch, `samples` rows having been seen in all."""
+        """Note that an epoch has ended, after `samples` rows in all; the learning rate may change."""
 
     def stops(self, reason: str, verbose: bool) -> bool:
-        """Whether training ends, now that it improves no more; a solver may slow down instead."""
+        """Return whether training ends, now that it improves no more; a solver may reduce the learning rate instead."""
         if verbose:
             print(f"{reason} Stopping.")
         return True

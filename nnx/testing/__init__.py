@@ -4,7 +4,7 @@ With pytest, in any directory, for an installed backend:  pytest -p nnx.testing 
 Without pytest:  python -m nnx.testing NAME
 From Python:  nnx.testing.run(backend) -> Report
 
-Of parts of your own: check_activation, check_loss, check_optimizer, check_layer.
+For parts of your own: check_activation, check_loss, check_optimizer, check_layer.
 """
 
 from typing import TYPE_CHECKING

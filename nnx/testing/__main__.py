@@ -9,7 +9,7 @@ from . import run, tolerances
 
 
 def main() -> int:
-    """0 if the backend conforms, 1 if not, 2 if there is no such backend."""
+    """Run the kit; return 0 if the backend conforms, 1 if not. Without such a backend the process exits with 2."""
     parser = argparse.ArgumentParser(prog="python -m nnx.testing", description="Run the nnx conformance kit.")
     parser.add_argument("backend", nargs="?", metavar="NAME", help="name of an installed backend")
     parser.add_argument("ops", nargs="*", metavar="OP", help="these operations only, and `required`: the members")

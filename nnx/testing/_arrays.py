@@ -1,4 +1,4 @@
-"""Native arrays with watched surroundings, in several memory layouts, and how far two arrays are apart."""
+"""Native arrays with guarded surroundings, in several memory layouts, and how far two arrays are apart."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ _MARGIN = 128  # elements before and after, so that an array starts on a 128-byt
 
 
 def junk(dtype: Any) -> Any:
-    """What is in memory that nobody has written: NaN, the largest integer, True."""
+    """Return what stands for unwritten memory: NaN, the largest integer, True."""
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
         return np.nan
@@ -26,7 +26,7 @@ def same_bits(a: HostArray, b: HostArray) -> bool:
 
 
 def _window(xp: Any, memory: Array, shape: tuple[int, ...], layout: str) -> Array:
-    """The array of this shape and layout inside a 1-D `memory`: a view, by Array API names alone."""
+    """Return the array of this shape and layout inside a 1-D `memory`: a view, by Array API names alone."""
     start = _MARGIN + (layout == "misaligned")
     stretch = 2 if shape and layout in ("strided", "row-gaps") else 1
     flat = memory[start : start + stretch * math.prod(shape)]
@@ -39,9 +39,9 @@ def _window(xp: Any, memory: Array, shape: tuple[int, ...], layout: str) -> Arra
 
 
 class Placed:
-    """`values` on the device as a window into a larger array of junk, in which nothing else may change.
+    """`values` on the device as a window into a larger array of junk, which must not change around it.
 
-    `array` is what an operation gets. Made by `to_device` and read by `to_host` alone.
+    `array` is what an operation gets. Only `to_device` and `to_host` are used to make and read it.
     """
 
     def __init__(self, ops: Ops, values: HostArray, layout: str = "contiguous") -> None:
@@ -71,9 +71,9 @@ class Placed:
 
 
 def mismatch(got: HostArray, expected: HostArray, tolerance: float) -> str | None:
-    """None if |got - expected| <= tolerance + tolerance * |expected| everywhere and NaN is where it should be.
+    """Return None if |got - expected| <= tolerance + tolerance * |expected| everywhere, NaN where it should be.
 
-    Else the worst element. Integers and booleans have to be equal.
+    Otherwise describe the worst element. Integers and booleans have to be equal.
     """
     if expected.dtype.kind != "f":
         wrong = got != expected

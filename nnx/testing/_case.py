@@ -32,11 +32,16 @@ FLOATS = ("float32", "float64")
 class Case:
     """One row of the table.
 
-    make: the inputs by argument name, from a generator; float64 arrays are cast to the dtype under test.
-    nan: the argument in which the last element's NaN has to reach the results, if any.
-    exact: buffers that have to be equal to the reference, whatever the tolerance.
-    formula: that of an operation of a family.
-    unspecified: buffers whose values the specification leaves open here (they must still not be overrun).
+    Args:
+        op: the operation.
+        id: the case's name.
+        make: makes the inputs by argument name, from a generator; float64 arrays are cast to the dtype under test.
+        tolerance: how near the results have to be to the reference, for float32 and float64.
+        dtypes: those under test.
+        nan: the argument in which the last element's NaN has to reach the results, if any.
+        exact: buffers that have to be equal to the reference, whatever the tolerance.
+        unspecified: buffers whose values the specification leaves open here (they must still not be overrun).
+        formula: the formula, for an operation that takes one.
     """
 
     op: str
@@ -59,7 +64,7 @@ class Case:
         return {name: p for name, p in named.items() if name != "ops"}
 
     def inputs(self, dtype: str, draw: int = 0) -> Inputs:
-        """The arguments, each draw different numbers of the same shapes, the same in every run."""
+        """Make the arguments; each draw has other numbers of the same shapes, the same in every run."""
         generator = np.random.default_rng([crc32(f"{self.op} {self.id}".encode()), draw])
         inputs = {
             name: value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype == np.float64 else value
@@ -70,14 +75,14 @@ class Case:
         return inputs | {"dtype": dtype} if "dtype" in self.parameters else inputs
 
     def expected(self, inputs: Inputs) -> _reference.Written:
-        """Results and written arguments by name, in float64; other dtypes as they have to be."""
+        """Return results and written arguments by name: floating ones in float64, others in their own dtype."""
         return _reference.expected(self.op, inputs)
 
     def allowed(self, dtype: str, name: str = "result") -> float:
-        """The tolerance of a result or written argument."""
+        """Return the tolerance of a result or written argument."""
         return 0.0 if name in self.exact else self.tolerance[dtype == "float64"]
 
 
 def cases(op: str, makers: dict[str, Maker], tolerance: Tolerance = ROUNDING, **flags: Any) -> list[Case]:
-    """The cases of one operation that differ in nothing but the inputs."""
+    """Make the cases of one operation that differ in nothing but the inputs."""
     return [Case(op, name, make, tolerance, **flags) for name, make in makers.items()]

@@ -1,4 +1,4 @@
-"""What is checked for each case and dtype. A failure is an AssertionError that names operation, case and argument."""
+"""The checks of each case and dtype. A failure is an AssertionError that names operation, case and argument."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from ._reference import Written
 
 
 def check_case(ops: Ops, case: Case, dtype: str) -> None:
-    """All checks of one case in one dtype; raises AssertionError at the first that fails."""
+    """Check one case in one dtype; raise AssertionError at the first check that fails."""
     trial = _Trial(ops, case, dtype)
     trial.values()
     trial.layouts()
@@ -23,7 +23,10 @@ def check_case(ops: Ops, case: Case, dtype: str) -> None:
 
 
 def _stays_contiguous(name: str, values: HostArray) -> bool:
-    """Labels, indices, random counters and hyper-parameters are C-contiguous in nnx: no layout but that is tried."""
+    """Return whether an argument is C-contiguous in nnx, so that no other layout is tried.
+
+    Labels, indices, random counters and hyper-parameters are.
+    """
     return values.ndim == 0 or name == "hyper" or (values.ndim == 1 and values.dtype.kind in "iu")
 
 
@@ -36,7 +39,7 @@ class _Call:
     returned: Any
 
     def written(self, ops: Ops, names: Iterable[str]) -> Written:
-        """The results and written arguments, on the host."""
+        """Return the results and written arguments, on the host."""
         placed = self.inputs | self.buffers
         return {n: np.array(ops.to_host(self.returned)) if n == "result" else placed[n].values() for n in names}
 
@@ -49,7 +52,7 @@ class _Trial:
         self.buffers = self._buffers()
 
     def _buffers(self) -> tuple[str, ...]:
-        """The keyword arguments that are written where given: those that the reference writes, and `out`."""
+        """Return the keyword arguments that are written where given: those that the reference writes, and `out`."""
         return tuple(name for name in self._keywords() if name == "out" or name in self.expected)
 
     def _keywords(self) -> list[str]:
@@ -61,7 +64,7 @@ class _Trial:
     # The checks -------------------------------------------------------------------------------------------------------
 
     def values(self) -> None:
-        """Right with all buffers, with none, and with each alone; and twice the same bits."""
+        """Check the results with all buffers, with none, and with each alone; and that two calls give the same bits."""
         first = self._verify("all buffers given", self.inputs, self.buffers)
         again = self._verify("all buffers given", self.inputs, self.buffers)
         for name, values in first.items():
@@ -74,14 +77,14 @@ class _Trial:
                 self._verify(f"only {name} given", self.inputs, (name,))
 
     def layouts(self) -> None:
-        """Right in every memory layout: done by the backend itself, or declined before anything was written."""
+        """Check every memory layout: computed by the backend itself, or declined before anything was written."""
         if all(_stays_contiguous(n, v) for n, v in self.inputs.items() if isinstance(v, np.ndarray)):
             return
         for layout in LAYOUTS:
             self._verify(f"{layout} arrays", self.inputs, self.buffers, layout)
 
     def fresh_results(self) -> None:
-        """A result is not a view of memory that the next call reuses."""
+        """Check that a result is not a view of memory that the next call reuses."""
         if "result" not in self.expected:
             return
         returned = self._call("called twice", self.inputs, ()).returned
@@ -91,7 +94,7 @@ class _Trial:
             self._fail("called twice", "the second call changed the first one's result")
 
     def nan(self) -> None:
-        """NaN stays NaN."""
+        """Check that NaN stays NaN."""
         name = self.case.nan
         if name is None:
             return
@@ -162,7 +165,7 @@ class _Trial:
         return np.full(like.shape, junk(dtype), dtype)
 
     def _result(self, what: str, args: list[Any], kwargs: Inputs, placed: dict[str, Placed]) -> Any:
-        """The backend's own method is asked first, so that one which declines can be caught at writing before."""
+        """Call the backend's own method first, to see whether one that declines has written before."""
         own = getattr(self.ops.backend, self.case.op, None)
         if callable(own):
             result = own(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Formulas in float64: instruction by instruction, or for those known from papers as these have them, independently."""
+"""Formulas in float64: instruction by instruction, or independently in their papers' form where that is known."""
 
 import math
 from typing import Any
@@ -27,7 +27,7 @@ _FUNCTIONS: dict[str, Any] = {
 
 
 def evaluate(formula: Formula, values: dict[str, Any]) -> list[HostArray]:
-    """The formula's outputs, instruction by instruction."""
+    """Compute the formula's outputs, instruction by instruction."""
     known = dict(values)
     for name, op, args in formula.instructions:
         known[name] = _FUNCTIONS[op](*(known[a] if isinstance(a, str) else a for a in args))
@@ -42,7 +42,10 @@ def activated(formula: Formula, x: HostArray) -> HostArray:
 
 
 def losses_and_gradients(formula: Formula, z: HostArray, t: HostArray, *settings: float) -> Any:
-    """Of each element; the gradient is the formula's own, which is held to numerical ones elsewhere."""
+    """Compute both for each element.
+
+    The gradients are the formula's own; another check compares them with numerical ones.
+    """
     values = {"z": z, "t": t, **dict(zip(formula.scalars, settings, strict=True))}
     losses, gradients = evaluate(formula, values)
     known = LOSSES.get(formula.name)

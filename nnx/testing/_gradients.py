@@ -24,13 +24,13 @@ class Problem(NamedTuple):
 
 
 def _central_difference(value: Callable[..., float], point: Point, name: str, direction: HostArray) -> float:
-    """How `value` changes along a direction of one argument."""
+    """Return how fast `value` changes along a direction of one argument."""
     up, down = ({**point, name: point[name] + sign * STEP * direction} for sign in (1, -1))
     return (value(**up) - value(**down)) / (2 * STEP)
 
 
 def check_gradients(ops: Ops, op: str, problem: "Maker") -> None:
-    """Compare every gradient that `op` gives with differences along three random directions."""
+    """Compare every gradient that `op` gives with central differences along three random directions."""
     generator = np.random.default_rng(1)
     value, point, gradients = problem(_Device(ops), generator)
     for name, gradient in gradients.items():
@@ -64,7 +64,7 @@ class _Device:
         return call
 
     def written(self, op: str, *args: Any, buffers: dict[str, tuple[int, ...]], **kwargs: Any) -> Point:
-        """What `op` writes to buffers of the given shapes."""
+        """Return what `op` writes to buffers of the given shapes."""
         native = {name: self.native(np.full(shape, np.nan)) for name, shape in buffers.items()}
         getattr(self._ops, op)(*map(self.native, args), **{k: self.native(v) for k, v in kwargs.items()}, **native)
         return {name: self.host(array) for name, array in native.items()}
@@ -81,7 +81,7 @@ def _affine(device: _Device, r: np.random.Generator) -> Problem:
 
 
 def activation(layer: Activation) -> "Maker":
-    """Of an activation's backward."""
+    """Make the problem of an activation's backward."""
 
     def problem(device: _Device, r: np.random.Generator) -> Problem:
         def forward(x: HostArray) -> HostArray:
@@ -129,7 +129,7 @@ def _dropout(device: _Device, r: np.random.Generator) -> Problem:
 
 
 def loss(op: str, *first: Any, hyper: HostArray | None = None) -> "Maker":
-    """Of a loss; first: the formula, where the operation takes one."""
+    """Make the problem of a loss; first: the formula, where the operation takes one."""
 
     def problem(device: _Device, r: np.random.Generator) -> Problem:
         z, bias, t = r.normal(size=(5, 3)), r.normal(size=3), r.dirichlet(np.ones(3), 5)
@@ -145,7 +145,7 @@ def loss(op: str, *first: Any, hyper: HostArray | None = None) -> "Maker":
 
 
 def elementwise(kind: ElementwiseLoss) -> "Maker":
-    """Of a loss by a formula."""
+    """Make the problem of a loss by a formula."""
     numbers = [getattr(kind, name) for name in kind.settings]
     return loss("loss", kind.formula, hyper=np.array(numbers) if numbers else None)
 

@@ -15,8 +15,13 @@ from ._gradients import PROBLEMS, check_gradients
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to check: `run(ops)` raises AssertionError if it fails. `op` is "required" for the required members,
-    "training" for whole trainings."""
+    """One thing to check: `run(ops)` raises AssertionError if it fails.
+
+    Args:
+        op: an operation, "required" for the required members, or "training" for whole trainings.
+        id: its name within the operation, such as "float32-odd-sizes".
+        run: the check.
+    """
 
     op: str
     id: str
@@ -28,7 +33,14 @@ class Check:
 
 
 def checks(ops: Iterable[str] | None = None) -> Iterator[Check]:
-    """All checks, or those of the named operations."""
+    """Return all checks, or those of the named operations.
+
+    Args:
+        ops: names of operations, "required" and "training" among them; None: all.
+
+    Raises:
+        InputError: a name is unknown.
+    """
     wanted = None if ops is None else set(ops)
     known = ("required", "training", *spec.OPERATIONS)
     for name in wanted or ():
@@ -64,7 +76,13 @@ def _bound(check: Callable[..., None], *args: object) -> Callable[[Ops], None]:
 
 @dataclass(frozen=True)
 class Result:
-    """How one check went: `error` is None or what is wrong."""
+    """The outcome of one check.
+
+    Args:
+        check: the check.
+        error: None, or what is wrong.
+        seconds: how long it took.
+    """
 
     check: Check
     error: str | None
@@ -73,7 +91,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """How the kit went on one backend."""
+    """The outcome of the kit on one backend.
+
+    Args:
+        explanation: which operations the backend has itself, and which it declined.
+        results: one for each check.
+    """
 
     explanation: Explanation
     results: tuple[Result, ...]
@@ -88,7 +111,7 @@ class Report:
         return not self.failures
 
     def summary(self) -> str:
-        """What the backend does itself, what it declined, and where the time went."""
+        """Describe what the backend does itself, what it declined, and where the time went."""
         how = self.explanation
         declined = sum(how.declined.values())
         lines = [
@@ -115,7 +138,18 @@ class Report:
 
 
 def run(backend: Backend, ops: Iterable[str] | None = None) -> Report:
-    """Run the kit on a backend, or the checks of the named operations ("required": the members; "training": a network).
+    """Run the kit on a backend.
+
+    Args:
+        backend: an instance.
+        ops: names of operations, to run their checks alone; "required" are the members, "training" a whole network.
+            None: everything.
+
+    Returns:
+        The outcome of every check: a failure is in the report and does not raise.
+
+    Raises:
+        InputError: a name is unknown.
 
     >>> from nnx_numpy import NumpyBackend
     >>> run(NumpyBackend(), ["softmax"]).ok
@@ -137,7 +171,7 @@ def run(backend: Backend, ops: Iterable[str] | None = None) -> Report:
 
 
 def tolerances() -> str:
-    """The Markdown table of docs/conformance.md: for each operation its checks and how near its results have to be."""
+    """Return the Markdown table of docs/conformance.md: the checks of each operation and its tolerances."""
     rows = ["| operation | cases | float32 | float64 |", "| --- | ---: | --- | --- |"]
     for op in spec.OPERATIONS:
         own = [case for case in CASES if case.op == op]

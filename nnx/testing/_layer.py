@@ -14,9 +14,19 @@ _ROWS, _SAMPLES = 7, 20
 
 
 def check_layer(layer: Layer, shape: "int | tuple[int, ...]", *, backend: BackendLike = None) -> None:
-    """Check a layer on a backend (default: that in force), for inputs of (n, *shape) in float64: the shapes of its
-    output and gradients, its gradients against numerical ones, that prediction stores nothing, and that its settings
-    make it again. An AssertionError says what is wrong. The layer itself is left as it was."""
+    """Check a user's own layer on a backend.
+
+    Checked are the shapes of its output and gradients, the gradients against numerical ones in float64, that prediction
+    stores nothing, and that its `fields` make it again. The layer itself stays as it was.
+
+    Args:
+        layer: the layer.
+        shape: of the inputs without their rows: they are (n, *shape).
+        backend: a name or an instance; None: the one in force.
+
+    Raises:
+        AssertionError: the layer is wrong; the message says how.
+    """
     model = Sequential(layer.bare()).build(shape, backend=backend, dtype="float64", seed=1)
     own, ops = model.layers[0], model.ops
     rng = np.random.default_rng(0)
@@ -73,7 +83,7 @@ def _same(got: HostArray, expected: HostArray, what: str) -> None:
 
 
 def _near(analytic: HostArray, place: HostArray, value: Any, rng: np.random.Generator, what: str) -> None:
-    """The gradient at some elements of `place`, of which `value()` is a function."""
+    """Compare the gradient at some elements of `place`, of which `value()` is a function, with differences."""
     flat = place.reshape(-1)
     for i in rng.permutation(flat.size)[:_SAMPLES]:
         kept = flat[i]

@@ -1,4 +1,4 @@
-"""Checks that are no rows of the table: the required members of a backend, and `capture`."""
+"""Checks beside the table: the required members of a backend, and `capture`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def require_near(got: HostArray, expected: HostArray, tolerance: float, what: st
 
 
 def round_trip(ops: Ops, dtype: str) -> None:
-    """`to_host(to_device(x))` has x's values, shape and dtype, and `to_device` leaves x alone, whatever its layout."""
+    """Check that `to_host(to_device(x))` has x's values, shape and dtype, and that `to_device` leaves x alone."""
     for shape in ((), (1,), (7,), (5, 3), (2, 3, 5), (0, 4)):
         host = (np.random.default_rng(0).random(shape) * 200).astype(dtype)
         layouts = {"contiguous": host, "transposed": host.T, "reversed": host[::-1] if shape else host}
@@ -38,7 +38,7 @@ def round_trip(ops: Ops, dtype: str) -> None:
 
 
 def matmul(ops: Ops, dtype: str) -> None:
-    """Products of matrices and transposed views, returned or written to `out`."""
+    """Check products of matrices and transposed views, returned or written to `out`."""
     r = np.random.default_rng(0)
     tolerance = SUMS[dtype == "float64"]
     for n, k, m in ((37, 13, 5), (1, 130, 9), (6, 1, 11), (9, 7, 1)):
@@ -58,7 +58,10 @@ def matmul(ops: Ops, dtype: str) -> None:
 
 
 def views(ops: Ops, dtype: str) -> None:
-    """A reshaped slice of a buffer is a view: parameters are named views on one buffer. Two buffers share nothing."""
+    """Check that a reshaped slice of a buffer is a view, and that two buffers share nothing.
+
+    A model's parameters are named views on one buffer.
+    """
     where = f"required[{dtype}-views]"
     buffer, other = ops.allocate(12, dtype), ops.allocate(12, dtype)
     view = ops.xp.reshape(buffer[4:10], (2, 3))
@@ -77,7 +80,7 @@ def views(ops: Ops, dtype: str) -> None:
 
 
 def descriptions(ops: Ops) -> None:
-    """name, unavailable(), device_info() and synchronize() are what the contract says."""
+    """Check that name, unavailable(), device_info() and synchronize() give what the contract says."""
     where, backend = "required[descriptions]", ops.backend
     missing = missing_members(backend)
     require(not missing, f"{where}: the backend lacks {', '.join(missing)}; nnx.Backend says what they do")
@@ -96,7 +99,7 @@ def descriptions(ops: Ops) -> None:
 
 
 def capture(ops: Ops, dtype: str) -> None:
-    """A captured step does the same as the step, on each call's own inputs, once per call from the first on."""
+    """Check that a captured step does what the step does: once per call from the first on, on each call's inputs."""
     where, tolerance, p = f"capture[{dtype}-step]", SUMS[dtype == "float64"], ops.allocate(5, dtype)
 
     def step(g: Array, hyper: Array) -> Array:
@@ -121,8 +124,10 @@ def capture(ops: Ops, dtype: str) -> None:
 
 
 def capture_several(ops: Ops, dtype: str) -> None:
-    """Three steps captured as one that returns a list of losses: they come back as one array, which stays; all results
-    together are read by `to_host_all`."""
+    """Check three steps that are captured as one and return a list of losses.
+
+    The losses come back as one array, which no later call changes; `to_host_all` reads all results together.
+    """
     where, tolerance, p = f"capture[{dtype}-several]", SUMS[dtype == "float64"], ops.allocate(5, dtype)
 
     def steps(gradients: Array, hyper: Array) -> list[Array]:

@@ -1,4 +1,4 @@
-"""Checks of mixed precision, whose arrays are of a dtype of the backend's own."""
+"""Checks of mixed precision, whose arrays have a dtype of the backend's own."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ _SHAPES = {"odd sizes": (37, 13, 5), "one row": (1, 130, 9), "one input": (6, 1,
 
 
 def rounded(x: HostArray, precision: str) -> HostArray:
-    """x in float32, rounded to the nearest of the format, ties to even."""
+    """Round x, in float32, to the nearest number of the format, ties to even."""
     with np.errstate(over="ignore", invalid="ignore"):
         if precision == "float16":
             return x.astype(np.float16).astype(np.float32)
@@ -24,7 +24,7 @@ def rounded(x: HostArray, precision: str) -> HostArray:
 
 
 def rounding(ops: Ops, precision: str) -> None:
-    """Random bits, ties, what is beyond the format's range on either side, zeros of both signs, infinities, NaN."""
+    """Check random bits, ties, numbers beyond the format's range, zeros of both signs, infinities and NaN."""
     where = f"narrow[{precision}]"
     random = np.random.default_rng(0).integers(0, 2**32, 5000, np.uint64).astype(np.uint32)
     ties = [random >> digits << digits | 1 << digits - 1 for digits in (16, 13)]
@@ -46,7 +46,7 @@ def rounding(ops: Ops, precision: str) -> None:
 
 
 def products(ops: Ops, precision: str) -> None:
-    """`affine` and `affine_backward` of narrowed arrays: exact products, summed in float32."""
+    """Check `affine` and `affine_backward` of narrowed arrays: exact products, summed in float32."""
     r = np.random.default_rng(1)
     for shape, (n, i, o) in _SHAPES.items():
         where = f"narrow[{precision}], {shape}"

@@ -41,7 +41,7 @@ class KitItem(pytest.Item):
             kit.results.append(Result(self.check, error, perf_counter() - start))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """A failed check says all there is to say; any other exception is the backend's, and its traceback helps."""
+        """Show a failed check's message alone; any other exception is the backend's, whose traceback helps."""
         return str(excinfo.value) if excinfo.errisinstance(AssertionError) else super().repr_failure(excinfo, style)
 
 

@@ -1,7 +1,7 @@
-"""Every operation in its textbook form, in plain float64 NumPy, Philox in Python's integers: what a backend is held to.
+"""Every operation in its textbook form, in plain float64 NumPy, Philox in Python's integers: what backends must match.
 
-Each function takes its operation's inputs by name and returns what the operation returns; or, if that writes or mutates
-more, a dictionary of all that it writes, by the argument's name, what it returns being under "result".
+Each function takes its operation's inputs by name and returns what the operation returns. If the operation writes or
+mutates more, it returns a dictionary of all that is written, by the argument's name, with the result under "result".
 """
 
 from functools import cache
@@ -71,7 +71,7 @@ def batch_norm_inference(
 def batch_norm_backward(
     dy: HostArray, x: HostArray, gamma: HostArray, mean: HostArray, var: HostArray, hyper: HostArray
 ) -> Written:
-    """The Jacobian of each column, gamma / std * (I - 1 1'/n - h h'/n) with h the normalised column, times dy."""
+    """Multiply dy by each column's Jacobian, gamma / std * (I - 1 1'/n - h h'/n), h being the normalised column."""
     n, std = len(x), np.sqrt(var + hyper[0])
     h = (x - mean) / std
     dx = np.empty_like(x)
@@ -86,7 +86,7 @@ def batch_norm_backward(
 
 @cache
 def philox_block(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The four random words of one counter: Philox4x32-10 as printed in Salmon et al. 2011."""
+    """Return the four random words of one counter: Philox4x32-10 as printed in Salmon et al. 2011."""
     left0, right0, left1, right1 = counter
     key0, key1 = key
     for _ in range(10):
@@ -120,14 +120,14 @@ def softmax(x: HostArray) -> HostArray:
 
 
 def _log_softmax(x: HostArray) -> HostArray:
-    """-log(sum over j of exp(x_j - x_i)) for each element i of a row."""
+    """Compute -log(sum over j of exp(x_j - x_i)) for each element i of a row."""
     differences = x[:, np.newaxis, :] - x[:, :, np.newaxis]
     result: HostArray = -np.logaddexp.reduce(differences, axis=2)
     return result
 
 
 def _loss(rows: HostArray, gradients: HostArray, weight: HostArray | None) -> Written:
-    """The mean of the rows' losses (n,), and the gradients (n, c) of that."""
+    """Return the mean of the rows' losses (n,), and its gradients (n, c)."""
     weight = np.ones(len(rows)) if weight is None else weight
     dz = gradients * weight[:, None] / len(rows)
     return {"result": np.mean(rows * weight), "dz": dz, "db": dz.sum(axis=0)}
@@ -211,7 +211,7 @@ def update_(
 
 
 def expected(op: str, inputs: dict[str, Any]) -> Written:
-    """What `op` returns ("result") and writes for these inputs, floating-point ones taken as float64."""
+    """Return what `op` returns ("result") and writes for these inputs, floating-point ones taken as float64."""
     exact = {
         name: value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
         for name, value in inputs.items()

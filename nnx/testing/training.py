@@ -1,4 +1,4 @@
-"""A whole small network: trained, asked, saved, loaded and resumed on a backend, against the same on NumPy."""
+"""A whole small network, trained, used, saved, loaded and resumed on a backend, compared with the NumPy backend."""
 
 import tempfile
 from functools import cache
@@ -24,7 +24,7 @@ _BATCH = 10
 
 
 def _data(dtype: str) -> tuple[HostArray, HostArray]:
-    """98 rows of 6 numbers in three classes: nine batches of 10, which may be captured together, and one of 8."""
+    """Make 98 rows of 6 numbers in three classes: nine batches of 10, which may be captured together, and one of 8."""
     r = np.random.default_rng(5)
     t = np.arange(98) % 3
     return (r.normal(size=(98, 6)) + t[:, np.newaxis] * (np.arange(6) % 3 == 1)).astype(dtype), t
@@ -56,18 +56,18 @@ def _outcome(trainer: Trainer, dtype: str) -> Outcome:
 
 
 def trained(backend: Backend, dtype: str) -> Outcome:
-    """What three epochs of training on a backend come to: history, predictions, parameters."""
+    """Train for three epochs on a backend; return history, predictions and parameters."""
     return _outcome(_fit(_trainer(backend, dtype), dtype, 3), dtype)
 
 
 @cache
 def expected(dtype: str) -> Outcome:
-    """What they come to on NumPy."""
+    """Return the same of the NumPy backend."""
     return trained(get_backend("numpy"), dtype)
 
 
 def difference(got: Outcome, wanted: Outcome, tolerance: float) -> str | None:
-    """Where two outcomes differ by more than `tolerance`, or None."""
+    """Say where two outcomes differ by more than `tolerance`; None if they do not."""
     for name, values in wanted.items():
         problem = mismatch(got[name], values.astype(np.float64), tolerance)
         if problem is not None:
@@ -81,7 +81,7 @@ def _require_alike(got: Outcome, wanted: Outcome, dtype: str, where: str) -> Non
 
 
 def fit(ops: Ops, dtype: str) -> None:
-    """`Trainer.fit`, `predict`, `evaluate` and `accuracy` as on NumPy; the same bits twice."""
+    """Check that `Trainer.fit`, `predict`, `evaluate` and `accuracy` do as on NumPy, and give the same bits twice."""
     where = f"training[{dtype}-fit]"
     got = trained(ops.backend, dtype)
     require(got["predict"].dtype == np.dtype(dtype), f"{where}: predict gave {got['predict'].dtype}")
@@ -92,7 +92,7 @@ def fit(ops: Ops, dtype: str) -> None:
 
 
 def step(ops: Ops, dtype: str) -> None:
-    """`Trainer.step` on arrays of the backend, as on NumPy's."""
+    """Check `Trainer.step` on arrays of the backend and on NumPy's, against the NumPy backend."""
     x, t = _data(dtype)
 
     def steps(backend: Backend, native: bool) -> Outcome:
@@ -109,7 +109,10 @@ def step(ops: Ops, dtype: str) -> None:
 
 
 def resume(ops: Ops, dtype: str) -> None:
-    """A training that is saved, loaded and continued ends with the bits of one that was not; NumPy can take it over."""
+    """Check that a training that was saved, loaded and continued ends with the same bits as one in a piece.
+
+    Also checked is that the NumPy backend can load it.
+    """
     where, whole = f"training[{dtype}-resume]", trained(ops.backend, dtype)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kit.safetensors")
@@ -126,7 +129,7 @@ def resume(ops: Ops, dtype: str) -> None:
 
 
 def layers(ops: Ops, dtype: str) -> None:
-    """Layers, loss and optimizer standing alone, on arrays of the backend: `forward`, `backward`, `update`."""
+    """Check layers, loss and optimizer standing alone, on arrays of the backend: `forward`, `backward`, `update`."""
     where = f"training[{dtype}-layers]"
     _require_alike(_alone(ops, dtype), _alone(Ops(get_backend("numpy")), dtype), dtype, where)
 
@@ -150,7 +153,7 @@ def _alone(ops: Ops, dtype: str) -> Outcome:
         dout = loss.backward()
         for layer in reversed(parts):
             dout = layer.backward(dout)
-        # The bias below a normalization has no gradient but rounding, which Adam would blow up.
+        # The gradient of a bias below a normalization is rounding noise, which Adam would scale up to full steps.
         updated = {name: array for name, array in params.items() if name != "b"}
         optimizer.update(updated, {**affine.grads, **norm.grads})
     y = ops.to_device(x)

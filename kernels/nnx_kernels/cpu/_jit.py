@@ -41,7 +41,7 @@ def _type(letter: str, real: Any) -> Any:
 
 
 def _fits(given: Any, wanted: Any) -> bool:
-    """Whether an array of this type is taken: a version for read-only arrays takes writable ones, too."""
+    """Return whether an array of this type is taken: a version for read-only arrays takes writable ones, too."""
     return bool(given == wanted or (isinstance(given, types.Array) and given.copy(readonly=True) == wanted))
 
 
@@ -50,10 +50,10 @@ def _no_version_yet(*args: Any) -> Any:
 
 
 class Kernel:
-    """A compiled function; calling it returns NotImplemented for arrays that it has not been written for.
+    """A compiled function; calling it returns NotImplemented for arrays that it has not been compiled for.
 
-    Numba would compile another version for every layout. Here the versions are fixed: a call that fits none raises
-    within Numba, which costs the calls that fit nothing.
+    Numba would compile another version for every layout. Here the versions are fixed. A call that fits none raises
+    within Numba, which costs the calls that do fit nothing.
     """
 
     def __init__(self, function: Callable[..., Any], signature: str, fast: bool) -> None:
@@ -86,11 +86,11 @@ class Kernel:
         return self.call(*args)
 
     def _interpret(self, *args: Any) -> Any:
-        """With NUMBA_DISABLE_JIT: the same arrays as ever, by the interpreter."""
+        """Run the kernel by the interpreter, for the same arrays as ever (with NUMBA_DISABLE_JIT)."""
         return NotImplemented if self._dtype_for(args) is None else self._function(*args)
 
     def _dtype_for(self, args: tuple[Any, ...]) -> Any:
-        """The floating dtype whose version takes these arguments, or None."""
+        """Return the floating dtype whose version takes these arguments, or None."""
         dtypes = {a.dtype for a, letter in zip(args, self.signature, strict=True) if letter in "vm"}
         dtype = dtypes.pop() if dtypes else np.dtype(np.float32)  # a kernel of integers has one version
         if dtypes or dtype not in FLOATS:
@@ -102,7 +102,7 @@ class Kernel:
         return dtype
 
     def compile(self, dtype: Any) -> bool:
-        """Make the version for a dtype, from the cache on disk if it is there; whether this process had none yet."""
+        """Make the version for a dtype, or load it from the cache on disk; return whether this process had none yet."""
         if self.interpreted:
             return False
         with _lock:
@@ -123,24 +123,32 @@ class Kernel:
 
 
 def kernel(signature: str, *, fast: bool = True) -> Callable[[Callable[..., Any]], Kernel]:
-    """Decorator: a letter for each argument, as in `_type`. fast=False keeps the order of operations."""
+    """Decorate a function as a kernel.
+
+    Args:
+        signature: a letter for each argument, as in `_type`.
+        fast: whether the order of operations may be changed.
+    """
     return lambda function: Kernel(function, signature, fast)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """A helper of kernels, whose own order of operations is kept where it is inlined."""
+    """Decorate a helper of kernels, whose own order of operations is kept where it is inlined."""
     return numba.njit(error_model="numpy", fastmath={"contract"})(function)
 
 
 def fast_inlined(function: Callable[..., Any]) -> Any:
-    """A helper of kernels whose sums may be reordered, as the kernels' own."""
+    """Decorate a helper of kernels whose sums may be reordered, as the kernels' own."""
     return numba.njit(error_model="numpy", fastmath=_FAST)(function)
 
 
 def from_text(name: str, text: str, space: dict[str, Any]) -> Callable[..., Any]:
-    """The function of a text in which it is defined, to be made a kernel. The text is kept in a file, by which Numba
-    finds its machine code again; where no folder can be written to, that is compiled anew in every process."""
-    # What a kernel calls is compiled into it: another version of that is another kernel.
+    """Return the function that a text defines, to be made a kernel.
+
+    The text is kept in a file, by which Numba finds its machine code again. Where no folder can be written to, the
+    function is compiled anew in every process.
+    """
+    # Helpers are compiled into the kernel, so the digest covers them, too.
     digest = hashlib.sha256(f"{_helpers()}\n{text}".encode()).hexdigest()[:16]
     file = f"<formula {name}>"
     for folder in _folders():
@@ -169,7 +177,7 @@ def _helpers() -> str:
 
 
 def _folders() -> list[Path]:
-    """Where texts are kept: the first that can be written to, as Numba chooses for its own files."""
+    """Return the folders in which texts may be kept: the first one that can be written to is taken, as Numba does."""
     own = [Path(numba.config.CACHE_DIR)] if numba.config.CACHE_DIR else []
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return [*own, Path(__file__).parent / "__pycache__", user / "nnx"]

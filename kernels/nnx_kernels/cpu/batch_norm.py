@@ -76,7 +76,7 @@ def _input_gradient(dy, x, gamma, mean, var, hyper, dgamma, dbeta, of, dx):
 
 @kernel("mvvvmvv")
 def batch_norm(x, gamma, beta, hyper, y, mean, var):
-    """y = gamma * (x - mean) / sqrt(var + eps) + beta; mean and biased variance of the columns are written."""
+    """Compute y = gamma * (x - mean) / sqrt(var + eps) + beta; write the columns' mean and biased variance."""
     _moments(x, mean, var)
     for j in range(var.size):
         var[j] /= x.dtype.type(len(x))
@@ -85,20 +85,22 @@ def batch_norm(x, gamma, beta, hyper, y, mean, var):
 
 @kernel("mvv")
 def moments(x, mean, squares):
-    """The columns' means, and their sums of squared differences from them."""
+    """Compute the columns' means, and their sums of squared differences from them."""
     _moments(x, mean, squares)
 
 
 @kernel("mvvvvvm")
 def batch_norm_inference(x, gamma, beta, mean, var, hyper, y):
-    """y = gamma * (x - mean) / sqrt(var + eps) + beta."""
+    """Compute y = gamma * (x - mean) / sqrt(var + eps) + beta."""
     _normalise(x, gamma, beta, mean, var, hyper, y)
 
 
 @kernel("mmvvvvmvv")
 def batch_norm_backward(dy, x, gamma, mean, var, hyper, dx, dgamma, dbeta):
-    """dx = gamma / std * (dy - dbeta / n - normalised * dgamma / n), with the column sums dbeta of dy, dgamma of
-    dy * normalised."""
+    """Compute dx = gamma / std * (dy - dbeta / n - normalised * dgamma / n).
+
+    dbeta is the column sums of dy, dgamma those of dy * normalised; both are written, too.
+    """
     _gradient_sums(dy, x, mean, dgamma, dbeta)
     for j in range(dgamma.size):
         dgamma[j] /= math.sqrt(var[j] + hyper[0])
@@ -107,11 +109,11 @@ def batch_norm_backward(dy, x, gamma, mean, var, hyper, dx, dgamma, dbeta):
 
 @kernel("mmvvv")
 def gradient_sums(dy, x, mean, dgamma, dbeta):
-    """The column sums of dy, and of dy * (x - mean)."""
+    """Compute the column sums of dy, and of dy * (x - mean)."""
     _gradient_sums(dy, x, mean, dgamma, dbeta)
 
 
 @kernel("mmvvvvvvim")
 def input_gradient(dy, x, gamma, mean, var, hyper, dgamma, dbeta, of, dx):
-    """The dx of `batch_norm_backward` for some rows of a batch of `of`."""
+    """Compute the dx of `batch_norm_backward` for some rows of a batch of `of`."""
     _input_gradient(dy, x, gamma, mean, var, hyper, dgamma, dbeta, of, dx)

@@ -5,7 +5,7 @@ from ._jit import kernel
 
 @kernel("mv")
 def add_bias(y, b):
-    """y += b."""
+    """Compute y += b."""
     for i in range(y.shape[0]):
         for j in range(y.shape[1]):
             y[i, j] += b[j]
@@ -13,7 +13,7 @@ def add_bias(y, b):
 
 @kernel("mv")
 def column_sums(x, sums):
-    """sums = the sums of x's columns."""
+    """Compute the sums of x's columns."""
     sums[:] = 0
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):

@@ -1,8 +1,8 @@
-"""Denormal numbers as zero, for the length of one kernel.
+"""Denormal numbers treated as zero, while one kernel runs.
 
 Where a network has learned its data, moments and gradients shrink below 1e-38, and x86 processors then take up to a
 hundred times as long for an operation. The mode is a register of the running thread: it is set at a kernel's start and
-put back at its end.
+restored at its end.
 """
 
 import platform

@@ -1,4 +1,4 @@
-"""Kernels of formulas: the body of a loop, written by the formula, in the loop of its family.
+"""Kernels of formulas: for each family of operations a loop, whose body the formula writes.
 
 A formula's variable x is `x_` in it (see nnx's `Formula.python`); the array of its elements is `of_x`.
 """
@@ -25,17 +25,17 @@ def _kernel(name: str, arguments: list[str], signature: str, body: str) -> Kerne
 
 
 def _statements(formula: Formula, index: str) -> tuple[str, list[str]]:
-    """The loop's body up to the results: the elements at an index, and what is computed of them."""
+    """Write the loop's body up to the results: it loads the elements at an index and computes with them."""
     lines, results = formula.python()
     return "\n".join([*(f"{x}_ = of_{x}[{index}]" for x in formula.inputs if formula.uses(x)), *lines]), results
 
 
 @cache
 def update(formula: Formula) -> Kernel:
-    """kernel(*arrays, hyper, low, high, decay): the elements from low to high, under weight decay if `decay`.
+    """Make kernel(*arrays, hyper, low, high, decay): it updates the elements from low to high.
 
-    It works on slices that start at 0: over a range that starts anywhere, indices might be negative for all that LLVM
-    knows, and it would not vectorise.
+    decay: whether they are under weight decay. The kernel works on slices that start at 0: over a range that starts
+    anywhere, indices might be negative for all that LLVM knows, and it would not vectorise.
     """
     body, results = _statements(formula, "i")
     arrays = [f"of_{x}" for x in formula.inputs]
@@ -57,7 +57,7 @@ def update(formula: Formula) -> Kernel:
 
 @cache
 def activation(formula: Formula) -> Kernel:
-    """kernel(x, y) of all elements in a row."""
+    """Make kernel(x, y), for all elements in a row."""
     body, (result,) = _statements(formula, "i")
     text = f"R = of_x.dtype.type\nfor i in range(out.size):\n{indent(body, '    ')}\n    out[i] = {result}\n"
     return _kernel(f"activation_{formula.name}", ["of_x", "out"], "vv", text)
@@ -65,7 +65,7 @@ def activation(formula: Formula) -> Kernel:
 
 @cache
 def after_product(formula: Formula) -> Kernel:
-    """kernel(y, b): y = the formula of y + b, row by row."""
+    """Make kernel(y, b): y becomes the formula of y + b, row by row."""
     lines, (result,) = formula.python()
     body = "\n".join(["x_ = y[i, j] + b[j]", *lines, f"y[i, j] = {result}"])
     text = f"R = y.dtype.type\nfor i in range(y.shape[0]):\n    for j in range(y.shape[1]):\n{indent(body, ' ' * 8)}\n"
@@ -74,7 +74,7 @@ def after_product(formula: Formula) -> Kernel:
 
 @cache
 def activation_backward(formula: Formula) -> Kernel:
-    """kernel(*those of dy, x, y that it uses, dx, db); db: dx's column sums, or empty where nobody wants them."""
+    """Make kernel(*those of dy, x, y that it uses, dx, db); db: dx's column sums, or empty where nobody wants them."""
     body, (result,) = _statements(formula, "i, j")
     inputs = [f"of_{x}" for x in formula.inputs if formula.uses(x)]
     text = (
@@ -89,8 +89,11 @@ def activation_backward(formula: Formula) -> Kernel:
 
 @cache
 def loss(formula: Formula) -> Kernel:
-    """kernel(z, t, hyper, weight, bias, dz, db, of): the sum of the losses of z + bias; dz = its gradient / of, db its
-    column sums. weight: factors of the rows, or empty. of: the rows of the whole batch, of which z may be a part."""
+    """Make kernel(z, t, hyper, weight, bias, dz, db, of), which returns the sum of the losses of z + bias.
+
+    dz: their gradient / of; db: its column sums. weight: factors of the rows, or empty. of: the number of rows of the
+    whole batch, of which z may be a part.
+    """
     lines, (value, gradient) = formula.python()
     scalars = "".join(f"{s}_ = hyper[{k}]\n" for k, s in enumerate(formula.scalars))
     body = "\n".join([*lines, f"row += {value}", f"dz[i, j] = ({gradient}) * factor"])

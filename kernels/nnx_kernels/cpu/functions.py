@@ -37,8 +37,10 @@ def _select(typing, condition, a, b):
 
 
 def where(condition, a, b):
-    """a where the condition holds, else b, without a branch: LLVM would move what only one of them needs into that
-    branch, and then not vectorise."""
+    """Return a where the condition holds, else b, without a branch.
+
+    LLVM would move what only one of them needs into a branch, and then not vectorise.
+    """
     return a if condition else b
 
 
@@ -48,12 +50,12 @@ def _where(condition, a, b):
 
 
 def maximum(a, b):
-    """The greater one; NaN where one is NaN."""
+    """Return the greater one; NaN where one is NaN."""
     return where((a < b) | (b != b), b, a)
 
 
 def minimum(a, b):
-    """The lesser one; NaN where one is NaN."""
+    """Return the lesser one; NaN where one is NaN."""
     return where((a > b) | (b != b), b, a)
 
 
@@ -62,7 +64,7 @@ overload(minimum, inline="always")(lambda a, b: minimum)
 
 
 class _Format(NamedTuple):
-    """A floating format: as numbers, as bits, and how far series have to go."""
+    """A floating format: as numbers, as bits, and how many terms the series need."""
 
     real: type
     bits: type
@@ -80,7 +82,7 @@ _DOUBLE = _Format(*(np.float64, np.int64, 52, 1023, 0.693147180369123816490, 1.9
 
 
 def _polynomial(real, coefficients):
-    """sum(coefficients[k] * r**k), by Horner's rule."""
+    """Compute sum(coefficients[k] * r**k), by Horner's rule."""
     names = {f"c{k}": real(c) for k, c in enumerate(coefficients)}
     text = f"c{len(names) - 1}"
     for k in reversed(range(len(names) - 1)):
@@ -90,7 +92,7 @@ def _polynomial(real, coefficients):
 
 
 def _functions(f):
-    """The functions of one format."""
+    """Make the functions of one format."""
     real, whole = f.real, f.bits
     one, half, two, infinity, nan = real(1), real(0.5), real(2), real(np.inf), real(np.nan)
     inverse, high, low = real(math.log2(math.e)), real(f.high), real(f.low)
@@ -176,7 +178,7 @@ _OF = {types.float32: _functions(_SINGLE), types.float64: _functions(_DOUBLE)}
 
 
 def _interpreted(name):
-    """The function as Python calls it, for kernels that are not compiled."""
+    """Return the function as Python calls it, for kernels that are not compiled."""
 
     def function(x):
         with np.errstate(all="ignore"):

@@ -5,7 +5,7 @@ from ._jit import kernel
 
 @kernel("Ulsm")
 def take_bytes(data, index, factor, out):
-    """out = data[index] * factor, from unsigned bytes."""
+    """Compute out = data[index] * factor, from unsigned bytes."""
     real = out.dtype.type
     for i in range(index.size):
         row = index[i]
@@ -15,7 +15,7 @@ def take_bytes(data, index, factor, out):
 
 @kernel("mlsm")
 def take_scaled(data, index, factor, out):
-    """out = data[index] * factor."""
+    """Compute out = data[index] * factor."""
     for i in range(index.size):
         row = index[i]
         for j in range(out.shape[1]):

@@ -12,14 +12,14 @@ _EXPONENT = np.uint32(0x7F800000)
 
 @inlined
 def _powers(bits, out):
-    """The bits of the power of two below each number."""
+    """Compute the bits of the power of two below each number."""
     for k in range(bits.size):
         out[k] = bits[k] & _EXPONENT
 
 
 @inlined
 def _round(x, powers, y, unit, least, greatest):
-    """In float64, where the sum with so large a number is rounded to multiples of the distance of x's neighbours."""
+    """Round in float64, by adding and subtracting a number so large that the sum is a multiple of the rounding step."""
     for k in range(x.size):
         power = np.float64(powers[k])
         shift = max(power * unit, least) * (1.5 * 2.0**52)
@@ -31,8 +31,9 @@ def _round(x, powers, y, unit, least, greatest):
 
 @kernel("Wvvsss", fast=False)
 def narrow(bits, x, y, unit, least, greatest):
-    """y = x, rounded to multiples of `unit` times the power of two below it, but of `least` at least; ties to even, and
-    infinity beyond `greatest`. bits: x's own, of float32.
+    """Compute y = x, rounded to multiples of `unit` times the power of two below it, or of `least` if that is more.
+
+    Ties go to even, and numbers beyond `greatest` become infinite. bits: x's own, of float32.
     """
     held = np.empty(_BLOCK, np.uint32)
     powers = held.view(np.float32)

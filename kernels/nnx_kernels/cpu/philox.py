@@ -9,7 +9,7 @@ _BLOCKS = 256  # of four words; their rows stay in the first-level cache
 
 @inlined
 def _words(first, rows, words, rng):
-    """The words of the blocks first, first + 1, ... in their order.
+    """Compute the words of the blocks first, first + 1, ... in their order.
 
     rows: (4, blocks), scratch: words stored in steps of four would keep LLVM from vectorising the rounds.
     """
@@ -44,7 +44,7 @@ def philox(rng, words):
 
 @kernel("vWsvBi")
 def dropout(x, rng, factor, y, mask, start):
-    """mask = word >= rng[5]; y = x * mask * factor. start: the place of x[0] in the whole, a multiple of 4."""
+    """Compute mask = word >= rng[5]; y = x * mask * factor. start: the place of x[0] in the whole, a multiple of 4."""
     rows, words = np.empty((4, _BLOCKS), np.uint32), np.empty(4 * _BLOCKS, np.uint32)
     threshold, zero = rng[5], x.dtype.type(0)
     for first in range(0, (x.size + 3) // 4, _BLOCKS):
@@ -59,7 +59,7 @@ def dropout(x, rng, factor, y, mask, start):
 
 @kernel("mBsmv")
 def dropout_backward(dy, mask, factor, dx, db):
-    """dx = dy * mask * factor; db its column sums, empty where nobody wants it. mask: flat."""
+    """Compute dx = dy * mask * factor and its column sums db, empty where nobody wants them. mask: flat."""
     n, c = dy.shape
     zero = dy.dtype.type(0)
     db[:] = 0

@@ -5,7 +5,7 @@ from ._jit import kernel
 
 @kernel("v")
 def sum_squares(x):
-    """sum(x**2), added up in float64: independent sums of 4,096 elements in the array's own dtype."""
+    """Return sum(x**2), added up in float64 from sums of 4,096 elements in the array's own dtype."""
     total = 0.0
     for first in range(0, x.size, 4096):
         block = x[first : first + 4096]
@@ -18,7 +18,7 @@ def sum_squares(x):
 
 @kernel("ml")
 def count_correct(y, t):
-    """How many rows have their first maximum at the label; a NaN counts as the maximum."""
+    """Count the rows that have their first maximum at the label; a NaN counts as the maximum."""
     n, c = y.shape
     right = 0
     for i in range(n):

@@ -19,8 +19,10 @@ _WIDE = 2 * _LANES
 
 @inlined
 def _maximum(row, lanes):
-    """The maximum of a row, for wide rows in lanes: LLVM does not vectorise a maximum that has to mind NaN. (Which NaN
-    or number comes out where there is a NaN does not matter: the row keeps it.)"""
+    """Return the maximum of a row, for wide rows in lanes: LLVM does not vectorise a maximum that minds NaN.
+
+    (Which NaN or number comes out where there is a NaN does not matter: the row keeps it.)
+    """
     whole = row.size // _LANES if row.size >= _WIDE else 0
     top = row[0]
     if whole:
@@ -39,7 +41,7 @@ def _maximum(row, lanes):
 
 @fast_inlined
 def _exponentials(row, top, out):
-    """out = decay(row - top); their sum."""
+    """Compute out = decay(row - top); return its sum."""
     total = out.dtype.type(0)
     for j in range(row.size):
         e = decay(row[j] - top)
@@ -50,7 +52,7 @@ def _exponentials(row, top, out):
 
 @inlined
 def _maximum_with(row, bias, lanes):
-    """The maximum of row + bias, for wide rows."""
+    """Return the maximum of row + bias, for wide rows."""
     whole = row.size // _LANES
     lanes[:] = -np.inf
     for b in range(whole):
@@ -67,7 +69,7 @@ def _maximum_with(row, bias, lanes):
 
 @fast_inlined
 def _exponentials_with(row, bias, top, out):
-    """out = decay(row + bias - top); their sum."""
+    """Compute out = decay(row + bias - top); return its sum."""
     total = out.dtype.type(0)
     for j in range(row.size):
         e = decay(row[j] + bias[j] - top)
@@ -84,7 +86,7 @@ def _scale(row, factor):
 
 @inlined
 def _shift(z, bias, y, first, last, lanes):
-    """y = z + bias less the maximum of its row."""
+    """Compute y = z + bias less the maximum of its row."""
     for i in range(first, last):
         if bias.size:
             for j in range(z.shape[1]):
@@ -106,7 +108,7 @@ def _exponentiate(y, first, last):
 
 @kernel("mm")
 def softmax(z, y):
-    """y = decay(z) / sum(exp(z)) of each row."""
+    """Compute y = decay(z) / sum(exp(z)) of each row."""
     n, c = z.shape
     lanes, one = np.empty(_LANES, z.dtype), z.dtype.type(1)
     if c >= _WIDE:
@@ -130,7 +132,7 @@ def softmax(z, y):
 
 @kernel("mlvvmvi")
 def cross_entropy_of_labels(z, t, weight, bias, dz, db, of):
-    """The sum of -log(softmax(z + bias)) at the labels; dz = (softmax - one-hot) / of, db its column sums.
+    """Return the sum of -log(softmax(z + bias)) at the labels; dz = (softmax - one-hot) / of, db its column sums.
 
     weight: factors of the rows, or empty. of: the rows of the whole batch, of which z may be a part.
     """
@@ -189,7 +191,7 @@ def cross_entropy_of_labels(z, t, weight, bias, dz, db, of):
 
 @kernel("mmvvmvi")
 def cross_entropy_of_rows(z, t, weight, bias, dz, db, of):
-    """The sum of -sum(t * log(softmax(z + bias))); dz = (softmax - t) / of, db its column sums."""
+    """Return the sum of -sum(t * log(softmax(z + bias))); dz = (softmax - t) / of, db its column sums."""
     n, c = z.shape
     rows, lanes = max(1, _BLOCK // c), np.empty(_LANES, z.dtype)
     one = z.dtype.type(1)

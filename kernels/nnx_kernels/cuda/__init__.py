@@ -17,13 +17,13 @@ _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 
 
 def files() -> tuple[str, ...]:
-    """The names of all source files."""
+    """Return the names of all source files."""
     return tuple(sorted(f.name for f in resources.files(__name__).iterdir() if f.name.endswith(".cu")))
 
 
 @cache
 def source(file: str, formula: Any = None) -> str:
-    """The text of a file, each of our headers in the place of its first `#include`, and a formula of nnx in its own."""
+    """Return the text of a file, with each of our headers in the place of its first `#include`, and with a formula."""
     seen: set[str] = set()
 
     def included(match: re.Match[str]) -> str:
@@ -40,7 +40,7 @@ def source(file: str, formula: Any = None) -> str:
 
 
 def _parts(formula: Any) -> dict[str, str]:
-    """What a template says of a formula. Its variable x is `x_`, the array of its elements `of_x`."""
+    """Return what a template says of a formula. Its variable x is `x_`, the array of its elements `of_x`."""
     body, results = formula.c()
     inputs = [x for x in formula.inputs if formula.uses(x)]
     scalars = {s: f"hyper[{k}]" for k, s in enumerate(formula.scalars) if formula.uses(s)}

@@ -1,4 +1,4 @@
-"""What several families of cases are made of."""
+"""Inputs that several families of cases are made of."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,12 +12,12 @@ SHAPES = {"odd-sizes": (37, 13), "one-row": (1, 7), "one-column": (9, 1), "tall"
 
 
 def normal(r: np.random.Generator, **shapes: Any) -> Inputs:
-    """Standard normal arrays by name."""
+    """Draw standard normal arrays by name."""
     return {name: r.normal(size=shape) for name, shape in shapes.items()}
 
 
 def by_shape(make: Callable[..., Inputs], shapes: Mapping[str, tuple[int, ...]] = SHAPES) -> dict[str, Maker]:
-    """One maker for each shape, from `make(generator, *shape)`."""
+    """Make one maker for each shape, from `make(generator, *shape)`."""
 
     def of(shape: tuple[int, ...]) -> Maker:
         return lambda r: make(r, *shape)

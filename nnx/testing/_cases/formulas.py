@@ -1,4 +1,4 @@
-"""Every formula that there is: activations, losses, optimizers. One that is registered needs no line here."""
+"""All formulas: activations, losses, optimizers. One that is registered needs no line here."""
 
 from collections.abc import Iterable
 from inspect import signature
@@ -21,7 +21,7 @@ _EXTREMES = np.array([[-1e4, 1e4, 0.0], [-0.0, -90.0, 90.0], [-1e-6, 1e-6, 1.0]]
 
 
 def _made(kinds: Iterable[type[Any]], base: type[Any]) -> list[Any]:
-    """One of each kind that is made without arguments."""
+    """Make one of each kind that needs no arguments."""
     kinds = [kind for kind in kinds if issubclass(kind, base) and kind is not base]
     return [kind() for kind in kinds if not [p for p in signature(kind).parameters.values() if p.default is p.empty]]
 
@@ -35,14 +35,14 @@ def _named(formula: Formula, makers: dict[str, Maker]) -> dict[str, Maker]:
 
 
 def activation_cases(layer: Activation) -> list[Case]:
-    """The cases of an activation: alone, its backward, and after a product."""
+    """Make the cases of an activation: alone, its backward, and after a product."""
     formula, backward = layer.formula, layer.formula_backward
 
     def forward(r: np.random.Generator, n: int, c: int) -> Inputs:
         return normal(r, x=(n, c))
 
     def both(r: np.random.Generator, n: int, c: int) -> Inputs:
-        """Some of the elements are 0, where there may be a kink."""
+        """Draw inputs with zeros among them, where there may be a kink."""
         inputs = normal(r, dy=(n, c), x=(n, c))
         inputs["x"] = np.where(r.random((n, c)) < 0.2, 0.0, inputs["x"])
         return inputs | {"y": activated(formula, inputs["x"])}
@@ -60,7 +60,7 @@ def activation_cases(layer: Activation) -> list[Case]:
 
 
 def loss_cases(loss: ElementwiseLoss) -> list[Case]:
-    """The cases of a loss. The targets are 0, 1 and a number between them, which every loss takes."""
+    """Make the cases of a loss. The targets are 0, 1 and a number between them, which every loss takes."""
     formula = loss.formula
     settings = [getattr(loss, name) for name in loss.settings]
     hyper = {"hyper": np.array(settings)} if settings else {}
@@ -77,7 +77,7 @@ def loss_cases(loss: ElementwiseLoss) -> list[Case]:
 
 
 def update_cases(formula: Formula) -> list[Case]:
-    """The cases of an update: any formula whose first input is the parameters and whose second is the gradient."""
+    """Make the cases of an update: any formula whose first input is the parameters and whose second is the gradient."""
     decays = "weight_decay" in formula.scalars
 
     def make(
