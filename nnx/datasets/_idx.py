@@ -18,9 +18,9 @@ _GZIP = b"\x1f\x8b"
 
 
 def read_idx(path: "str | os.PathLike[str]") -> HostArray:
-    """The array of an idx file, gzip'd or not, in native byte order.
+    """Read the array of an idx file, gzip'd or not, in native byte order.
 
-    Raises `DatasetError` for a missing file, and for one that is cut off, damaged, too long or something else.
+    Raises `DatasetError` for a missing file, and for one that is cut off, damaged, too long or of another format.
     """
     path = Path(path)
     try:
@@ -61,8 +61,15 @@ def read_idx(path: "str | os.PathLike[str]") -> HostArray:
 
 
 def write_idx(path: "str | os.PathLike[str]", array: HostArray) -> None:
-    """Write an array of uint8, int8, int16, int32, float32 or float64, of any byte order, as an idx file; gzip'd if the
-    name ends with .gz."""
+    """Write an array to an idx file.
+
+    Args:
+        path: the file; gzip'd if its name ends with .gz.
+        array: uint8, int8, int16, int32, float32 or float64, of any shape and byte order.
+
+    Raises:
+        InputError: the array has another dtype.
+    """
     array = np.asarray(array)
     code = _CODES.get(array.dtype.newbyteorder("="))
     if code is None:
