@@ -66,7 +66,7 @@ def softmax(x: Any) -> Array:
     x = _floating(ops, "x", x)
     if x.ndim not in (1, 2) or 0 in x.shape:
         raise InputError(f"x: got shape {tuple(x.shape)}, expected (c,) or (n, c), not empty.")
-    with np.errstate(invalid="ignore"):  # infinity less infinity: NaN
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN
         rows = ops.softmax(ops.xp.reshape(x, (-1, x.shape[-1])))
     return ops.xp.reshape(rows, x.shape)
 
@@ -95,7 +95,7 @@ def mean_squared_error(y: Any, t: Any) -> Array:
     y, t = _floating(ops, "y", y), _floating(ops, "t", t)
     if y.shape != t.shape:
         raise InputError(f"t: got shape {tuple(t.shape)}, expected y's {tuple(y.shape)}.")
-    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity is NaN, a great square infinity
+    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf is NaN, a great square inf
         return ops.loss(_SQUARES, _rows(ops, y), ops.xp.astype(_rows(ops, t), y.dtype))
 
 

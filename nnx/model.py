@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from .training import Evaluation
 
-_MOST_PARAMETERS = 10**11  # nobody's memory holds more: a slip, told before the memory is asked for
+_MOST_PARAMETERS = 10**11  # more than any memory holds: refused before any is allocated
 _CHUNK = 1024  # rows predicted at once: enough to keep a CPU busy, few enough for the caches
 
 
@@ -168,7 +168,7 @@ class Sequential:
 
     @property
     def grads(self) -> Views:
-        """Their gradients, as the last backward or training step left them."""
+        """The parameters' gradients by name, as the last backward or training step left them."""
         self.need_built("grads")
         return self.arena.grads
 

@@ -106,7 +106,7 @@ def as_host(name: str, value: Any) -> HostArray:
 
     The result shares memory with other libraries' arrays where they allow it; from a device's memory it is a copy.
     """
-    if type(value) is not np.ndarray:  # at every step it is: nothing else is asked for then
+    if type(value) is not np.ndarray:  # as at every step: skip all other checks then
         value = _converted(name, value)
     if value.dtype.kind not in "fiub":
         hint = " Convert it to float32 first." if value.dtype.kind == "V" else ""
@@ -137,7 +137,7 @@ def as_input(ops: Ops, name: str, value: Any) -> Array:
     if isinstance(value, ops.array_type):
         return value
     if dlpack.on_device(value):
-        with suppress(*dlpack.REFUSALS):  # from another device: by way of the host
+        with suppress(*dlpack.REFUSALS):  # from another device: it goes by way of the host
             return in_rows(ops, dlpack.take(ops.xp, value))
     return as_host(name, value)
 

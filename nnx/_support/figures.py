@@ -47,7 +47,7 @@ def draw_curve(axes: "Axes", history: Mapping[str, Sequence[float]], name: str) 
         best = int(np.argmin(validation) if name == "loss" else np.argmax(validation))
         late = best >= len(epochs) / 2
         axes.axvline(best + 1, color=plotting.FAINT, linewidth=0.8, linestyle="--")
-        axes.annotate(  # at half the height, where there is a curve in the first epochs at most
+        axes.annotate(  # at half the height, where only the first epochs may have a curve
             f"best validation {validation[best]:.4f}\nepoch {best + 1}",
             (best + 1, 0.5),
             xycoords=("data", "axes fraction"),

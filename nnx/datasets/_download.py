@@ -51,7 +51,7 @@ SOURCES = {
         ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
 }
-_TIMEOUT = 5, 15  # seconds to connect, and without an answer
+_TIMEOUT = 5, 15  # seconds to wait for a connection, and for data
 
 
 def mnist(split: str = "train", folder: "str | os.PathLike[str] | None" = None) -> Dataset:

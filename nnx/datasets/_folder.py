@@ -10,7 +10,7 @@ from ._dataset import Dataset
 from ._idx import read_idx
 
 PREFIXES = {"train": "train", "test": "t10k"}
-_MOST_CLASSES = 1 << 16  # a greater label is a number that was taken for one: do not name all those classes
+_MOST_CLASSES = 1 << 16  # a greater number is hardly a label: do not name so many classes
 
 
 def file_names(part: str) -> tuple[str, str]:

@@ -55,7 +55,7 @@ def read_idx(path: "str | os.PathLike[str]") -> HostArray:
         )
     try:
         array: HostArray = np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
-    except ValueError as error:  # the format has more dimensions, and beside a size of 0 greater ones, than NumPy
+    except ValueError as error:  # more dimensions than NumPy has, or too great ones beside a size of 0
         raise DatasetError(f"{path}: announces a shape that NumPy cannot hold ({error}); use another copy.") from error
     return array
 

@@ -81,7 +81,7 @@ class _Graph:
         elif kind is Flatten:
             self._node(index, "Flatten", {}, axis=1)
         elif isinstance(layer, BatchNorm):
-            # ONNX keeps epsilon in float32; what it loses there the variance makes up for.
+            # ONNX keeps epsilon in float32; what the rounding takes away is added to the variance.
             rest = layer.eps - float(np.float32(layer.eps))
             arrays["running_var"] = arrays["running_var"] + np.array(rest, self._dtype)
             self._node(index, "BatchNormalization", arrays, epsilon=layer.eps)

@@ -84,7 +84,7 @@ class Ops(Operations):
             raise AttributeError(f"there is no operation {name!r}; known: {', '.join(spec.OPERATIONS)}")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Ops":
-        return self  # what it is bound to is one for the process
+        return self  # there is one instance of a backend in the process
 
     def __reduce__(self) -> "tuple[Callable[[str], Ops], tuple[str]]":
         return _by_name, (self.backend.name,)

@@ -14,7 +14,7 @@ _names: dict[tuple[type, Any], str] = {}
 
 def register(name: str, dtype: Any) -> None:
     """Register the name of a backend's own dtype, so that it need not be read off what is printed."""
-    with suppress(TypeError):  # it cannot be hashed: read it off, then
+    with suppress(TypeError):  # it cannot be hashed: `dtype_name` reads it off what is printed
         _names[type(dtype), dtype] = name
 
 

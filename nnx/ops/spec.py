@@ -526,7 +526,7 @@ def narrow(ops: Any, x: Array, precision: str, *, out: Array | None = None) -> A
     y = (y + shift) - shift
     y = xp.where(large, y * 2.0**32, y)
     y = y * xp.where(xp.abs(y) > greatest, xp.full_like(y, xp.inf), xp.ones_like(y))
-    y = xp.where(y == 0, x * 0, y)  # of x's sign
+    y = xp.where(y == 0, x * 0, y)  # zeros keep x's sign
     return _write(out, xp.where(xp.isfinite(x), y, x))
 
 

@@ -136,7 +136,7 @@ class Program:
         self.bias: Array = None if bias is None else bias.params["b"]
         self.db: Array = None if bias is None else bias.grads["b"]
 
-        # Downwards from the top, as far as there are parameters below or in a stage.
+        # From the top down to the lowest stage with parameters.
         self.backwards: list[tuple[int, Backward]] = []
         lowest = min((i for i, stage in enumerate(stages) if stage.has_parameters), default=len(stages))
         for i in range(len(stages) - 1, lowest - 1, -1):

@@ -70,7 +70,7 @@ class NarrowProducts:
     def affine_backward(
         self, dy: Array, x: Array, w: Array, *, dx: Array | None, dw: Array, db: Array | None = None
     ) -> None:
-        if db is not None:  # of the gradient as it was
+        if db is not None:  # from the gradient before it is rounded
             self._ops.affine_backward(dy, x, w, db=db)
         dy = self._ops.narrow(dy, self._precision, out=self._dy)
         self._ops.affine_backward(dy, self._x, self._w, dx=dx, dw=dw)

@@ -80,7 +80,7 @@ class DeviceData:
                 f"{target}: got shape {targets.shape} for {inputs.shape[0]} rows of {name}; expected one per row."
             )
         if finite:
-            self._check_finite(name, inputs)  # in its own dtype; below once more, for what the model's cannot hold
+            self._check_finite(name, inputs)  # in its own dtype; below again, for what overflows in the model's
             check_finite(target, targets)
         targets = loss.check_targets(target, targets, model.output_shape, model.dtype)
         self.scale: Array | None = None

@@ -72,7 +72,7 @@ class FitLoop:
         self.last_loss = math.nan
         self.compiled_before = _compile_seconds(trainer.model.backend)
         self.step = TrainingStep(trainer.plan, data)
-        # Whoever looks at every step gets them one by one.
+        # A callback that looks at every step gets them one by one.
         together = trainer.plan.capturable and not any(has_hook(hook, "on_step") for hook in hooks)
         self.at_once = trainer.model.ops.steps_per_capture if together else 1
         """Steps that are captured together, where so many of whole batches follow one another."""
@@ -194,7 +194,7 @@ class FitLoop:
         try:
             stops = [bool(hook(trainer, trainer.epochs, logs)) for hook in self.hooks]
         except BaseException:
-            self.save()  # the epoch is done, whatever became of what was called after it
+            self.save()  # the epoch is done, even if a callback failed
             raise
         fit.stopped = any(stops)
         self.save()

@@ -64,8 +64,8 @@ class Trainer:
         precision: "bfloat16" or "float16" rounds what goes into matrix products of the training step to 16 bits, which
             GPUs multiply many times faster; parameters, optimizer and everything else stay float32, and so do
             evaluation and prediction. Float16 scales the loss's gradient by a factor that adapts itself; a step whose
-            gradients overflow is skipped. The CPU backends only round alike, which shows whether a network bears it,
-            and is slower.
+            gradients overflow is skipped. The CPU backends round in the same way, which is slower there, but shows
+            whether a network tolerates it.
 
     Raises:
         InputError: a setting is out of range or unknown, or does not fit the model as it was built.
@@ -97,7 +97,7 @@ class Trainer:
         self.precision = precision
         self.backend = backend
         """What was asked for; the model has the one that it was built on."""
-        self.optimizer.decay(self.weight_decay)  # raises where it was given another
+        self.optimizer.decay(self.weight_decay)  # raises if the optimizer has a different one of its own
         if model.built:
             self._check_built(backend)
         check_precision(precision, model.dtype if model.built else self.dtype or "float32")
@@ -256,11 +256,11 @@ class Trainer:
             epochs: how many passes; a continued training counts them from its beginning.
             batch_size: the rows of a step.
             validation_data: a pair of arrays or a `Dataset`.
-            validation_split: instead of it, the share of the rows that is kept out of the training for validation,
-                drawn by the trainer's seed.
+            validation_split: instead of validation_data, the share of the rows that is kept out of the training for
+                validation, drawn by the trainer's seed.
             sample_weight: (n,), factors of the rows' losses.
-            class_weight: the like by label, as {label: factor} (1 for those left out) or "balanced", n / (classes *
-                rows of the class), for a loss of classes.
+            class_weight: factors by label for a loss of classes: {label: factor} (1 for those left out) or "balanced",
+                n / (classes * rows of the class).
             shuffle: whether each epoch draws a new order of the rows.
             check_finite: False trains on data with NaN or infinity.
             callbacks: called on the way, see `Callback`.

@@ -38,7 +38,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, HostArray], meta: 
     """
     from safetensors.numpy import save
 
-    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}  # of no dimensions, too
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}  # keeps 0-d arrays 0-d
     text = json.dumps(meta)
     header = {"format": str(FORMAT), "nnx": text, "sha256": _digest(arrays, text)}
     write_atomically(check_path("path", path), save(arrays, metadata=header))
