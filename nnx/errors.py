@@ -1,4 +1,4 @@
-"""Every error that nnx raises on purpose: what was got, what was expected, what to do."""
+"""The errors that nnx raises on purpose. Their messages say what was got, what was expected and what to do."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class NnxError(Exception):
-    """Base of all errors raised on purpose; the command line prints these without a traceback."""
+    """Base of all errors raised on purpose; the command line prints them without a traceback."""
 
 
 class InputError(NnxError, ValueError):
@@ -20,11 +20,11 @@ class InputTypeError(NnxError, TypeError):
 
 
 class BackendError(NnxError, RuntimeError):
-    """A backend that was asked for cannot be used here."""
+    """The backend that was asked for cannot be used here."""
 
 
 class CheckpointError(NnxError, ValueError):
-    """A checkpoint file is damaged, foreign or does not fit; nothing was changed."""
+    """A file cannot be written, or a checkpoint is damaged, foreign or does not fit the model; nothing was changed."""
 
 
 class DatasetError(NnxError, ValueError):
@@ -32,7 +32,7 @@ class DatasetError(NnxError, ValueError):
 
 
 class CaptureWarning(RuntimeWarning):
-    """A training step is not recorded by a backend that records steps, and runs more slowly."""
+    """A backend that records training steps does not record this one, which runs more slowly."""
 
 
 class DivergedError(NnxError, FloatingPointError):
@@ -40,18 +40,18 @@ class DivergedError(NnxError, FloatingPointError):
 
 
 class BackendWarning(RuntimeWarning):
-    """A backend is passed over that could run here, but has not proven itself."""
+    """The automatic choice skips a backend that could run here, because it did not pass its trial on this machine."""
 
 
 def look_up(kind: str, name: object, known: Mapping[str, T]) -> T:
-    """The entry of a name in any case, or the error of `unknown`."""
+    """Return the entry of a name, in any case of letters; raise the error of `unknown` if there is none."""
     if not isinstance(name, str) or name.lower() not in known:
         raise unknown(kind, name, known)
     return known[name.lower()]
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
-    """The error for a name that is not among `known`, with the nearest one and the whole list."""
+    """Make the error for a name that is not among `known`; it suggests the nearest one and lists all."""
     names = sorted(known)
     near = get_close_matches(str(name).lower(), names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -1,7 +1,7 @@
 """The functions of the study notes, on any backend: activations, losses, one-hot labels, numerical gradients.
 
-Arrays are the active backend's; NumPy arrays and lists are converted to it. Floating dtypes are kept, whole numbers
-become float32. Results are the backend's arrays.
+Arguments are arrays of the active backend; NumPy arrays and lists are converted to it. Floating dtypes are kept,
+whole numbers become float32. Results are the backend's arrays.
 """
 
 from collections.abc import Callable
@@ -43,30 +43,30 @@ def _floating(ops: Ops, name: str, x: Any) -> Array:
 
 
 def step(x: Any) -> Array:
-    """1 where x is positive, else 0: int64, of x's shape."""
+    """Return 1 where x is positive, else 0: int64, of x's shape."""
     ops = active_ops()
     return ops.xp.astype(_floating(ops, "x", x) > 0, ops.xp.int64)
 
 
 def sigmoid(x: Any) -> Array:
-    """1 / (1 + exp(-x)), elementwise."""
+    """Return 1 / (1 + exp(-x)), elementwise."""
     ops = active_ops()
     return ops.activation(SIGMOID, _floating(ops, "x", x))
 
 
 def relu(x: Any) -> Array:
-    """max(x, 0), elementwise."""
+    """Return max(x, 0), elementwise."""
     ops = active_ops()
     return ops.activation(RELU, _floating(ops, "x", x))
 
 
 def softmax(x: Any) -> Array:
-    """exp(x) / sum(exp(x)) of a vector (c,) or of each row of (n, c)."""
+    """Return exp(x) / sum(exp(x)) of a vector (c,) or of each row of (n, c)."""
     ops = active_ops()
     x = _floating(ops, "x", x)
     if x.ndim not in (1, 2) or 0 in x.shape:
         raise InputError(f"x: got shape {tuple(x.shape)}, expected (c,) or (n, c), not empty.")
-    with np.errstate(invalid="ignore"):  # infinity less infinity: NaN
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN
         rows = ops.softmax(ops.xp.reshape(x, (-1, x.shape[-1])))
     return ops.xp.reshape(rows, x.shape)
 
@@ -79,17 +79,40 @@ def _rows(ops: Ops, y: Any) -> Array:
 
 
 def mean_squared_error(y: Any, t: Any) -> Array:
-    """sum((y - t)**2) / 2 of a vector, or its mean over the rows of (n, c); 0-d. t: y's shape."""
+    """Return sum((y - t)**2) / 2 of a vector, or its mean over the rows of a matrix.
+
+    Args:
+        y: (c,) or (n, c).
+        t: the targets, of y's shape.
+
+    Returns:
+        The loss, 0-d.
+
+    Raises:
+        InputError: the shapes differ, have other than one or two dimensions, or are empty.
+    """
     ops = active_ops()
     y, t = _floating(ops, "y", y), _floating(ops, "t", t)
     if y.shape != t.shape:
         raise InputError(f"t: got shape {tuple(t.shape)}, expected y's {tuple(y.shape)}.")
-    with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity is NaN, a great square infinity
+    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf is NaN, a great square inf
         return ops.loss(_SQUARES, _rows(ops, y), ops.xp.astype(_rows(ops, t), y.dtype))
 
 
 def cross_entropy_error(y: Any, t: Any) -> Array:
-    """-sum(t * log(y + 1e-7)), averaged over the rows; 0-d. y: probabilities, (c,) or (n, c); t: one-hot, or labels."""
+    """Return -sum(t * log(y + 1e-7)), averaged over the rows.
+
+    Args:
+        y: probabilities, (c,) or (n, c).
+        t: one-hot rows or other probabilities, of y's shape, or the integer labels of the rows, (n,).
+
+    Returns:
+        The loss, 0-d.
+
+    Raises:
+        InputError: t has neither shape, or a label is outside 0..c-1.
+        InputTypeError: the labels are not integers.
+    """
     ops = active_ops()
     xp = ops.xp
     y = _rows(ops, y)
@@ -102,17 +125,26 @@ def cross_entropy_error(y: Any, t: Any) -> Array:
         target = t.reshape(y.shape)
     else:
         target = one_hot(SoftmaxCrossEntropy().check_targets("t", t.reshape(-1), (y.shape[1],), "float64"), y.shape[1])
-    # Of what are no probabilities: NaN or infinity.
+    # Where y holds no probabilities, the result may be NaN or infinite: no warnings.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         target = ops.to_device(np.ascontiguousarray(target, dtype_name(y)))
         return -xp.sum(target * xp.log(y + 1e-7)) / y.shape[0]
 
 
 def numerical_gradient(f: Callable[[Array], Any], x: Array, h: float = 1e-4) -> Array:
-    """The gradient of f at x by central differences, (f(x + h) - f(x - h)) / 2h for each element.
+    """Estimate the gradient of f at x by central differences, (f(x + h) - f(x - h)) / 2h for each element.
 
-    f: takes x and gives a number (or a 0-d array). x: a floating array of the backend or of NumPy, changed element by
-    element meanwhile and restored. Use float64: in float32 the differences are mostly rounding.
+    Args:
+        f: takes x and gives a number (or a 0-d array).
+        x: a float32 or float64 array of the backend or of NumPy, changed element by element in between and restored.
+            Use float64: in float32 the differences are mostly rounding.
+        h: the step, greater than 0.
+
+    Returns:
+        The gradient, of x's shape and dtype.
+
+    Raises:
+        InputError: x is not of a floating dtype, or is read-only.
     """
     check_number("h", h, 0, above=True)
     if np.isscalar(x) or dtype_name(x) not in FLOATS:
@@ -136,12 +168,26 @@ def numerical_gradient(f: Callable[[Array], Any], x: Array, h: float = 1e-4) -> 
 def gradient_check(
     model: Sequential, x: Any, t: Any, loss: Loss | None = None, *, samples: int = 20, seed: int = 0
 ) -> dict[str, float]:
-    """How far the gradients are from numerical ones: the relative error by parameter.
+    """Compare a model's gradients with numerical ones.
 
-    The error is |analytic - numerical| / max(|analytic| + |numerical|, 1e-5), the greatest of `samples` elements of
-    each parameter. Right gradients give less than about 1e-5, except where a ReLU's kink lies between the two
-    differences. It works on a float64 copy of the built model (or of an unbuilt one, built for x), with dropout masks
-    held fixed, and changes neither parameters nor running statistics.
+    The check works on a float64 copy of the built model (or of an unbuilt one, built for x), with dropout masks held
+    fixed, and changes neither parameters nor running statistics.
+
+    Args:
+        model: the model, built or not.
+        x: (n, *input_shape).
+        t: the targets of the n rows, as the loss takes them.
+        loss: default `SoftmaxCrossEntropy()`.
+        samples: how many elements of each parameter are checked, drawn at random.
+        seed: draws these elements, and the parameters of an unbuilt model.
+
+    Returns:
+        For each parameter the greatest relative error, |analytic - numerical| / max(|analytic| + |numerical|, 1e-5), by
+        name. Right gradients give less than about 1e-5, except where a ReLU's kink lies between the two differences.
+
+    Raises:
+        InputError: x or t does not fit the model and the loss.
+        InputTypeError: model or loss is of another type.
     """
     if not isinstance(model, Sequential):
         raise InputTypeError(f"model: got {model!r}, expected an nnx.Sequential.")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from .training import Evaluation
 
-_MOST_PARAMETERS = 10**11  # nobody's memory holds more: a slip, told before the memory is asked for
+_MOST_PARAMETERS = 10**11  # more than any memory holds: refused before any is allocated
 _CHUNK = 1024  # rows predicted at once: enough to keep a CPU busy, few enough for the caches
 
 
@@ -49,6 +49,13 @@ class Sequential:
     """Layers one after another: `Sequential(Affine(100), ReLU(), Affine(10))`.
 
     `build` gives it its parameters; a `Trainer` does so at the first data. It then belongs to one backend for good.
+
+    Args:
+        *layers: objects of subclasses of `Layer`, each used in one place only.
+
+    Raises:
+        InputError: a layer is in use already.
+        InputTypeError: one of them is no layer.
     """
 
     def __init__(self, *layers: Layer) -> None:
@@ -72,9 +79,22 @@ class Sequential:
         seed: int = 0,
         dtype: str = "float32",
     ) -> "Sequential":
-        """Make the parameters, for inputs of (n, *input_shape), on a backend, and return self.
+        """Make the parameters on a backend.
 
         The weights are drawn on the host from `seed`, so that every backend starts from the same ones.
+
+        Args:
+            input_shape: of one row, without the rows: (28, 28), or 64 for (64,).
+            backend: a name or an instance, as for `get_backend`; default the one in force.
+            seed: of the weights and of the dropout masks, in 0..2**64-1.
+            dtype: "float32" or "float64".
+
+        Returns:
+            The model itself.
+
+        Raises:
+            BackendError: the backend cannot run here.
+            InputError: the model is built already, or a layer does not take the shape that it gets.
         """
         if self.built:
             raise InputError("this model is built already; make a new one to change its shape, backend, seed or dtype.")
@@ -123,7 +143,7 @@ class Sequential:
         return self
 
     def _default_init(self, index: int) -> str:
-        """He before a ReLU and its like, looking past BatchNorm and Dropout; else Xavier."""
+        """Return "he" before a ReLU and its like, looking past BatchNorm and Dropout; else "xavier"."""
         after = (layer for layer in self.layers[index + 1 :] if not isinstance(layer, BatchNorm | Dropout))
         first = next(after, None)
         return first.init if isinstance(first, Activation) else "xavier"
@@ -148,12 +168,17 @@ class Sequential:
 
     @property
     def grads(self) -> Views:
-        """Their gradients, as the last backward or training step left them."""
+        """The parameters' gradients by name, as the last backward or training step left them."""
         self.need_built("grads")
         return self.arena.grads
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
-        """The output, layer by layer, unfused: the study notes' way. x: native, (n, *input_shape)."""
+        """Compute the output layer by layer, unfused, as the study notes do.
+
+        Args:
+            x: native, (n, *input_shape).
+            train_flg: whether this is training: with dropout, batch statistics, and what `backward` needs kept.
+        """
         self.need_built("forward")
         check_rows("x", check_float(self.ops, "x", x), self.input_shape)
         for layer in self.layers:
@@ -161,28 +186,43 @@ class Sequential:
         return x
 
     def backward(self, dout: Array) -> Array:
-        """The gradient with respect to the last x; writes `grads`."""
+        """Return the gradient with respect to the last x, and write `grads`.
+
+        Args:
+            dout: the gradient of the output, native and of its shape.
+        """
         self.need_built("backward")
         for layer in reversed(self.layers):
             dout = layer.backward(dout)
         return dout
 
     def checked_input(self, name: str, x: Any) -> Array:
-        """x in the model's dtype, (n, *input_shape): a native array if it is one, else NumPy's. Whole numbers are not
-        scaled."""
+        """Return x, (n, *input_shape), in the model's dtype: a native array if it is one, else NumPy's.
+
+        Whole numbers are converted, not scaled.
+        """
         x = as_input(self.ops, name, x)
         check_rows(name, x, self.input_shape)
         return as_floats(x, self.dtype) if isinstance(x, np.ndarray) else native_floats(self.ops, name, x, self.dtype)
 
     def native_input(self, name: str, x: Any) -> Array:
-        """`checked_input` as a native array."""
+        """Return `checked_input` as a native array."""
         x = self.checked_input(name, x)
         return self.ops.to_device(x) if isinstance(x, np.ndarray) else x
 
     def predict(self, x: Any) -> HostArray:
-        """The output for x, without dropout, as a NumPy array (n, ...): for a classifier the scores before the softmax.
+        """Compute the output for x, without dropout: for a classifier the scores before the softmax.
 
-        x: any array of (n, *input_shape), or a `Dataset`, whose scale is applied. Safe from many threads at once.
+        It is safe from many threads at once.
+
+        Args:
+            x: any array of (n, *input_shape), or a `Dataset`, whose scale is applied.
+
+        Returns:
+            A NumPy array, (n, ...).
+
+        Raises:
+            InputError: the model is not built, or x has another shape.
         """
         self.need_built("predict")
         rows = as_input(self.ops, "x", x.x if isinstance(x, Dataset) else x)
@@ -197,11 +237,31 @@ class Sequential:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def predict_proba(self, x: Any, loss: Loss | None = None) -> HostArray:
-        """The probabilities that the output for x means under a loss, by default `SoftmaxCrossEntropy()`: (n, c)."""
+        """Compute the probabilities for x that the output means under a loss: its softmax or its sigmoid.
+
+        Args:
+            x: as for `predict`.
+            loss: default `SoftmaxCrossEntropy()`.
+
+        Returns:
+            A NumPy array, (n, c).
+
+        Raises:
+            InputError: the outputs are no scores of classes under this loss.
+        """
         return (SoftmaxCrossEntropy() if loss is None else loss).probabilities(self.predict(x))
 
     def evaluate(self, x: Any, t: Any = None, loss: Loss | None = None) -> "Evaluation":
-        """(loss, score) on data, as `Trainer.evaluate` gives them, for a loss, by default `SoftmaxCrossEntropy()`."""
+        """Compute loss and score on data, as `Trainer.evaluate` does.
+
+        Args:
+            x: (n, *input_shape), or a `Dataset`.
+            t: the targets, as the loss takes them; None for a `Dataset`.
+            loss: default `SoftmaxCrossEntropy()`.
+
+        Returns:
+            (loss, score): the mean over the rows, and the accuracy, R2 or None, depending on the loss.
+        """
         from .training import DeviceData, evaluate
 
         self.need_built("evaluate")
@@ -209,8 +269,15 @@ class Sequential:
         return evaluate(self, loss, DeviceData(self, loss, x, t, name="x", target="t"))
 
     def accuracy(self, x: Any, t: Any = None) -> float:
-        """The share of rows whose greatest output is at the label. t: (n,) labels or (n, classes) rows; none for a
-        `Dataset`."""
+        """Return the share of rows whose greatest output is at the label.
+
+        Args:
+            x: as for `predict`.
+            t: (n,) labels or (n, classes) rows of probabilities; None for a `Dataset`.
+
+        Raises:
+            InputError: t has another shape, or the outputs are not (n, classes).
+        """
         t = as_host("t", x.t if t is None and isinstance(x, Dataset) else t)
         scores = self.predict(x)
         if scores.ndim != 2 or t.shape not in ((len(scores),), scores.shape):
@@ -221,12 +288,19 @@ class Sequential:
         return float(np.mean(np.argmax(scores, axis=1) == label))
 
     def state_dict(self) -> dict[str, HostArray]:
-        """Copies of all parameters and running statistics, as NumPy arrays by name."""
+        """Return copies of all parameters and running statistics, as NumPy arrays by name."""
         self.need_built("state_dict")
         return {name: np.array(self.ops.to_host(array)) for name, array in self._arrays().items()}
 
     def load_state_dict(self, state: Mapping[str, HostArray]) -> None:
-        """Take over the values of `state`; nothing changes if a name or a shape does not fit."""
+        """Set parameters and running statistics to the values of `state`.
+
+        Args:
+            state: arrays by name, as `state_dict` gives them.
+
+        Raises:
+            CheckpointError: a name or a shape does not fit; nothing is changed then.
+        """
         self.need_built("load_state_dict")
         if not isinstance(state, Mapping):
             raise InputTypeError(f"state: got {state!r}, expected what state_dict gave.")
@@ -247,14 +321,15 @@ class Sequential:
         return {**self.arena.params, **self.arena.running}
 
     def to_torch(self) -> "torch.nn.Sequential":
-        """A `torch.nn.Sequential` on the CPU with copies of the parameters and the same outputs, in training mode at
-        first, as PyTorch's modules are: call `.eval()` on it to predict.
+        """Convert the model to a `torch.nn.Sequential` on the CPU, with copies of the parameters and the same outputs.
 
-        A classical dropout becomes PyTorch's, which is the inverted one; its factor goes into the weights of the Affine
-        after it. BatchNorm's momentum becomes 1 minus it (see `nnx.from_torch` on the variance).
+        It is in training mode at first, as PyTorch's modules are: call `.eval()` on it to predict. A classical dropout
+        becomes PyTorch's, which is the inverted one; its factor goes into the weights of the Affine after it.
+        BatchNorm's momentum becomes 1 minus it (see `nnx.from_torch` on the variance).
 
-        Raises `InputError` for layers of your own, and for a classical dropout that no Affine follows directly (ReLU,
-        Identity, Flatten and Dropout may lie between).
+        Raises:
+            InputError: a layer is none of Affine, BatchNorm, Dropout, Flatten, Identity, ReLU, Sigmoid and Tanh, or no
+                Affine follows a classical dropout directly (ReLU, Identity, Flatten and Dropout may lie between).
         """
         from .interop.torch import to_torch
 
@@ -262,13 +337,19 @@ class Sequential:
         return to_torch(self)
 
     def to_onnx(self, path: "str | os.PathLike[str]", metadata: Mapping[str, str] | None = None) -> None:
-        """Write the graph that `predict` computes to an ONNX file, atomically: from "x", (n, *input_shape), to "y",
-        (n, ...), in the model's dtype, for any number of rows n.
+        """Write the graph that `predict` computes to an ONNX file, atomically.
 
-        For a classifier y are the scores before the softmax. metadata: strings by name, kept in the file beside the
-        version of nnx. Needs the package onnx: pip install 'nnx-array[onnx]'.
+        It goes from "x", (n, *input_shape), to "y", (n, ...), in the model's dtype, for any number of rows n. For a
+        classifier y are the scores before the softmax. Needs the package onnx: pip install 'nnx-array[onnx]'.
 
-        Raises `InputError` for layers of your own, `CheckpointError` if the file cannot be written.
+        Args:
+            path: the file.
+            metadata: strings by name, kept in the file beside the version of nnx.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+            InputError: a layer is none of Affine, BatchNorm, Dropout, Flatten, Identity, LayerNorm, ReLU, Sigmoid and
+                Tanh; onnx is missing; or the parameters take more than 2 GiB.
         """
         from .interop.onnx import to_onnx
 
@@ -276,11 +357,11 @@ class Sequential:
         to_onnx(self, path, metadata)
 
     def config(self) -> list[dict[str, Any]]:
-        """What a checkpoint keeps of the architecture."""
+        """Return what a checkpoint keeps of the architecture: each layer's settings."""
         return [layer.config() for layer in self.layers]
 
     def summary(self) -> str:
-        """A table of the layers: output shape, parameters, initial standard deviation of the weights."""
+        """Return a table of the layers: output shape, parameters, initial standard deviation of the weights."""
         self.need_built("summary")
         rows = [("layer", "output", "parameters", "initial weights")]
         shape: tuple[int, ...] = self.input_shape
@@ -303,11 +384,11 @@ class Sequential:
         return "\n".join(lines)
 
     def unbuilt(self) -> "Sequential":
-        """A model of the same layers, as this one was before it was built."""
+        """Return a model of the same layers, as this one was before it was built."""
         return type(self)(*copy.deepcopy([layer.bare() for layer in self.layers]))
 
     def __getstate__(self) -> dict[str, Any]:
-        """For `copy` and `pickle`: the layers' settings, all arrays as NumPy's, the backend's name."""
+        """Return what `copy` and `pickle` keep: the layers' settings, all arrays as NumPy's, the backend's name."""
         if not self.built:
             return self.__dict__
         own = {name: value for name, value in self.__dict__.items() if name not in _BY_BUILD}
@@ -337,7 +418,7 @@ class Sequential:
 
 
 def _with_prefix(spec: Spec, prefix: str, default: str) -> Spec:
-    """The spec under its full name; weights whose initialiser is left open get the default."""
+    """Return the spec under its full name; weights whose initialiser is left open get the default."""
     drawn = spec.decay and spec.init is None and isinstance(spec.value, float)
     return Spec(prefix + spec.name, spec.shape, spec.value, default if drawn else spec.init, spec.decay, spec.trainable)
 
@@ -347,7 +428,7 @@ def _scaled(x: Any, factor: float, dtype: str) -> Any:
 
 
 def from_config(config: Sequence[dict[str, Any]]) -> Sequential:
-    """The unbuilt model that `Sequential.config` described."""
+    """Make the unbuilt model that `Sequential.config` described."""
     layers = []
     for entry in config:
         fields = dict(entry)
@@ -374,9 +455,24 @@ def MLP(  # noqa: N802  reads like the classes it makes
     batch_norm: bool = False,
     dropout: float = 0.0,
 ) -> Sequential:
-    """A multilayer perceptron: for every hidden size Affine, BatchNorm on request, the activation, Dropout on request.
+    """Make a multilayer perceptron: Affine, BatchNorm, activation and Dropout for each hidden size, Affine at the end.
 
-    Inputs of any shape are flattened. `init` is that of all layers but the last, as for `Affine`.
+    Inputs of any shape are flattened.
+
+    Args:
+        hidden: the sizes of the hidden layers, such as (100, 100).
+        outputs: the size of the last layer.
+        activation: the name of a layer that is an activation, such as "relu" or "tanh".
+        init: of the weights of all layers but the last: "he", "xavier", a standard deviation, or None as for `Affine`.
+        batch_norm: whether there is BatchNorm.
+        dropout: the dropout ratio, in [0, 1); 0 for no Dropout.
+
+    Returns:
+        The model, not yet built.
+
+    Raises:
+        InputError: a size, the ratio or a name cannot be used.
+        InputTypeError: `hidden` is no sequence.
     """
     kind = look_up("activation", activation, ACTIVATIONS)
     sizes: Any = hidden

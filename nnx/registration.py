@@ -1,4 +1,4 @@
-"""Parts of users' own, known by a name, so that a checkpoint can name them."""
+"""Users' own parts under a name, so that a checkpoint can refer to them."""
 
 from dataclasses import is_dataclass
 from typing import Any, TypeVar
@@ -14,11 +14,21 @@ T = TypeVar("T")
 
 
 def register(part: T, name: str | None = None) -> T:
-    """Make a part of your own known by a name, for checkpoints and, where names are asked for, by that name; return it.
+    """Make a part of your own known by a name, for checkpoints and wherever a part may be given by name.
 
-    part: a class of layers, losses, optimizers or schedules (these as dataclasses), or a function: of an `Activation`,
-    or a schedule. name: default its `__name__`. As a decorator, `@nnx.register` stands before a class or function.
-    Raises `InputError` if the name is another's.
+    As a decorator, `@nnx.register` stands before a class or function.
+
+    Args:
+        part: a class of layers, losses or optimizers, a schedule's dataclass, or a function, which is a schedule or
+            that of an `Activation`.
+        name: default the part's `__name__`; a class can only have its own.
+
+    Returns:
+        The part itself.
+
+    Raises:
+        InputError: the name is another part's, is no identifier, or is not the class's own.
+        InputTypeError: the part is none of these kinds.
     """
     _register(part, name)
     return part
@@ -57,6 +67,6 @@ def _table(part: Any) -> dict[str, Any]:
 
 
 def _again(before: object, part: object) -> bool:
-    """Whether it is the same part of a module that was imported or run a second time."""
+    """Return whether it is the same part, of a module that was imported or run a second time."""
     names = [(getattr(p, "__module__", None), getattr(p, "__qualname__", None)) for p in (before, part)]
     return names[0] == names[1] and names[0] != (None, None) and "<lambda>" not in str(names[0][1])

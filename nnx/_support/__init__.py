@@ -1,1 +1,1 @@
-"""What every room uses and no user needs to know: checks, files, arrays at the door, buffers, figures, results."""
+"""Helpers that all parts of nnx share and no user needs: checks, files, array conversion, buffers, figures, results."""

@@ -1,7 +1,7 @@
-"""All parameters of a model on one contiguous buffer, their gradients on another: one optimizer launch, one copy, one
-norm.
+"""A model's parameters on one contiguous buffer, and their gradients on another.
 
-Views start on 128-byte lines; the padding between them is zero and stays so. Parameters under weight decay come first.
+One optimizer launch, one copy or one norm thus covers them all. Views start on 128-byte lines; the padding between them
+is zero and stays so. Parameters under weight decay come first.
 """
 
 import math
@@ -18,7 +18,7 @@ _LINE = 128  # bytes: two cache lines of a CPU, one of a GPU
 
 @dataclass(frozen=True)
 class Spec:
-    """One named array: a parameter, or (trainable=False) a running statistic."""
+    """What a layer declares of one array: a parameter, or (trainable=False) a running statistic."""
 
     name: str
     shape: tuple[int, ...]
@@ -31,7 +31,7 @@ class Spec:
 
 
 class Views(Mapping[str, Array]):
-    """Names to views on one flat buffer, in the order of the layers; `params[name] -= ...` changes them in place."""
+    """Views on one flat buffer by name, in the order of the layers; `params[name] -= ...` changes them in place."""
 
     def __init__(self, ops: Ops, layout: "Layout", buffer: Array) -> None:
         self.layout, self.buffer, self._ops = layout, buffer, ops
@@ -44,7 +44,10 @@ class Views(Mapping[str, Array]):
         return self._views[name]
 
     def __setitem__(self, name: str, value: Array) -> None:
-        """Copy a value of the same shape into the view; nothing where it is the view itself, as `-=` hands it over."""
+        """Copy a value of the same shape into the view, in the view's dtype.
+
+        The view itself, which `params[name] -= ...` assigns, is left as it is.
+        """
         if name not in self._views:
             raise unknown("parameter", name, self._views)
         view, ops = self._views[name], self._ops
@@ -71,7 +74,7 @@ class Views(Mapping[str, Array]):
 
 
 class Layout:
-    """Where each array lies on a flat buffer."""
+    """The place of each array on a flat buffer."""
 
     def __init__(self, specs: Sequence[Spec], dtype: str) -> None:
         line = _LINE // np.dtype(dtype).itemsize
@@ -87,7 +90,7 @@ class Layout:
         self.places = {spec.name: (starts[spec.name], spec.shape) for spec in specs}
 
     def span(self, *names: str) -> slice:
-        """The part of the buffer from the first of these neighbours to the end of the last."""
+        """Return the part of the buffer from the first of these neighbouring arrays to the end of the last."""
         start = min(self.places[name][0] for name in names)
         stop = max(self.places[name][0] + math.prod(self.places[name][1]) for name in names)
         return slice(start, stop)
@@ -106,5 +109,5 @@ class Arena:
         self.running, self.batch = (Views(ops, statistics, ops.allocate(statistics.size, dtype)) for _ in range(2))
 
     def buffer(self) -> Views:
-        """A further zeroed buffer in the layout of the parameters, for gradients or an optimizer's state."""
+        """Allocate a further zeroed buffer in the layout of the parameters, for gradients or an optimizer's state."""
         return Views(self.ops, self.layout, self.ops.allocate(self.layout.size, self.dtype))

@@ -14,7 +14,7 @@ _READABLE = (1, 3, 11)
 
 
 def on_device(value: Any) -> bool:
-    """Whether it is an array in memory that a CPU cannot read."""
+    """Return whether `value` is an array in memory that a CPU cannot read."""
     if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack_device__") or not hasattr(value, "shape"):
         return False
     try:
@@ -24,15 +24,17 @@ def on_device(value: Any) -> bool:
 
 
 def take(xp: Any, value: Any, **options: Any) -> Array:
-    """An array of the namespace xp on the memory of `value`."""
+    """Make an array of the namespace xp on the memory of `value`."""
     if getattr(value, "is_neg", bool)():  # PyTorch would hand over the memory without the sign
         raise BufferError("its negative bit is set; use tensor.resolve_neg()")
     return xp.from_dlpack(value, **options)
 
 
 def to_numpy(value: Any) -> HostArray:
-    """A NumPy array of whatever NumPy takes or DLPack hands over: a copy from a device's memory, else without one where
-    that can be."""
+    """Convert whatever NumPy takes or DLPack hands over to a NumPy array.
+
+    It is a copy if `value` lies in a device's memory, else it shares the memory where that is possible.
+    """
     array: HostArray
     if hasattr(value, "__array__") or not hasattr(value, "__dlpack__"):
         try:

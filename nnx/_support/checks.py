@@ -1,4 +1,4 @@
-"""Checks of arguments, before any kernel runs: what was got, what was expected, what to do."""
+"""Checks of arguments, before any kernel runs. Errors say what was got, what was expected and what to do."""
 
 import math
 import operator
@@ -18,7 +18,7 @@ _HOST_FLOATS = {name: np.dtype(name) for name in FLOATS}
 
 
 def check_number(name: str, value: Any, least: float, below: float = math.inf, *, above: bool = False) -> float:
-    """A finite number in [least, below), or with above=True in (least, below)."""
+    """Return a finite number in [least, below), or with above=True in (least, below), as a float; raise for others."""
     if isinstance(value, bool | str) or not isinstance(value, int | float | np.integer | np.floating):
         raise InputTypeError(f"{name}: got {value!r}, expected a number.")
     number = as_number(value)
@@ -31,7 +31,7 @@ def check_number(name: str, value: Any, least: float, below: float = math.inf, *
 
 
 def as_number(value: Any) -> float:
-    """A Python or NumPy number as a float; infinity for a whole number beyond all floats."""
+    """Convert a Python or NumPy number to a float; a whole number beyond all floats becomes infinity."""
     try:
         return float(value)
     except OverflowError:
@@ -39,7 +39,7 @@ def as_number(value: Any) -> float:
 
 
 def check_count(name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least `least`."""
+    """Return a whole number of at least `least` as an int; raise for anything else."""
     if isinstance(value, bool):
         raise InputTypeError(f"{name}: got {value!r}, expected a whole number of at least {least}.")
     try:
@@ -52,7 +52,7 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
 
 
 def check_dtype(dtype: Any) -> str:
-    """`"float32"` or `"float64"`, from a name or a NumPy dtype."""
+    """Return "float32" or "float64" from a name or a NumPy dtype; raise for anything else."""
     try:
         name = "None" if dtype is None else str(np.dtype(dtype))  # NumPy takes None for float64
     except (TypeError, ValueError, SyntaxError):
@@ -63,7 +63,7 @@ def check_dtype(dtype: Any) -> str:
 
 
 def check_native(ops: Ops, name: str, array: Any) -> Array:
-    """`array`, if it is of the backend's own type."""
+    """Return `array` if it is of the backend's own type; raise for others."""
     if not isinstance(array, ops.array_type):
         got, expected = (f"{t.__module__}.{t.__qualname__}" for t in (type(array), ops.array_type))
         raise InputTypeError(
@@ -74,39 +74,39 @@ def check_native(ops: Ops, name: str, array: Any) -> Array:
 
 
 def check_float(ops: Ops, name: str, array: Any) -> Array:
-    """`array`, if it is of the backend's own type and of float32 or float64."""
+    """Return `array` if it is of the backend's own type and of float32 or float64; raise for others."""
     if dtype_name(check_native(ops, name, array)) not in FLOATS:
         raise InputTypeError(f"{name}: got dtype {array.dtype}, expected float32 or float64.")
     return array
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """True or False: what else is true may not be meant so."""
+    """Return True or False; raise for other values, even those that Python takes for true or false."""
     if not isinstance(value, bool | np.bool_):
         raise InputTypeError(f"{name}: got {value!r}, expected True or False.")
     return bool(value)
 
 
 def check_list(name: str, value: Any, example: str) -> list[Any]:
-    """A list, tuple or array of at least one entry; text is none."""
+    """Return a list, tuple or array of at least one entry as a list; raise for anything else, text included."""
     if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or len(value) == 0:
         raise InputTypeError(f"{name}: got {value!r}, expected a list such as {example}.")
     return list(value)
 
 
 def check_path(name: str, value: Any) -> Path:
-    """A path from text or a path."""
+    """Return text or a path as a `Path`; raise for anything else."""
     if not isinstance(value, str | os.PathLike):
         raise InputTypeError(f"{name}: got {value!r}, expected a path.")
     return Path(value)
 
 
 def as_host(name: str, value: Any) -> HostArray:
-    """A NumPy array of numbers from a list, an array, or anything that NumPy converts; refuses objects and text.
+    """Convert a list, an array, or anything that NumPy converts to a NumPy array of numbers; refuse objects and text.
 
-    Shares memory with other libraries' arrays where they allow it; from a device's memory it is a copy.
+    The result shares memory with other libraries' arrays where they allow it; from a device's memory it is a copy.
     """
-    if type(value) is not np.ndarray:  # at every step it is: nothing else is asked for then
+    if type(value) is not np.ndarray:  # as at every step: skip all other checks then
         value = _converted(name, value)
     if value.dtype.kind not in "fiub":
         hint = " Convert it to float32 first." if value.dtype.kind == "V" else ""
@@ -131,19 +131,19 @@ def _converted(name: str, value: Any) -> HostArray:
 
 
 def as_input(ops: Ops, name: str, value: Any) -> Array:
-    """A native array where `value` is one, or lies on a device from which the backend can take it; else `as_host`."""
+    """Return a native array if `value` is one or the backend can take it from its device; else what `as_host` gives."""
     if isinstance(value, np.ndarray) or ops.on_host:
         return as_host(name, value)
     if isinstance(value, ops.array_type):
         return value
     if dlpack.on_device(value):
-        with suppress(*dlpack.REFUSALS):  # from another device: by way of the host
+        with suppress(*dlpack.REFUSALS):  # from another device: it goes by way of the host
             return in_rows(ops, dlpack.take(ops.xp, value))
     return as_host(name, value)
 
 
 def in_rows(ops: Ops, x: Array) -> Array:
-    """A native array in the order of rows that kernels expect: copied, unless its flags say that it is."""
+    """Return a native array in row-major order, as kernels expect it: copied, unless its flags say that it is so."""
     flags = getattr(x, "flags", None)
     if flags is not None and flags.c_contiguous:
         return x
@@ -153,7 +153,7 @@ def in_rows(ops: Ops, x: Array) -> Array:
 
 
 def native_floats(ops: Ops, name: str, x: Array, dtype: str) -> Array:
-    """A native array in a floating dtype."""
+    """Convert a native array to a floating dtype."""
     if x.dtype == ops.dtypes[dtype]:
         return x
     if not ops.xp.isdtype(x.dtype, ("bool", "integral", "real floating")):
@@ -162,7 +162,10 @@ def native_floats(ops: Ops, name: str, x: Array, dtype: str) -> Array:
 
 
 def as_floats(x: HostArray, dtype: str) -> HostArray:
-    """x, C-contiguous, in a floating dtype; what is too great for it becomes infinite (`check_finite` says so)."""
+    """Make x C-contiguous and of a floating dtype.
+
+    What is too great for the dtype becomes infinite, which `check_finite` reports.
+    """
     if x.dtype is _HOST_FLOATS[dtype] and x.flags.c_contiguous:
         return x  # as at every step: entering errstate would cost more than all the checks
     with np.errstate(over="ignore"):
@@ -171,7 +174,7 @@ def as_floats(x: HostArray, dtype: str) -> HostArray:
 
 
 def check_rows(name: str, x: Array, shape: tuple[int, ...]) -> None:
-    """x is (n, *shape) with n > 0."""
+    """Raise unless x is (n, *shape) with n > 0."""
     if x.shape[1:] != shape or x.ndim == 0:
         hint = ""
         if x.shape == shape:
@@ -184,7 +187,7 @@ def check_rows(name: str, x: Array, shape: tuple[int, ...]) -> None:
 
 
 def check_finite(name: str, x: HostArray) -> None:
-    """No NaN and no infinity in x."""
+    """Raise if x holds NaN or infinity."""
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         rows = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))
         raise InputError(
@@ -194,7 +197,7 @@ def check_finite(name: str, x: HostArray) -> None:
 
 
 def check_seed(seed: Any) -> int:
-    """A whole number in 0..2**64-1: the key of the random number generators."""
+    """Return a whole number in 0..2**64-1, the key of the random number generators; raise for anything else."""
     value = check_count("seed", seed, 0)
     if value >= 2**64:
         raise InputError(f"seed: got {value}, expected a whole number below 2**64.")
@@ -202,7 +205,7 @@ def check_seed(seed: Any) -> int:
 
 
 def check_labels(name: str, t: HostArray, classes: int) -> HostArray:
-    """Labels (n,) as contiguous, writable int64, each in 0..classes-1."""
+    """Return labels (n,) as contiguous, writable int64; raise unless they are integers, each in 0..classes-1."""
     if t.dtype.kind == "f" or t.dtype.kind == "b":
         whole = t.dtype.kind == "f" and bool(np.isfinite(t).all()) and bool((t == np.floor(t)).all())
         cure = f"Convert them with {name}.astype(int)." if whole else "Labels number the classes from 0."

@@ -16,7 +16,10 @@ _RIGHT, _WRONG, _INK, _PAPER = "#1a7f37", "#c4162a", "#24292f", "#ffffff"
 
 
 def curves(path: Path, history: Mapping[str, Sequence[float]], title: str) -> None:
-    """Loss and accuracy over the epochs, training against validation: where the two part, the network overfits."""
+    """Draw loss and accuracy over the epochs, training against validation, to a file.
+
+    Where the two part, the network overfits.
+    """
     names = [name for name in ("loss", "accuracy") if name in history]
     with plotting.style():
         figure, [row] = plotting.panels(1, len(names), title, width=5.5, height=3.8)
@@ -26,8 +29,10 @@ def curves(path: Path, history: Mapping[str, Sequence[float]], title: str) -> No
 
 
 def draw_curve(axes: "Axes", history: Mapping[str, Sequence[float]], name: str) -> None:
-    """One entry of the history, "loss" or "accuracy", and its val_ counterpart, if there is one; within
-    `plotting.style`."""
+    """Draw one entry of the history, "loss" or "accuracy", and its val_ counterpart, if there is one.
+
+    Call it within `plotting.style`.
+    """
     from matplotlib.ticker import MaxNLocator
 
     lines = {"training": history[name], "validation": history.get(f"val_{name}", [])}
@@ -42,7 +47,7 @@ def draw_curve(axes: "Axes", history: Mapping[str, Sequence[float]], name: str) 
         best = int(np.argmin(validation) if name == "loss" else np.argmax(validation))
         late = best >= len(epochs) / 2
         axes.axvline(best + 1, color=plotting.FAINT, linewidth=0.8, linestyle="--")
-        axes.annotate(  # at half the height, where there is a curve in the first epochs at most
+        axes.annotate(  # at half the height, where only the first epochs may have a curve
             f"best validation {validation[best]:.4f}\nepoch {best + 1}",
             (best + 1, 0.5),
             xycoords=("data", "axes fraction"),
@@ -69,9 +74,18 @@ def samples(
     columns: int = 10,
     rows: int = 5,
 ) -> None:
-    """A sheet of test images with the predicted label and the true one: the mistakes first (half of the sheet at most).
+    """Draw a sheet of test images with the predicted and the true label: mistakes first, at most half of the sheet.
 
-    images: (n, height, width), uint8 or float of any range. predicted, true: (n,) indices into `classes`.
+    If there are too few right ones, mistakes fill the rest, too.
+
+    Args:
+        path: the file to write.
+        images: (n, height, width), uint8 or float of any range.
+        predicted: (n,) indices into `classes`.
+        true: likewise.
+        classes: the names of the labels.
+        columns: images in a row of the sheet.
+        rows: rows of the sheet at most.
     """
     from PIL import Image, ImageDraw, ImageFont
 

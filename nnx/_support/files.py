@@ -1,4 +1,4 @@
-"""Files that are whole, whatever happens while they are written."""
+"""Writing of files such that they are whole, whatever happens meanwhile."""
 
 import os
 import secrets
@@ -8,7 +8,15 @@ from ..errors import CheckpointError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """The file is the old one or the whole new one, whatever happens meanwhile."""
+    """Write a file such that it is the old one or the whole new one, whatever happens meanwhile.
+
+    Args:
+        path: the file, in a folder that exists.
+        data: its whole content.
+
+    Raises:
+        CheckpointError: the path is a folder, or its folder does not exist or is not writable.
+    """
     if path.is_dir():
         raise CheckpointError(f"{path}: cannot be written (it is a folder); expected the name of a file.")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

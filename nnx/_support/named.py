@@ -1,4 +1,4 @@
-"""Functions of users' own that have a name in checkpoints."""
+"""Users' own functions that have a name in checkpoints."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
 
 def named(function: Callable[..., Any]) -> str:
-    """The name by which a checkpoint knows a function."""
+    """Return the name by which a checkpoint knows a function."""
     for name, known in FUNCTIONS.items():
         if known is function:
             return name
@@ -20,7 +20,7 @@ def named(function: Callable[..., Any]) -> str:
 
 
 def by_name(name: str) -> Callable[..., Any]:
-    """The function that was registered under a name."""
+    """Return the function that was registered under a name."""
     if name not in FUNCTIONS:
         raise unknown("function", name, FUNCTIONS)
     return FUNCTIONS[name]

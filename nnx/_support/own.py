@@ -1,4 +1,4 @@
-"""What an object of a user's own holds between steps, as arrays that a file can keep."""
+"""What a user's own object holds between steps, as arrays that a file can keep."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +9,10 @@ from ..ops import Array, HostArray
 
 
 def state_of(part: Any, to_host: Callable[[Array], HostArray]) -> dict[str, HostArray]:
-    """Its attributes that are numbers, arrays, or dictionaries of them, by name (and key). The name of a number of
-    NumPy's ends in "=": its dtype counts in sums with arrays, a Python number's does not."""
+    """Collect an object's attributes that are numbers, arrays, or dictionaries of them, by name or name/key.
+
+    The name of a NumPy number ends in "=": unlike a Python number's, its dtype counts in sums with arrays.
+    """
     found: dict[str, HostArray] = {}
     for name, value in vars(part).items():
         for key, one in value.items() if isinstance(value, dict) else [(None, value)]:
@@ -25,7 +27,7 @@ def state_of(part: Any, to_host: Callable[[Array], HostArray]) -> dict[str, Host
 
 
 def put_state(part: Any, state: dict[str, HostArray], to_device: Callable[[HostArray], Array]) -> None:
-    """Give it back what `state_of` found."""
+    """Set an object's attributes to what `state_of` found."""
     for place, array in state.items():
         name, _, key = place.removesuffix("=").partition("/")
         value: Any = array[()] if place.endswith("=") else array.item() if array.ndim == 0 else to_device(array.copy())

@@ -1,4 +1,4 @@
-"""How figures look: told apart without colour and by the colour-blind, legible in print and on a dark screen.
+"""The look of figures: told apart without colour and by the colour-blind, legible in print and on a dark screen.
 
 Everything is drawn in a handful of named inks, so that a page can put others in their place (`nnx.report` does).
 """
@@ -49,13 +49,13 @@ _SETTINGS: Any = {
 
 
 def available() -> bool:
-    """Whether matplotlib is installed."""
+    """Return whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The settings of matplotlib that figures are made under. Raises `InputError` without matplotlib."""
+    """Apply the matplotlib settings of all figures inside a `with` block. Raises `InputError` without matplotlib."""
     if not available():
         raise InputError("a figure needs matplotlib; pip install 'nnx-array[plot]'.")
     from matplotlib import rc_context
@@ -65,7 +65,7 @@ def style() -> Iterator[None]:
 
 
 def line(index: int) -> dict[str, Any]:
-    """Colour, dashes and marker of the index-th of several lines, as keywords of `plot`."""
+    """Return colour, dashes and marker of the index-th of several lines, as keywords of `plot`."""
     return {
         "color": COLOURS[index % len(COLOURS)],
         "linestyle": _LINES[index % len(_LINES)],
@@ -76,9 +76,18 @@ def line(index: int) -> dict[str, Any]:
 def panels(
     rows: int, columns: int, title: str, *, width: float = 4.2, height: float = 3.2, **keywords: Any
 ) -> "tuple[Figure, list[list[Axes]]]":
-    """A figure with a title over rows x columns axes; width and height are of one, in inches. Call it within `style`.
+    """Make a figure with a title over rows x columns axes. Call it within `style`.
 
-    keywords: further ones of `Figure.subplots`, such as sharex.
+    Args:
+        rows: rows of axes.
+        columns: columns of axes.
+        title: above all of them.
+        width: of one of the axes, in inches.
+        height: likewise.
+        **keywords: further ones of `Figure.subplots`, such as sharex.
+
+    Returns:
+        The figure, and the axes as rows.
     """
     from matplotlib.figure import Figure
 
@@ -88,7 +97,7 @@ def panels(
 
 
 def merge(axes: "Sequence[Axes]") -> "Axes":
-    """One panel in the place of several neighbours, of which the first is top left and the last bottom right."""
+    """Replace several neighbouring panels, the first of them top left and the last bottom right, by one; return it."""
     first: Any = axes[0].get_subplotspec()
     last: Any = axes[-1].get_subplotspec()
     figure = axes[0].figure
@@ -100,6 +109,6 @@ def merge(axes: "Sequence[Axes]") -> "Axes":
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write a figure to a file, whose ending tells its format."""
+    """Write a figure to a file, in the format of the name's ending."""
     with style():
         figure.savefig(path, dpi=130)

@@ -1,4 +1,4 @@
-"""What an experiment gives: its data, a figure that explains itself, a table for other programs, and words."""
+"""The base of experiments' results: data, a figure that explains itself, a table for other programs, and a summary."""
 
 import csv
 import io
@@ -26,40 +26,47 @@ class Result:
     """The experiment's, and that of its files."""
 
     def summary(self) -> str:
-        """What is to be seen, with its numbers: a few lines for a terminal."""
+        """Describe what is to be seen, with its numbers, in a few lines for a terminal."""
         raise NotImplementedError(f"{type(self).__name__} must define summary()")
 
     def table(self) -> Table:
-        """The names of the columns, and the rows: one observation each."""
+        """Return the names of the columns, and the rows: one observation each."""
         raise NotImplementedError(f"{type(self).__name__} must define table()")
 
     def tables(self) -> dict[str, Table]:
-        """Every table by the name of its file: one, but where observations of several kinds belong together."""
+        """Return every table by the name of its file: one, unless observations of several kinds belong together."""
         return {self.name: self.table()}
 
     def draw(self) -> "Figure":
-        """The figure, made under `plotting.style`."""
+        """Draw the figure; called within `plotting.style`."""
         raise NotImplementedError(f"{type(self).__name__} must define draw()")
 
     def draw_parts(self) -> "dict[str, Figure]":
-        """Further figures by name, where one does not hold all that is to be seen; made under `plotting.style`."""
+        """Draw further figures, by name, where one does not show everything; called within `plotting.style`."""
         return {}
 
     def plot(self) -> "Figure":
-        """The figure (matplotlib's), which a notebook shows. Raises `InputError` without matplotlib."""
+        """Return the matplotlib figure, which a notebook shows. Raises `InputError` without matplotlib."""
         with plotting.style():
             return self.draw()
 
     def figures(self) -> "dict[str, Figure]":
-        """All figures by the names of their files: that of `plot`, and the further ones."""
+        """Return all figures by the names of their files: the one of `plot`, and the further ones."""
         with plotting.style():
             parts = {f"{self.name}-{part}": figure for part, figure in self.draw_parts().items()}
             return {self.name: self.draw(), **parts}
 
     def save(self, folder: "str | os.PathLike[str]" = ".") -> list[Path]:
-        """Write NAME.csv, NAME.png, and further tables and figures, into a folder, made if need be; return their paths.
+        """Write NAME.csv, NAME.png, and further tables and figures into a folder, made if it does not exist.
 
-        Without matplotlib the figures are left out, and their paths with them.
+        Args:
+            folder: where to; by default the current folder.
+
+        Returns:
+            The paths of the files. Without matplotlib the figures are left out.
+
+        Raises:
+            InputError: the folder cannot be made.
         """
         folder = check_path("folder", folder)
         try:
@@ -83,7 +90,7 @@ class Result:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A table as a file, whole or not at all."""
+    """Write a table to a file, whole or not at all."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

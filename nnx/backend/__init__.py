@@ -1,4 +1,4 @@
-"""Which backends there are, which one is used, and whether a device backend has proven itself on this machine."""
+"""Choice of the backend: which there are, which one is used, and whether a device backend works on this machine."""
 
 from ._choice import (
     BackendLike,

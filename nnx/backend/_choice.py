@@ -68,7 +68,10 @@ def _installed() -> dict[str, list[EntryPoint]]:
 
 
 def _known(name: str) -> bool:
-    """Whether a backend of this name is installed; looks again before it says no (it may just have been installed)."""
+    """Return whether a backend of this name is installed.
+
+    It looks again before it says no, since the backend may just have been installed.
+    """
     if name not in _installed():
         _installed.cache_clear()
     return name in _installed()
@@ -79,7 +82,7 @@ def _provider(entry: EntryPoint) -> str:
 
 
 def _load(name: str, entries: list[EntryPoint]) -> "type[Backend] | str":
-    """The backend's class, or why it cannot be used here. A plugin may raise anything: it harms no other."""
+    """Return the backend's class, or why it cannot be used here; whatever a plugin raises becomes such a reason."""
     if len(entries) > 1:
         providers = ", ".join(_provider(e) for e in entries)
         return f"several distributions bring a backend of this name ({providers}): uninstall all but one"
@@ -101,7 +104,7 @@ def _lacking(entry: EntryPoint, missing: list[str]) -> str:
 
 
 def list_backends() -> list[BackendStatus]:
-    """Every installed backend, the preferred first, with the reason for each that cannot run here."""
+    """List every installed backend, the preferred first, with the reason for each that cannot run here."""
     installed = _installed()
     known = [name for name in PREFERENCE if name in installed] + sorted(set(installed) - set(PREFERENCE))
     statuses = []
@@ -114,7 +117,7 @@ def list_backends() -> list[BackendStatus]:
 
 
 def _make(name: str) -> "Backend | str":
-    """The one instance of a backend in this process, or why there is none."""
+    """Return the one instance of a backend in this process, or why there is none."""
     with _lock:
         if name not in _backends:
             loaded = _load(name, _installed()[name])
@@ -141,7 +144,7 @@ def _one(name: str, why: str) -> Choice:
 
 
 def _unproven(name: str, backend: Backend) -> str | None:
-    """Why `auto` passes over a backend that can run here; told once."""
+    """Return why `auto` does not take a backend that can run here, or None if it does; warn once for each reason."""
     reason = trial.why_not(backend, ", ".join(_provider(entry) for entry in _installed()[name]))
     if reason is not None and (name, reason) not in _logged:
         _logged.add((name, reason))
@@ -155,7 +158,7 @@ def _unproven(name: str, backend: Backend) -> str | None:
 
 
 def _first(names: tuple[str, ...], why: str, to_prove: tuple[str, ...] = ()) -> Choice:
-    """The first usable of the names; of those `to_prove`, the first that has proven itself, too."""
+    """Choose the first usable of the names; those in `to_prove` must also pass their trial."""
     passed: dict[str, str] = {}
     unproven: list[str] = []
     for name in names:
@@ -176,7 +179,7 @@ def _first(names: tuple[str, ...], why: str, to_prove: tuple[str, ...] = ()) -> 
 
 
 def _check(request: str, source: str) -> str:
-    """A request for backends in canonical form; raises for a name that is not installed or an empty list."""
+    """Return a request for backends in canonical form; raise for a name that is not installed or an empty list."""
     if not isinstance(request, str):
         raise InputTypeError(f"{source}: expected a backend's name, got {type(request).__name__}.")
     names = [part.strip().lower() for part in request.split(",")]
@@ -204,7 +207,16 @@ def _resolve(request: str, source: str) -> Choice:
 
 
 def choose(backend: BackendLike = None) -> Choice:
-    """The backend to use and why; `backend` is a name, a list of names, an instance, or None for what is set."""
+    """Choose the backend to use, and say why.
+
+    Args:
+        backend: a name, "auto", a comma-separated list of names, an instance, or None for what is set.
+
+    Raises:
+        BackendError: none of the backends asked for can run here.
+        InputError: there is no backend of that name.
+        InputTypeError: the object lacks members of `nnx.Backend`, or is a class.
+    """
     if backend is not None and not isinstance(backend, str):
         missing = [name for name in missing_members(backend) if name != "unavailable()"]
         if isinstance(backend, type) and not missing:
@@ -223,7 +235,7 @@ def choose(backend: BackendLike = None) -> Choice:
 
 
 def _request() -> tuple[str, str]:
-    """What is asked for here, and by what."""
+    """Return which backend is asked for here, and by what."""
     if (chosen := _context.get()) is not None:
         return chosen, "asked for by use_backend"
     if _default is not None:
@@ -239,24 +251,39 @@ def _bound(request: str) -> Ops:
 
 
 def active_ops() -> Ops:
-    """The operations of the backend in force here. A request is resolved once: looking for usable backends takes most
-    of a millisecond, and this is for functions that are called in loops."""
+    """Return the operations of the backend in force here.
+
+    Each request is resolved only once: looking for usable backends takes most of a millisecond, too much for functions
+    that are called in loops.
+    """
     return _bound(_request()[0])
 
 
 def get_backend(backend: BackendLike = None) -> Backend:
-    """The backend of that name, or the one that is in force here.
+    """Return a backend, by default the one in force here.
 
-    Raises `BackendError` if it cannot run here, with the reason and the cure; `InputError` if there is none of that
-    name.
+    Args:
+        backend: a name, "auto", a comma-separated list of names of which the first usable one is taken, or an instance.
+
+    Raises:
+        BackendError: none of them can run here; the message has the reasons and the cure.
+        InputError: there is no backend of that name.
+        InputTypeError: the object lacks members of `nnx.Backend`, or is a class.
     """
     return choose(backend).backend
 
 
 def set_backend(name: str | None) -> None:
-    """The default backend of the process for models built from now on; None returns to `NNX_BACKEND`.
+    """Set the default backend of the process for models built from now on; None returns to `NNX_BACKEND`.
 
     A model keeps the backend that it was built with.
+
+    Args:
+        name: a name, "auto", or a comma-separated list of names of which the first usable one is taken.
+
+    Raises:
+        BackendError: none of them can run here.
+        InputError: there is no backend of that name.
     """
     global _default  # noqa: PLW0603  the one process-wide default; built models do not read it
     if name is not None:
@@ -266,7 +293,18 @@ def set_backend(name: str | None) -> None:
 
 @contextmanager
 def use_backend(name: str) -> Iterator[Backend]:
-    """The backend of this thread or task inside a `with` block; others keep their own."""
+    """Use a backend in this thread or task inside a `with` block; others keep their own.
+
+    Args:
+        name: as for `set_backend`.
+
+    Yields:
+        The backend.
+
+    Raises:
+        BackendError: none of them can run here.
+        InputError: there is no backend of that name.
+    """
     chosen = _resolve(name, "use_backend").backend
     token = _context.set(name)
     try:

@@ -1,7 +1,7 @@
-"""Whether a device backend has proven itself on this machine: what `auto` asks before it takes one for the first time.
+"""The trial of a device backend on this machine, which `auto` asks for before it takes one for the first time.
 
-A tiny network is trained on it and on numpy. That they agree is remembered in the user's cache folder, for this
-hardware, driver, plugin and version of nnx; that they do not is not.
+A tiny network is trained on it and on numpy. Success is remembered in the user's cache folder, for this hardware,
+driver, plugin and version of nnx; failure is not.
 """
 
 import hashlib
@@ -23,9 +23,11 @@ _verdicts: dict[str, "str | None"] = {}
 
 
 def why_not(backend: Backend, provider: str) -> str | None:
-    """Why `auto` should not take a backend: how its trial failed. None if it passed one, now or before, or needs none.
+    """Return how a backend's trial failed, so that `auto` should not take it; None if it passed or needs none.
 
-    provider: the distribution that brings it, and its version.
+    Args:
+        backend: the backend; one that computes on the host needs no trial.
+        provider: the distribution that brings it, and its version.
     """
     try:
         if type(backend.to_device(np.zeros(1, np.float32))) is np.ndarray:
@@ -62,7 +64,7 @@ def _try(backend: Backend) -> str | None:
 
 
 def folder() -> Path:
-    """Where trials that were passed are remembered."""
+    """Return the folder in which passed trials are remembered."""
     import pooch
 
     return Path(pooch.os_cache("nnx")) / "trials"
@@ -79,8 +81,10 @@ def _remembered(key: str) -> bool:
 
 
 def _remember(key: str) -> None:
-    """In a file of its own, so that two processes cannot spoil each other's; where that cannot be, the next process
-    tries again."""
+    """Remember a passed trial in a file of its own, so that two processes cannot spoil each other's.
+
+    Where it cannot be written, the next process tries the backend again.
+    """
     from .._support.files import write_atomically
     from ..errors import CheckpointError
 

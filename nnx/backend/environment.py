@@ -1,4 +1,4 @@
-"""What a run's bits depend on: machine, backend, libraries, threads, and what the environment asks for."""
+"""What a run's bits depend on: machine, backend, libraries, threads and environment variables."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from ..ops import FLOATS, Backend
 
 
 def processor() -> str:
-    """The name of the CPU."""
+    """Return the name of the CPU."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:
@@ -20,12 +20,12 @@ def processor() -> str:
 
 
 def describe(backend: Backend) -> dict[str, str]:
-    """By name: backend, processor, and what the backend's `device_info` tells."""
+    """Return by name: the backend, the processor, and what the backend's `device_info` tells."""
     return {"backend": backend.name, "processor": processor(), **backend.device_info()}
 
 
 def differences(saved: dict[str, str], now: dict[str, str]) -> list[str]:
-    """One sentence part for each entry that changed."""
+    """Return a part of a sentence for each entry that changed."""
     return [
         f"{name} was {saved.get(name, 'not known')!r} and is {now.get(name, 'not known')!r}"
         for name in {**saved, **now}
@@ -34,7 +34,7 @@ def differences(saved: dict[str, str], now: dict[str, str]) -> list[str]:
 
 
 def script_dtype() -> str | None:
-    """In which dtype scripts that were written for other libraries are to compute, if `NNX_SCRIPT_DTYPE` says so."""
+    """Return the dtype that `NNX_SCRIPT_DTYPE` sets for scripts written for other libraries; None if it is not set."""
     dtype = os.environ.get("NNX_SCRIPT_DTYPE") or None
     if dtype not in (None, *FLOATS):
         raise InputError(f"NNX_SCRIPT_DTYPE: got {dtype!r}, expected float32 or float64.")

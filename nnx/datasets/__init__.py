@@ -1,5 +1,4 @@
-"""Data sets: digits come with nnx, MNIST and Fashion-MNIST by download or from a folder, and any folder of idx
-files."""
+"""Data sets: the digits that come with nnx, MNIST and Fashion-MNIST, and any folder of idx files."""
 
 from ._dataset import Dataset
 from ._digits import digits

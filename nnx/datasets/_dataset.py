@@ -15,11 +15,17 @@ from ._prepare import split_rows
 class Dataset:
     """Labelled inputs.
 
-    x: (n, ...) uint8 or float. t: (n,) int64 labels. scale: what x is multiplied by to become the network's input.
-    classes: the names of the labels 0, 1, ...
+    Args:
+        name: for messages.
+        x: (n, ...) uint8 or floats, n > 0, all finite.
+        t: (n,) integer labels; kept as int64.
+        scale: what x is multiplied by to become the network's input, greater than 0.
+        classes: the names of the labels 0, 1, ...
 
-    Raises `DatasetError` for parts that do not make a data set, `InputError` or `InputTypeError` for one that is none
-    by itself.
+    Raises:
+        DatasetError: the parts do not make a data set.
+        InputError: a label or the scale is out of range.
+        InputTypeError: the labels are not integers, or a part is no array of numbers.
     """
 
     name: str
@@ -62,20 +68,28 @@ class Dataset:
         return f"<Dataset {self.name}: {len(self)} x ({shape}) {self.x.dtype}, {len(self.classes)} classes>"
 
     def inputs(self, dtype: str = "float32") -> HostArray:
-        """x times scale, as floats."""
+        """Return x times scale in a floating dtype, "float32" or "float64"."""
         dtype = check_dtype(dtype)
         scaled: HostArray = np.multiply(self.x, np.array(self.scale, dtype), dtype=dtype)
         return scaled
 
     def take(self, rows: Any) -> "Dataset":
-        """The rows of these numbers, as a data set of its own."""
+        """Return the rows of these numbers, (m,) integers in 0..n-1, as a data set of its own."""
         index = as_host("rows", rows)
         if index.ndim != 1 or index.dtype.kind not in "iu" or (index.size and not _within(index, len(self))):
             raise InputError(f"rows: expected row numbers in 0..{len(self) - 1}, one dimension of integers.")
         return Dataset(self.name, self.x[index], self.t[index], self.scale, self.classes)
 
     def split(self, *fractions: float, seed: int = 0) -> tuple["Dataset", ...]:
-        """Random parts: `train, test = data.split(0.8, 0.2)`."""
+        """Split the rows at random: `train, test = data.split(0.8, 0.2)`.
+
+        Args:
+            *fractions: the share of each part, greater than 0, in all 1.
+            seed: decides which rows go where.
+
+        Raises:
+            InputError: the fractions do not fit, or a part would be empty.
+        """
         return tuple(self.take(rows) for rows in split_rows(len(self), fractions, seed))
 
 

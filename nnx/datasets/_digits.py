@@ -1,4 +1,4 @@
-"""Real handwritten digits, small enough to come with nnx."""
+"""Real handwritten digits, few enough to come with nnx."""
 
 from importlib.resources import as_file, files
 
@@ -9,10 +9,10 @@ from ._idx import read_idx
 
 
 def digits() -> Dataset:
-    """1,797 handwritten digits of 8 x 8 pixels, uint8 0..16.
+    """Return 1,797 handwritten digits of 8 x 8 pixels, uint8 in 0..16.
 
-    The test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin & C. Kaynak 1998, doi 10.24432/C50P49,
-    CC BY 4.0).
+    They are the test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin & C. Kaynak 1998, doi
+    10.24432/C50P49, CC BY 4.0).
     """
     with as_file(files(__package__) / "data") as data:
         x = read_idx(data / "digits-images-idx3-ubyte.gz")

@@ -1,5 +1,7 @@
-"""MNIST and Fashion-MNIST: from a folder where the files are, else downloaded once, with checksums, from several
-mirrors."""
+"""MNIST and Fashion-MNIST: from a folder that has the files, else downloaded once from one of several mirrors.
+
+Downloads are checked against MD5 sums.
+"""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ from ._folder import PREFIXES, file_names, find, read_pair
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set's files are, their MD5 sums as their publishers give them, and the names of the classes."""
+    """The mirrors of a data set's files, the MD5 sums that its publishers give, and the names of its classes."""
 
     mirrors: tuple[str, ...]
     md5: dict[str, str]
@@ -49,22 +51,35 @@ SOURCES = {
         ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
 }
-_TIMEOUT = 5, 15  # seconds to connect, and without an answer
+_TIMEOUT = 5, 15  # seconds to wait for a connection, and for data
 
 
 def mnist(split: str = "train", folder: "str | os.PathLike[str] | None" = None) -> Dataset:
-    """Handwritten digits, (n, 28, 28) uint8: 60,000 to train on, 10,000 to test (LeCun, Cortes & Burges 1998).
+    """Load handwritten digits, (n, 28, 28) uint8: 60,000 to train on, 10,000 to test (LeCun, Cortes & Burges 1998).
 
-    split: "train" or "test". folder: where the four files are, gzip'd or not; default `NNX_DATA_DIR` (its folder
-    `mnist`, or itself, whichever has both files), then a download into the user's cache.
+    Args:
+        split: "train" or "test".
+        folder: where the files are, gzip'd or not. Default `NNX_DATA_DIR` (its folder `mnist`, or itself, whichever has
+            both files of the split), else a download into the user's cache.
 
-    Raises `DatasetError` where the files are missing or damaged, or no mirror has them.
+    Raises:
+        DatasetError: the files are missing or damaged, or no mirror has them.
+        InputError: there is no such split.
     """
     return _load("mnist", split, folder)
 
 
 def fashion_mnist(split: str = "train", folder: "str | os.PathLike[str] | None" = None) -> Dataset:
-    """Clothes in MNIST's format (Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747); arguments as for `mnist`."""
+    """Load clothes in MNIST's format (Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747).
+
+    Args:
+        split: as for `mnist`.
+        folder: as for `mnist`; in `NNX_DATA_DIR` the folder is `fashion_mnist`.
+
+    Raises:
+        DatasetError: as for `mnist`.
+        InputError: as for `mnist`.
+    """
     return _load("fashion_mnist", split, folder)
 
 
@@ -83,7 +98,7 @@ def _load(name: str, split: str, folder: "str | os.PathLike[str] | None") -> Dat
 
 
 def _in_folders(folders: Sequence[Path], files: tuple[str, str], source: str) -> list[Path]:
-    """Both files from the first folder that has both: images of one data set never meet labels of another."""
+    """Return both files from the first folder that has both: images of one data set never meet labels of another."""
     for folder in folders:
         found = [path for file in files if (path := find(folder, file))]
         if len(found) == len(files):
@@ -122,8 +137,10 @@ def _download(name: str, file: str) -> Path:
 
 
 class _Bar:
-    """A progress bar in the form that pooch drives: it sets `total` and calls update, reset and, unless the download
-    fails, close."""
+    """A progress bar in the form that pooch expects.
+
+    Pooch sets `total` and calls update, reset and, unless the download fails, close.
+    """
 
     def __init__(self, title: str) -> None:
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""Data sets from a folder of idx files, under the names that MNIST's have."""
+"""Data sets from a folder of idx files, named as MNIST's are."""
 
 import os
 from pathlib import Path
@@ -10,16 +10,16 @@ from ._dataset import Dataset
 from ._idx import read_idx
 
 PREFIXES = {"train": "train", "test": "t10k"}
-_MOST_CLASSES = 1 << 16  # a greater label is a number that was taken for one: do not name all those classes
+_MOST_CLASSES = 1 << 16  # a greater number is hardly a label: do not name so many classes
 
 
 def file_names(part: str) -> tuple[str, str]:
-    """The names of the images and the labels of "train" or "test", without .gz."""
+    """Return the names of the images and the labels of "train" or "test", without .gz."""
     return f"{PREFIXES[part]}-images-idx3-ubyte", f"{PREFIXES[part]}-labels-idx1-ubyte"
 
 
 def find(folder: Path, name: str) -> Path | None:
-    """The file in the folder, gzip'd or not."""
+    """Return the file of that name in the folder, gzip'd or not; None if there is none."""
     for candidate in (folder / f"{name}.gz", folder / name):
         if candidate.is_file():
             return candidate
@@ -27,13 +27,28 @@ def find(folder: Path, name: str) -> Path | None:
 
 
 def idx_files(folder: Path, part: str) -> tuple[Path | None, Path | None]:
-    """The files of images and labels of "train" or "test" in a folder; None for one that is not there."""
+    """Return the files of images and labels of "train" or "test" in a folder; None for one that is not there.
+
+    Args:
+        folder: the folder.
+        part: "train" or "test".
+    """
     images, labels = (find(folder, name) for name in file_names(part))
     return images, labels
 
 
 def read_pair(images: Path, labels: Path, name: str, classes: tuple[str, ...] | None = None) -> Dataset:
-    """Images of 8 bits and their labels as a data set; classes: default the numbers up to the greatest label."""
+    """Read images and their labels as a data set.
+
+    Args:
+        images: an idx file of unsigned bytes (scale 1/255) or floats (scale 1).
+        labels: an idx file of as many whole numbers.
+        name: the data set's.
+        classes: the names of the labels; default the numbers up to the greatest label.
+
+    Raises:
+        DatasetError: they make no data set.
+    """
     x, t = read_idx(images), read_idx(labels)
     if x.ndim < 2 or t.ndim != 1 or len(x) != len(t):
         raise DatasetError(
@@ -55,10 +70,19 @@ def read_pair(images: Path, labels: Path, name: str, classes: tuple[str, ...] | 
 
 
 def folder(path: "str | os.PathLike[str]") -> dict[str, Dataset]:
-    """What a folder of idx files holds: "train" (train-images-idx3-ubyte, ...), "test" (t10k-...), or both.
+    """Read a folder of idx files.
 
     Images are (n, ...) of unsigned bytes (scale 1/255) or floats (scale 1), labels (n,) whole numbers; both gzip'd or
-    not. The classes are the numbers up to the greatest label of both. Raises `DatasetError` with the file's name.
+    not. The classes are the numbers up to the greatest label of both parts.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        "train" (from train-images-idx3-ubyte, ...), "test" (from t10k-images-idx3-ubyte, ...), or both.
+
+    Raises:
+        DatasetError: the folder holds no data set, or a file is missing or damaged; the message names it.
     """
     path = Path(path)
     if not path.is_dir():

@@ -18,9 +18,9 @@ _GZIP = b"\x1f\x8b"
 
 
 def read_idx(path: "str | os.PathLike[str]") -> HostArray:
-    """The array of an idx file, gzip'd or not, in native byte order.
+    """Read the array of an idx file, gzip'd or not, in native byte order.
 
-    Raises `DatasetError` for a missing file, and for one that is cut off, damaged, too long or something else.
+    Raises `DatasetError` for a missing file, and for one that is cut off, damaged, too long or of another format.
     """
     path = Path(path)
     try:
@@ -55,14 +55,21 @@ def read_idx(path: "str | os.PathLike[str]") -> HostArray:
         )
     try:
         array: HostArray = np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
-    except ValueError as error:  # the format has more dimensions, and beside a size of 0 greater ones, than NumPy
+    except ValueError as error:  # more dimensions than NumPy has, or too great ones beside a size of 0
         raise DatasetError(f"{path}: announces a shape that NumPy cannot hold ({error}); use another copy.") from error
     return array
 
 
 def write_idx(path: "str | os.PathLike[str]", array: HostArray) -> None:
-    """Write an array of uint8, int8, int16, int32, float32 or float64, of any byte order, as an idx file; gzip'd if the
-    name ends with .gz."""
+    """Write an array to an idx file.
+
+    Args:
+        path: the file; gzip'd if its name ends with .gz.
+        array: uint8, int8, int16, int32, float32 or float64, of any shape and byte order.
+
+    Raises:
+        InputError: the array has another dtype.
+    """
     array = np.asarray(array)
     code = _CODES.get(array.dtype.newbyteorder("="))
     if code is None:

@@ -29,10 +29,17 @@ Data: TypeAlias = "str | os.PathLike[str] | Dataset | Splits | tuple[Any, Any]"
 
 
 def load(name: "str | os.PathLike[str]", *, seed: int = 0) -> Splits:
-    """A data set by its name, or from a folder of idx files.
+    """Load a data set in parts, by its name or from a folder of idx files.
 
-    Where it has no test part, a random fifth is held out; a tenth of the rest is for validation. `seed` decides which
-    rows. Raises `DatasetError` for fewer than ten rows.
+    If it has no test part, a random fifth of the rows becomes one; a tenth of the rest is for validation.
+
+    Args:
+        name: "digits", "mnist", "fashion_mnist", or a folder as `folder` reads it.
+        seed: decides which rows go where.
+
+    Raises:
+        DatasetError: there are fewer than ten rows (eight beside a test part), or files are missing or damaged.
+        InputError: there is no data set or folder of that name.
     """
     if not isinstance(name, str | os.PathLike):
         raise InputTypeError(f"name: got {name!r}, expected a data set's name or a folder.")
@@ -52,10 +59,15 @@ def load(name: "str | os.PathLike[str]", *, seed: int = 0) -> Splits:
 
 
 def as_splits(data: Data, seed: int = 0) -> Splits:
-    """The parts to train on, to validate and to test, however the data are given; `seed` decides the rows of each.
+    """Return the parts to train on, to validate and to test, in whatever form the data are given.
 
-    A `Dataset` or a pair, x: (n, ...) numbers taken as they are and t: (n,) integer labels, is split as `load` does it.
-    Raises `DatasetError` for one of fewer than ten rows or of a single class.
+    Args:
+        data: the name of a data set or a folder, as for `load`; `Splits`; or a `Dataset` or a pair, x: (n, ...) numbers
+            taken as they are and t: (n,) integer labels, split as `load` does it.
+        seed: decides which rows go where.
+
+    Raises:
+        DatasetError: there are fewer than ten rows, or a single class.
     """
     check_seed(seed)
     if isinstance(data, Splits):
@@ -70,7 +82,13 @@ def as_splits(data: Data, seed: int = 0) -> Splits:
 
 
 def check_enough(name: str, rows: int, least: int = 10) -> None:
-    """Raises `DatasetError` for rows too few to be split: a fifth to test, of the rest a tenth to validate."""
+    """Raise `DatasetError` for rows too few to be split: a fifth to test, of the rest a tenth to validate.
+
+    Args:
+        name: the data set's, for the message.
+        rows: how many there are.
+        least: how many there must be.
+    """
     if rows < least:
         raise DatasetError(
             f"{name}: holds {rows} rows, too few to be split into parts to train on, to validate and to test; expected "

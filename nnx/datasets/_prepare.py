@@ -10,8 +10,17 @@ from ..ops import HostArray
 
 
 def one_hot(t: HostArray, classes: int | None = None, dtype: str = "float32") -> HostArray:
-    """Rows with a 1 at the label: (n, classes). t: (n,) integers in 0..classes-1; classes: default the greatest plus
-    1."""
+    """Return rows with a 1 at the label, (n, classes).
+
+    Args:
+        t: (n,) integers in 0..classes-1.
+        classes: how many; default the greatest label plus 1.
+        dtype: "float32" or "float64".
+
+    Raises:
+        InputError: a label is out of range, t is not (n,), or it is empty and `classes` is not given.
+        InputTypeError: the labels are not integers.
+    """
     t = as_host("t", t)
     if t.ndim != 1:
         raise InputError(f"t: got shape {t.shape}, expected (n,) labels.")
@@ -36,20 +45,56 @@ def _paired(x: HostArray, t: HostArray) -> tuple[HostArray, HostArray]:
 
 
 def shuffle(x: HostArray, t: HostArray, seed: int = 0) -> tuple[HostArray, HostArray]:
-    """Copies of both in the same new order of rows, which `seed` decides."""
+    """Return copies of both arrays in the same new order of rows.
+
+    Args:
+        x: (n, ...).
+        t: (n, ...).
+        seed: decides the order.
+
+    Raises:
+        InputError: x and t differ in rows, or have none.
+    """
     x, t = _paired(x, t)
     order = np.random.default_rng(check_seed(seed)).permutation(len(x))
     return x[order], t[order]
 
 
 def split(x: HostArray, t: HostArray, *fractions: float, seed: int = 0) -> tuple[tuple[HostArray, HostArray], ...]:
-    """Copies in random parts: `(x_train, t_train), (x_test, t_test) = split(x, t, 0.8, 0.2)`."""
+    """Split two arrays at random into parts of the same rows.
+
+    `(x_train, t_train), (x_test, t_test) = split(x, t, 0.8, 0.2)`
+
+    Args:
+        x: (n, ...).
+        t: (n, ...).
+        *fractions: the share of each part, greater than 0, in all 1.
+        seed: decides which rows go where.
+
+    Returns:
+        For each fraction a pair of copies.
+
+    Raises:
+        InputError: x and t differ in rows, the fractions do not fit, or a part would be empty.
+    """
     x, t = _paired(x, t)
     return tuple((x[rows], t[rows]) for rows in split_rows(len(x), fractions, seed))
 
 
 def split_rows(n: int, fractions: tuple[float, ...], seed: int) -> list[HostArray]:
-    """Random row numbers for each of the fractions, which sum to 1; no part is empty."""
+    """Draw row numbers for each of the fractions.
+
+    Args:
+        n: how many rows there are.
+        fractions: the share of each part, greater than 0, in all 1.
+        seed: decides which rows go where.
+
+    Returns:
+        For each fraction the numbers of its rows, (m,), in random order.
+
+    Raises:
+        InputError: the fractions do not fit, or a part would be empty.
+    """
     numbers = all(isinstance(f, int | float) and not isinstance(f, bool) and 0 < f <= 1 for f in fractions)
     if not fractions or not numbers or not math.isclose(sum(fractions), 1, abs_tol=1e-9):
         raise InputError(

@@ -1,1 +1,1 @@
-"""Networks of other libraries: PyTorch's in and out, ONNX out."""
+"""Networks of other libraries: from PyTorch and to it, and to ONNX."""

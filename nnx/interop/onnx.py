@@ -23,7 +23,7 @@ _LARGEST = 2**31 - 2**20  # bytes: a protobuf file holds 2 GiB at most
 
 
 def to_onnx(model: Sequential, path: "str | os.PathLike[str]", metadata: Mapping[str, str] | None = None) -> None:
-    """As `Sequential.to_onnx` says."""
+    """Write a model to an ONNX file; see `Sequential.to_onnx`."""
     if importlib.util.find_spec("onnx") is None:
         raise InputError("to_onnx: needs the package onnx, which is not installed; pip install 'nnx-array[onnx]'.")
     import onnx
@@ -59,7 +59,7 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
 
 
 class _Graph:
-    """Nodes one after another, from "x" to "y"."""
+    """A graph under construction: nodes one after another, from "x" to "y"."""
 
     def __init__(self, model: Sequential) -> None:
         self._model, self._dtype = model, np.dtype(model.dtype)
@@ -68,7 +68,7 @@ class _Graph:
         self._last = "x"
 
     def add(self, index: int, layer: Layer) -> None:
-        """What a layer does in prediction."""
+        """Append the nodes that do what a layer does in prediction."""
         kind: Any = type(layer)  # a subclass may do something else
         if kind not in _CONVERTED:
             known = ", ".join(cls.__name__ for cls in _CONVERTED)
@@ -81,7 +81,7 @@ class _Graph:
         elif kind is Flatten:
             self._node(index, "Flatten", {}, axis=1)
         elif isinstance(layer, BatchNorm):
-            # ONNX keeps epsilon in float32; what it loses there the variance makes up for.
+            # ONNX keeps epsilon in float32; what the rounding takes away is added to the variance.
             rest = layer.eps - float(np.float32(layer.eps))
             arrays["running_var"] = arrays["running_var"] + np.array(rest, self._dtype)
             self._node(index, "BatchNormalization", arrays, epsilon=layer.eps)
@@ -100,7 +100,7 @@ class _Graph:
         self._last = output
 
     def finish(self) -> Any:
-        """The whole graph, for any number of rows."""
+        """Return the whole graph, for any number of rows."""
         from onnx import helper
 
         if not self._nodes:

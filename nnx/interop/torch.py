@@ -30,16 +30,21 @@ def from_torch(
     dtype: str | None = None,
     input_shape: "Sequence[int] | int | None" = None,
 ) -> Sequential:
-    """The built model with the outputs of a PyTorch module, whose parameters and running statistics it copies.
+    """Make a built model with the outputs of a PyTorch module, whose parameters and running statistics it copies.
 
-    module: a `torch.nn.Sequential`, nested ones among its layers, or a layer alone: Linear, BatchNorm1d, ReLU, Sigmoid,
-    Tanh, Dropout (as `Dropout(inverted=True)`), Flatten, Identity; on any device. dtype: default the module's.
-    input_shape: of one row; needed only where no Linear or BatchNorm1d tells it before anything is flattened.
+    BatchNorm's momentum is 1 minus PyTorch's. In training PyTorch's running variance averages the batch's unbiased
+    variance, n / (n - 1) times the one that `BatchNorm` averages; all else of a training step is equal.
 
-    BatchNorm's momentum is 1 minus PyTorch's. In training PyTorch's running variance takes up the batch's unbiased
-    variance, n / (n - 1) times the one that `BatchNorm` takes up; all else of a training step is equal.
+    Args:
+        module: a `torch.nn.Sequential`, nested ones among its layers, or a layer alone: Linear, BatchNorm1d, ReLU,
+            Sigmoid, Tanh, Dropout (as `Dropout(inverted=True)`), Flatten, Identity; on any device.
+        backend: as for `Sequential.build`.
+        dtype: "float32" or "float64"; default the module's.
+        input_shape: of one row; needed only where no Linear or BatchNorm1d tells it before anything is flattened.
 
-    Raises `InputError` for what has no equal here, with its place in the module.
+    Raises:
+        InputError: a part has no equal here (the message tells its place in the module), or PyTorch is missing.
+        InputTypeError: `module` is no `torch.nn.Module`.
     """
     _need_torch("from_torch")
     import torch
@@ -78,7 +83,7 @@ def _need_torch(what: str) -> None:
 
 
 def _flattened(module: "torch.nn.Module", place: str) -> Iterator[tuple[str, "torch.nn.Module"]]:
-    """The layers in their order, each with its place in words."""
+    """Yield the layers in their order, each after its place in words."""
     import torch
 
     here = place or "the module"
@@ -126,7 +131,7 @@ def _input_shape(places: "Sequence[tuple[str, torch.nn.Module]]") -> int:
 
 
 def _layer(part: "torch.nn.Module", dtype: str) -> Layer:
-    """The layer that does the same, with copies of the parameters."""
+    """Return the layer that does the same, with copies of the parameters."""
     from torch import nn
 
     kind: Any = type(part)  # a subclass may do something else
@@ -162,12 +167,12 @@ def _batch_norm(part: Any, dtype: str) -> BatchNorm:
 
 
 def _host(tensor: Any, dtype: str) -> Any:
-    """A copy as a NumPy array; through float64, which holds the numbers of every other dtype."""
+    """Copy a tensor to a NumPy array, through float64, which holds the numbers of every other dtype."""
     return tensor.detach().cpu().double().numpy().astype(dtype)
 
 
 def to_torch(model: Sequential) -> "torch.nn.Sequential":
-    """As `Sequential.to_torch` says."""
+    """Convert a model to a PyTorch module; see `Sequential.to_torch`."""
     _need_torch("to_torch")
     from torch import nn
 

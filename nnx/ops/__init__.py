@@ -1,4 +1,4 @@
-"""The operations: what a backend must have, what every operation is, and how both are bound together.
+"""The operations: what a backend must have, what every operation computes, and how both are bound together.
 
 `spec` is the specification, `protocol` the contract with a backend.
 """

@@ -1,4 +1,4 @@
-"""Binding: the operations of one backend, each the backend's own method or the composition, chosen once."""
+"""Binding of operations to one backend: each is the backend's own method or the composition, chosen once."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ else:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Which operations a backend does itself (fused), which nnx composes for it, and which it declined how often."""
+    """The operations that a backend has itself (fused), those that nnx composes, and how often inputs were declined."""
 
     backend: str
     fused: tuple[str, ...]
@@ -39,7 +39,7 @@ class Explanation:
         return "\n".join([*rows, *(f"  {note}" for note in self.notes())])
 
     def notes(self) -> list[str]:
-        """A sentence for each method that is misspelt."""
+        """Return a sentence for each method that is misspelt."""
         return [
             f"it has a method {name!r}, which nothing calls; did you mean the operation {operation}?"
             for name, operation in self.misspelt.items()
@@ -47,7 +47,13 @@ class Explanation:
 
 
 class Ops(Operations):
-    """The operations bound to one backend: `ops.affine(x, w, b)`. Made once per model; no look-up happens per call."""
+    """The operations bound to one backend: `ops.affine(x, w, b)`.
+
+    It is made once for each model: no operation is looked up in a call.
+
+    Args:
+        backend: an instance, with the members of `nnx.Backend`.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -78,7 +84,7 @@ class Ops(Operations):
             raise AttributeError(f"there is no operation {name!r}; known: {', '.join(spec.OPERATIONS)}")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Ops":
-        return self  # what it is bound to is one for the process
+        return self  # there is one instance of a backend in the process
 
     def __reduce__(self) -> "tuple[Callable[[str], Ops], tuple[str]]":
         return _by_name, (self.backend.name,)
@@ -104,7 +110,7 @@ class Ops(Operations):
         return fused
 
     def explain(self) -> Explanation:
-        """Operation by operation: fused or composed, and how often a fused one declined its input so far."""
+        """Return which operations are fused and which composed, and how often each fused one has declined its input."""
         composed = tuple(name for name in spec.OPERATIONS if name not in self._fused)
         return Explanation(
             self.backend.name, self._fused, composed, dict(self._declined), _misspelt(type(self.backend))
@@ -113,7 +119,7 @@ class Ops(Operations):
 
 @cache
 def _misspelt(backend: type[Backend]) -> dict[str, str]:
-    """A backend's public methods that nearly have the name of an operation that it lacks."""
+    """Find a backend's public methods that nearly have the name of an operation that it lacks."""
     found = {}
     for name in dir(backend):
         if name.startswith("_") or name in (*MEMBERS, *spec.OPERATIONS) or not callable(getattr(backend, name)):

@@ -13,13 +13,13 @@ _names: dict[tuple[type, Any], str] = {}
 
 
 def register(name: str, dtype: Any) -> None:
-    """Tell the name of a backend's own dtype, so that nobody has to read it off what is printed."""
-    with suppress(TypeError):  # it cannot be hashed: read it off, then
+    """Register the name of a backend's own dtype, so that it need not be read off what is printed."""
+    with suppress(TypeError):  # it cannot be hashed: `dtype_name` reads it off what is printed
         _names[type(dtype), dtype] = name
 
 
 def dtype_name(array: Any) -> str:
-    """The name of an array's dtype, such as "float32"; "" of what has none. It costs a look into a dictionary."""
+    """Return the name of an array's dtype, such as "float32", by a dictionary look-up; "" for what has no dtype."""
     try:
         dtype = array.dtype
         return _names[type(dtype), dtype]

@@ -1,4 +1,4 @@
-"""The contract between nnx and an array backend: two attributes and six short methods, and what it may have beside."""
+"""The contract between nnx and an array backend: two attributes, six short methods, and optional members."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -15,11 +15,11 @@ class Backend(Protocol):
     """What a plugin must have. Every operation of `nnx.ops.spec` may be added as a method of the same name.
 
     Such a method takes the operation's arguments without the leading `ops`. It may return `NotImplemented`, before it
-    has written anything, for an input that it does not support (a dtype, a layout); the composition then runs.
-    The class is made without arguments, once per process, when the backend is first chosen.
+    has written anything, for an input that it does not support (a dtype, a layout); the composition then runs. The
+    class is made without arguments, once per process, when the backend is first chosen.
 
-    Members that it may have beside these are in the protocols below: `compile_seconds`, `warm_up`, `steps_per_capture`,
-    `to_host_all`.
+    Further members are optional: `compile_seconds`, `warm_up`, `steps_per_capture` and `to_host_all`, each with a
+    protocol below.
     """
 
     name: str
@@ -27,23 +27,23 @@ class Backend(Protocol):
     """Array API namespace of the native arrays (https://data-apis.org/array-api)."""
 
     def to_device(self, host: HostArray, /) -> Array:
-        """Native array with the values, shape and dtype of `host`; may share its memory, must not change it."""
+        """Return a native array with the values, shape and dtype of `host`; may share its memory, must not alter it."""
 
     def to_host(self, array: Array, /) -> HostArray:
-        """NumPy array with the values of `array`; waits for the device; may share memory."""
+        """Return a NumPy array with the values of `array`; waits for the device, may share memory."""
 
     def matmul(self, a: Array, b: Array, /, *, out: Array | None = None) -> Array:
-        """The product of two matrices, either of which may be a transposed view; writes to `out` if given."""
+        """Return the product of two matrices, either of which may be a transposed view; write it to `out` if given."""
 
     def synchronize(self) -> None:
         """Return when all work given to the device is done."""
 
     def device_info(self) -> dict[str, str]:
-        """What a person wants to know about the machine under it: device, library versions, threads."""
+        """Describe the machine for people: device, library versions, threads."""
 
     @classmethod
     def unavailable(cls) -> str | None:
-        """None if the backend can run here, else one sentence: why not, and what to do. Must not raise."""
+        """Return None if the backend can run here, else one sentence: why not, and what to do. Must not raise."""
 
 
 MEMBERS = ("name", "xp", "to_device", "to_host", "matmul", "synchronize", "device_info", "unavailable")
@@ -51,27 +51,30 @@ MEMBERS = ("name", "xp", "to_device", "to_host", "matmul", "synchronize", "devic
 
 
 def missing_members(backend: Any) -> list[str]:
-    """The names of the members that a backend, or its class, lacks; methods with parentheses."""
+    """Return the names of the members that a backend, or its class, lacks; methods with parentheses."""
     wanted = MEMBERS[2:] if isinstance(backend, type) else MEMBERS
     return [name if name in MEMBERS[:2] else f"{name}()" for name in wanted if not hasattr(backend, name)]
 
 
 @runtime_checkable
 class CompileSeconds(Protocol):
-    """Optional, for a backend that compiles: `Trainer.fit` tells what its first step has taken."""
+    """Optional, for a backend that compiles: `Trainer.fit` tells how long its first step has compiled."""
 
     @property
     def compile_seconds(self) -> float:
-        """How long this process has spent compiling."""
+        """How long this process has spent compiling, in seconds."""
 
 
 @runtime_checkable
 class WarmUp(Protocol):
-    """Optional, for a backend that compiles: `nnx warmup` does it beforehand."""
+    """Optional, for a backend that compiles: `nnx warmup` compiles beforehand."""
 
     def warm_up(self, formulas: Iterable[tuple[str, Any]], /) -> Iterator[tuple[str, int]]:
-        """Compile everything, the formulas that are built in among it, each after the name of the operation that takes
-        it; yield each part's name and the number of all parts."""
+        """Compile everything, the built-in formulas included; yield each part's name and the number of all parts.
+
+        Args:
+            formulas: each after the name of the operation that takes it.
+        """
 
 
 @runtime_checkable
@@ -84,7 +87,7 @@ class StepsPerCapture(Protocol):
 
 @runtime_checkable
 class ToHostAll(Protocol):
-    """Optional, for a backend whose device works beside the host: to wait once for several arrays."""
+    """Optional, for a backend whose device runs asynchronously: it waits only once for several arrays."""
 
     def to_host_all(self, arrays: Sequence[Array], /) -> list[HostArray]:
-        """The values of several arrays."""
+        """Return the values of several arrays."""

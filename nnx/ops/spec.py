@@ -4,10 +4,11 @@ A backend overrides an operation by a method of the same name (without the leadi
 returning `NotImplemented` before it has written anything. Conventions:
 
 - `n` rows, `c` classes or channels. `ops.xp` is the backend's Array API namespace.
+- Arrays are native, and unless said otherwise of one floating dtype.
 - A trailing underscore: the first arguments are mutated, and None is returned. Nothing else mutates an input.
 - `out`, `dx`, `dw`, `db`, `dz`, `mask`, `mean`, `var` are written if given, not added to, and never overlap an input.
 - `db` is the gradient of a bias that was added just below: the column sums of the gradient returned.
-- `formula` is an `nnx.formula.Formula`: one element's part of an operation.
+- `formula` is an `nnx.formula.Formula`: what an operation does with one element.
 - `hyper` is a 1-D array in the parameters' dtype, derived in float64 on the host. A Python number would be baked into a
   captured CUDA graph. The last entry of every optimizer's is `grad_scale`; the leading `decay` elements of the flat
   buffers are under weight decay.
@@ -35,14 +36,27 @@ def _write(out: Array | None, value: Array) -> Array:
 
 
 def allocate(ops: Any, size: int, dtype: str) -> Array:
-    """A zeroed 1-D buffer of `size` elements. A backend aligns it to 128 bytes where its memory is not by itself."""
+    """Allocate a zeroed 1-D buffer of `size` elements.
+
+    A backend aligns it to 128 bytes where its memory is not so by itself.
+
+    Args:
+        ops: the bound operations.
+        size: how many elements.
+        dtype: the name of its dtype, such as "float32".
+    """
     return ops.xp.zeros((size,), dtype=getattr(ops.xp, dtype))
 
 
 def take(ops: Any, data: Array, index: Array, scale: Array | None = None, *, out: Array | None = None) -> Array:
-    """The rows `data[index]`; multiplied by the 0-d `scale`, in whose dtype they then are (uint8 images to floats).
+    """Gather the rows `data[index]`, multiplied by `scale` if that is given.
 
-    data: (N, ...) of any dtype. index: (n,) int64, each in 0..N-1 (the caller has checked it).
+    Args:
+        ops: the bound operations.
+        data: (N, ...) of any dtype.
+        index: (n,) int64, each in 0..N-1 (the caller has checked it).
+        scale: 0-d; the result is in its dtype (uint8 images become floats).
+        out: (n, ...), receives the result.
     """
     rows = ops.xp.take(data, index, axis=0)
     if scale is not None:
@@ -51,11 +65,16 @@ def take(ops: Any, data: Array, index: Array, scale: Array | None = None, *, out
 
 
 def capture(ops: Any, step: Any, example_inputs: tuple[Array, ...]) -> Any:
-    """A callable that does what `step` does, for inputs of the shapes and dtypes of `example_inputs`.
+    """Return a callable that does what `step` does, for inputs of the shapes and dtypes of `example_inputs`.
 
-    step: returns a 0-d array, or a list of k of them, which the callable returns as one array (k,). Here `step` itself;
-    on a GPU one CUDA graph, whose first runs on the way to the capture are the run's first steps. Inputs may be on the
-    host: a backend that captures uploads them, so that `step` sees native arrays alone.
+    Here it runs `step` itself. On a GPU it is one CUDA graph; what runs on the way to its capture are the first steps
+    of the training. Inputs may be on the host: a backend that captures uploads them, so that `step` sees native arrays
+    alone.
+
+    Args:
+        ops: the bound operations.
+        step: returns a 0-d array, or a list of k of them, which the callable returns as one array (k,).
+        example_inputs: those of the first call.
     """
 
     def run(*inputs: Array) -> Array:
@@ -77,7 +96,16 @@ def affine(
     activation: "Formula | None" = None,
     out: Array | None = None,
 ) -> Array:
-    """x @ w + b, or the activation of that, as in `activation`. x: (n, i), w: (i, o), b: (o,)."""
+    """Return x @ w + b, or the activation of that.
+
+    Args:
+        ops: the bound operations.
+        x: (n, i).
+        w: (i, o).
+        b: (o,), or None for no bias.
+        activation: a formula as for `activation`, or None.
+        out: (n, o), receives the result.
+    """
     y = ops.matmul(x, w, out=out)
     if b is not None:
         y = _write(out, y + b)
@@ -94,7 +122,17 @@ def affine_backward(
     dw: Array | None = None,
     db: Array | None = None,
 ) -> None:
-    """dx = dy @ w.T, dw = x.T @ dy, db = the column sums of dy; each only if given."""
+    """Write the gradients of `affine` without an activation: dx = dy @ w.T, dw = x.T @ dy, db = the column sums of dy.
+
+    Args:
+        ops: the bound operations.
+        dy: (n, o), the gradient of the result.
+        x: (n, i), the input.
+        w: (i, o), the weights.
+        dx: (n, i).
+        dw: (i, o).
+        db: (o,).
+    """
     if dw is not None:
         ops.matmul(x.T, dy, out=dw)
     if db is not None:
@@ -104,7 +142,14 @@ def affine_backward(
 
 
 def activation(ops: Any, formula: "Formula", x: Array, *, out: Array | None = None) -> Array:
-    """The formula's y of each x. NaN stays NaN."""
+    """Return the formula's y of each element of x. NaN stays NaN.
+
+    Args:
+        ops: the bound operations.
+        formula: makes y of x.
+        x: of any shape.
+        out: of x's shape, receives the result.
+    """
     return _write(out, formula.on_arrays(ops.xp, x=x)[0])
 
 
@@ -118,7 +163,17 @@ def activation_backward(
     out: Array | None = None,
     db: Array | None = None,
 ) -> Array:
-    """The formula's dx of each dy, x and y, y the activation of x; x is None where the formula does not use it."""
+    """Return the formula's dx of each dy, x and y.
+
+    Args:
+        ops: the bound operations.
+        formula: makes dx of dy, x and y.
+        dy: the gradient of y.
+        x: the input of `activation`, or None where the formula does not use it.
+        y: the result of `activation`.
+        out: receives the result.
+        db: (c,), the column sums of the result.
+    """
     (dx,) = formula.on_arrays(ops.xp, dy=dy, x=x, y=y)
     return _with_column_sums(ops, dx, out, db)
 
@@ -140,9 +195,19 @@ def batch_norm(
     mean: Array | None = None,
     var: Array | None = None,
 ) -> Array:
-    """gamma * (x - mean) / sqrt(var + eps) + beta, mean and biased variance over the rows (Ioffe & Szegedy 2015).
+    """Return gamma * (x - mean) / sqrt(var + eps) + beta, with mean and biased variance over the rows.
 
-    x: (n, c). gamma, beta, mean, var: (c,). hyper: [eps, momentum, 1 - momentum].
+    From Ioffe & Szegedy (2015), "Batch normalization".
+
+    Args:
+        ops: the bound operations.
+        x: (n, c).
+        gamma: (c,).
+        beta: (c,).
+        hyper: [eps, momentum, 1 - momentum].
+        out: (n, c), receives the result.
+        mean: (c,), receives the batch's mean.
+        var: (c,), receives the batch's variance.
     """
     batch_mean = ops.xp.mean(x, axis=0)
     centred = x - batch_mean
@@ -168,10 +233,23 @@ def batch_norm_backward(
     dbeta: Array | None = None,
     db: Array | None = None,
 ) -> Array:
-    """The gradients of `batch_norm`, through the batch's own mean and variance.
+    """Return the gradient of `batch_norm` with respect to x, through the batch's own mean and variance.
 
-    db is exactly zero: the normalisation takes a bias below it out again. Rounding noise in its place would be blown up
-    to full steps by Adam.
+    db is exactly zero, since the normalisation removes a bias below it. Adam would blow up rounding noise in its place
+    to full steps.
+
+    Args:
+        ops: the bound operations.
+        dy: (n, c), the gradient of the result.
+        x: (n, c), the input.
+        gamma: (c,).
+        mean: (c,), the batch's.
+        var: (c,), the batch's.
+        hyper: as for `batch_norm`.
+        out: (n, c), receives the result.
+        dgamma: (c,), written if given.
+        dbeta: (c,), written if given.
+        db: (c,).
     """
     xp = ops.xp
     std = xp.sqrt(var + hyper[0])
@@ -199,7 +277,18 @@ def batch_norm_inference(
     *,
     out: Array | None = None,
 ) -> Array:
-    """`batch_norm` with the running mean and variance in place of the batch's."""
+    """Return `batch_norm` with the running mean and variance in place of the batch's.
+
+    Args:
+        ops: the bound operations.
+        x: (n, c).
+        gamma: (c,).
+        beta: (c,).
+        mean: (c,), the running one.
+        var: (c,), the running one.
+        hyper: as for `batch_norm`.
+        out: (n, c), receives the result.
+    """
     return _write(out, (x - mean) * (gamma / ops.xp.sqrt(var + hyper[0])) + beta)
 
 
@@ -209,11 +298,16 @@ _M0, _M1, _W0, _W1, _LOW = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85, 0xFFF
 
 
 def philox(ops: Any, rng: Array, size: int) -> Array:
-    """`size` uint32 random words of Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+    """Return `size` uint32 random words of Philox4x32-10.
 
-    rng: uint32 [seed low, seed high, layer, step low, step high, ...]. Word e is word e % 4 of the block with the
+    From Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3". Word e is word e % 4 of the block with the
     counter (e // 4, layer, step low, step high) under the key (seed low, seed high): a function of integers, so that it
     has the same bits on every backend.
+
+    Args:
+        ops: the bound operations.
+        rng: uint32 [seed low, seed high, layer, step low, step high, ...].
+        size: how many words.
     """
     xp = ops.xp
     wide = xp.astype(rng, xp.uint64)
@@ -231,11 +325,17 @@ def philox(ops: Any, rng: Array, size: int) -> Array:
 def dropout(
     ops: Any, x: Array, rng: Array, factor: Array, *, out: Array | None = None, mask: Array | None = None
 ) -> Array:
-    """x * kept * factor, an element being kept where its random word is at least the threshold (Srivastava et al.
-    2014).
+    """Return x * kept * factor, where an element is kept if its random word is at least the threshold.
 
-    x: (n, ...). rng: as for `philox`, and rng[5] the threshold floor(dropout_ratio * 2**32). mask: bool, x's shape,
-    receives what was kept. Word e belongs to the element e of x in row-major order.
+    From Srivastava et al. (2014). Word e of `philox` belongs to the element e of x in row-major order.
+
+    Args:
+        ops: the bound operations.
+        x: (n, ...).
+        rng: as for `philox`, and rng[5] the threshold floor(dropout_ratio * 2**32).
+        factor: 0-d.
+        out: of x's shape, receives the result.
+        mask: bool, of x's shape, receives what was kept.
     """
     xp = ops.xp
     size = 1
@@ -250,7 +350,16 @@ def dropout(
 def dropout_backward(
     ops: Any, dy: Array, mask: Array, factor: Array, *, out: Array | None = None, db: Array | None = None
 ) -> Array:
-    """dy * mask * factor."""
+    """Return dy * mask * factor.
+
+    Args:
+        ops: the bound operations.
+        dy: (n, ...), the gradient of the result.
+        mask: bool, of dy's shape, as `dropout` wrote it.
+        factor: 0-d, as for `dropout`.
+        out: of dy's shape, receives the result.
+        db: (c,), the column sums of the result.
+    """
     return _with_column_sums(ops, dy * ops.xp.astype(mask, dy.dtype) * factor, out, db)
 
 
@@ -258,7 +367,13 @@ def dropout_backward(
 
 
 def softmax(ops: Any, x: Array, *, out: Array | None = None) -> Array:
-    """exp(x) / sum(exp(x)) of each row of x: (n, c), the row's maximum subtracted first."""
+    """Return exp(x) / sum(exp(x)) of each row, the row's maximum subtracted first.
+
+    Args:
+        ops: the bound operations.
+        x: (n, c).
+        out: (n, c), receives the result.
+    """
     e = ops.xp.exp(x - ops.xp.max(x, axis=1, keepdims=True))
     return _write(out, e / ops.xp.sum(e, axis=1, keepdims=True))
 
@@ -292,13 +407,20 @@ def softmax_cross_entropy(
     dz: Array | None = None,
     db: Array | None = None,
 ) -> Array:
-    """Mean over the rows of -sum(t * log(softmax(z + bias))), 0-d; dz = (softmax - t) / n.
+    """Return the mean over the rows of -sum(t * log(softmax(z + bias))), 0-d.
 
-    z: (n, c). t: (n,) int64 labels, or (n, c) rows of probabilities that sum to 1. A label outside 0..c-1 makes the
-    loss NaN; the gradients are then unspecified (with that loss as `guard` they reach no parameter).
+    A label outside 0..c-1 makes the loss NaN; the gradients are then unspecified (with that loss as `guard` they reach
+    no parameter).
 
-    weight: (n,), here as in the other losses: factors of the rows' losses and gradients, before the mean over n. It is
-    passed only where there are weights: a method without this argument is complete but for them.
+    Args:
+        ops: the bound operations.
+        z: (n, c).
+        t: (n,) int64 labels, or (n, c) rows of probabilities that sum to 1.
+        weight: (n,), here as in `loss`: factors of the rows' losses and gradients, before the mean over n. It is passed
+            only where there are weights, so that a method without this argument is complete for all other trainings.
+        bias: (c,), or None for none.
+        dz: (n, c), receives (softmax - t) / n.
+        db: (c,), the column sums of dz.
     """
     xp = ops.xp
     n, c = z.shape
@@ -329,9 +451,18 @@ def loss(
     dz: Array | None = None,
     db: Array | None = None,
 ) -> Array:
-    """Mean over the rows of the sum of the formula's `loss` of each z + bias and t, 0-d; dz = its `dz` / n.
+    """Return the mean over the rows of the sum of the formula's `loss` of each z + bias and t, 0-d.
 
-    z, t: (n, c). hyper: the formula's scalars in their order, None if it has none.
+    Args:
+        ops: the bound operations.
+        formula: makes `loss` and `dz` of z and t.
+        z: (n, c).
+        t: (n, c).
+        hyper: the formula's scalars in their order, None if it has none.
+        weight: (n,), as for `softmax_cross_entropy`.
+        bias: (c,), or None for none.
+        dz: (n, c), receives the formula's `dz` / n.
+        db: (c,), the column sums of dz.
     """
     scalars = {name: hyper[i] for i, name in enumerate(formula.scalars)} if hyper is not None else {}
     losses, gradients = formula.on_arrays(ops.xp, z=z if bias is None else z + bias, t=t, **scalars)
@@ -340,20 +471,25 @@ def loss(
 
 
 def count_correct(ops: Any, y: Array, t: Array) -> Array:
-    """How many rows of y: (n, c) have their first maximum at the label t: (n,) int64, or at t's maximum, t: (n, c).
-    0-d int64."""
+    """Count the rows of y that have their first maximum at the label: 0-d int64.
+
+    Args:
+        ops: the bound operations.
+        y: (n, c).
+        t: (n,) int64 labels, or (n, c) rows whose first maximum is at the label.
+    """
     xp = ops.xp
     label = t if t.ndim == 1 else xp.argmax(t, axis=1)
     return xp.sum(xp.astype(xp.argmax(y, axis=1) == label, xp.int64))
 
 
 def sum_squares(ops: Any, x: Array) -> Array:
-    """sum(x**2), 0-d, in x's dtype."""
+    """Return sum(x**2), 0-d, in x's dtype."""
     return ops.xp.sum(x * x)
 
 
 def global_norm(ops: Any, x: Array) -> Array:
-    """sqrt(sum(x**2)), 0-d: the Euclidean norm of a whole gradient buffer."""
+    """Return sqrt(sum(x**2)), 0-d: the Euclidean norm of a whole gradient buffer."""
     return ops.xp.sqrt(ops.sum_squares(x))
 
 
@@ -364,12 +500,18 @@ _FORMATS = {"bfloat16": (8, 2.0**-133, (2 - 2.0**-7) * 2.0**127), "float16": (11
 
 
 def narrow(ops: Any, x: Array, precision: str, *, out: Array | None = None) -> Array:
-    """x rounded to the nearest number of `precision`, "bfloat16" or "float16", ties to even; beyond them to infinity.
+    """Round x to the nearest number of a 16-bit format, ties to even; beyond its greatest number to infinity.
 
-    x: float32. The dtype of the result is the backend's own: the narrow one where that makes products fast; here
-    float32, which holds the same numbers. Such arrays, all of one precision, serve as x, w and dy of `affine` and
-    `affine_backward` (without db), whose other arguments and results are float32. out: an earlier
-    result of this shape and precision.
+    Args:
+        ops: the bound operations.
+        x: float32.
+        precision: "bfloat16" or "float16".
+        out: an earlier result of this shape and precision.
+
+    Returns:
+        An array in a dtype of the backend's own choice: the narrow one where that makes products fast; here float32,
+        which holds the same numbers. Such arrays, all of one precision, serve as x, w and dy of `affine` and
+        `affine_backward` (without db), whose other arguments and results are float32.
     """
     xp = ops.xp
     digits, least, greatest = _FORMATS[precision]
@@ -384,20 +526,32 @@ def narrow(ops: Any, x: Array, precision: str, *, out: Array | None = None) -> A
     y = (y + shift) - shift
     y = xp.where(large, y * 2.0**32, y)
     y = y * xp.where(xp.abs(y) > greatest, xp.full_like(y, xp.inf), xp.ones_like(y))
-    y = xp.where(y == 0, x * 0, y)  # of x's sign
+    y = xp.where(y == 0, x * 0, y)  # zeros keep x's sign
     return _write(out, xp.where(xp.isfinite(x), y, x))
 
 
 def rescale_(ops: Any, x: Array, scaling: Array) -> None:
-    """x *= the loss scale, the first of `scaling`: gradients too small for float16 then stay numbers of it."""
+    """Multiply x by the loss scale, so that small gradients do not vanish in float16.
+
+    Args:
+        ops: the bound operations.
+        x: of any shape.
+        scaling: as for `unscale_`.
+    """
     x[...] = x * scaling[0]
 
 
 def unscale_(ops: Any, hyper: Array, norm: Array, scaling: Array) -> None:
-    """Divide grad_scale, the last of an optimizer's `hyper`, by the loss scale, and adapt that to the 0-d `norm` of the
-    scaled gradients: halved (but not below 1) where they are not finite, doubled (but not beyond 2**24) after as many
-    finite ones in succession as scaling[2] says (Micikevicius et al. 2018). scaling: [scale, finite ones so far,
-    interval].
+    """Divide grad_scale, the last entry of an optimizer's `hyper`, by the loss scale, and adapt that.
+
+    The scale is halved (but not below 1) where the gradients are not finite, and doubled (but not beyond 2**24) after
+    as many finite ones in succession as the interval says (Micikevicius et al. 2018, "Mixed precision training").
+
+    Args:
+        ops: the bound operations.
+        hyper: the optimizer's scalars.
+        norm: 0-d, of the scaled gradients.
+        scaling: [scale, finite ones so far, interval].
     """
     xp = ops.xp
     scale, one = scaling[0], xp.ones_like(scaling[0])
@@ -420,7 +574,14 @@ def _update(ops: Any, guard: Array | None, *pairs: tuple[Array, Array]) -> None:
 
 
 def clip_(ops: Any, hyper: Array, norm: Array, limit: Array) -> None:
-    """Lower grad_scale, the last of an optimizer's `hyper`, so that grad_scale * norm is at most `limit` (both 0-d)."""
+    """Lower grad_scale, the last entry of an optimizer's `hyper`, so that grad_scale * norm is at most `limit`.
+
+    Args:
+        ops: the bound operations.
+        hyper: the optimizer's scalars.
+        norm: 0-d, of the gradients as they are in their buffer.
+        limit: 0-d.
+    """
     norm = norm * hyper[-1]
     hyper[-1] = hyper[-1] * (limit / ops.xp.maximum(norm, limit))
 
@@ -428,10 +589,15 @@ def clip_(ops: Any, hyper: Array, norm: Array, limit: Array) -> None:
 def update_(
     ops: Any, formula: "Formula", hyper: Array, *arrays: Array, decay: int = 0, guard: Array | None = None
 ) -> None:
-    """One step of an optimizer, or another update in place: the formula's outputs replace the arrays of their names.
+    """Update arrays in place, as in a step of an optimizer: the formula's outputs replace the arrays of their names.
 
-    arrays: the formula's inputs in their order, the first being the parameters, of one shape. hyper: its scalars in
-    their order. The scalar `weight_decay`, if it has one, is 0 but in the leading `decay` elements, in row-major order.
+    Args:
+        ops: the bound operations.
+        formula: its scalar `weight_decay`, if it has one, counts as 0 except in the leading `decay` elements.
+        hyper: the formula's scalars in their order.
+        *arrays: its inputs in their order, the first being the parameters, of one shape.
+        decay: how many elements, in row-major order, are under weight decay.
+        guard: 0-d; unless it is finite, nothing is updated.
     """
     xp = ops.xp
     scalars = {name: hyper[i] for i, name in enumerate(formula.scalars)}

@@ -22,7 +22,18 @@ from ._stages import AffineStage, Backward, Stage
 
 
 class Plan:
-    """The training step of one model, loss and optimizer, for batches of any size."""
+    """The training step of one model, loss and optimizer, for batches of any size.
+
+    Args:
+        arena: the model's parameters and gradients.
+        stages: the model's, as `lower` made them.
+        loss: the loss.
+        optimizer: the optimizer.
+        clip_norm: gradients of a greater Euclidean norm are scaled down to it.
+        precision: "float32", or the 16-bit format that products are rounded to.
+        guarded: whether a step whose loss is not finite leaves the parameters as they are.
+        report: makes of a step's loss and `hyper` what the step returns, where that is not the loss itself.
+    """
 
     def __init__(
         self,
@@ -36,8 +47,6 @@ class Plan:
         guarded: bool = True,
         report: Callable[[Array, Array], Array] | None = None,
     ) -> None:
-        """guarded: whether a step whose loss is not finite updates nothing. report: makes of a step's loss and `hyper`
-        what the step returns, where that is not the loss itself."""
         self.arena, self.ops, self.stages, self.loss = arena, arena.ops, tuple(stages), loss
         self.host_dtype = np.dtype(arena.dtype)
         self.random = [stage.layer for stage in stages if stage.layer.random]
@@ -71,11 +80,11 @@ class Plan:
         return not unknown
 
     def constant(self, value: float) -> Array:
-        """A 0-d native array in the parameters' dtype."""
+        """Make a 0-d native array in the parameters' dtype."""
         return self.ops.to_device(np.array(value, self.arena.dtype))
 
     def program(self, n: int) -> "Program":
-        """The step for batches of n rows; made once for each n."""
+        """Return the step for batches of n rows, made when n is first seen."""
         if n > self.capacity:
             self.capacity = n
             self._programs.clear()
@@ -87,7 +96,7 @@ class Plan:
         return self._programs[n]
 
     def buffer(self, index: int, size: int, dtype: str) -> Array:
-        """The index-th buffer of the plan: `size` elements for each row of the largest batch."""
+        """Return the index-th buffer of the plan: `size` elements for each row of the largest batch."""
         if index == len(self._buffers):
             narrow = dtype in ("bfloat16", "float16")
             buffer = self.ops.allocate(size * self.capacity, self.arena.dtype if narrow else dtype)
@@ -95,11 +104,11 @@ class Plan:
         return self._buffers[index]
 
     def keys(self, seed: int, step: int) -> HostArray | None:
-        """The random keys of a step, uint32 (layers with randomness, 6); None without such layers."""
+        """Return the random keys of a step, uint32 (layers with randomness, 6); None without such layers."""
         return np.stack([layer.random_key(seed, step) for layer in self.random]) if self.random else None
 
     def sum_squares(self) -> Array:
-        """Of all parameters that weight decay acts on, 0-d."""
+        """Return the sum of the squares of all parameters under weight decay, 0-d."""
         return self.ops.sum_squares(self.arena.params.buffer[: self.arena.layout.decay])
 
 
@@ -127,7 +136,7 @@ class Program:
         self.bias: Array = None if bias is None else bias.params["b"]
         self.db: Array = None if bias is None else bias.grads["b"]
 
-        # Downwards from the top, as far as there are parameters below or in a stage.
+        # From the top down to the lowest stage with parameters.
         self.backwards: list[tuple[int, Backward]] = []
         lowest = min((i for i, stage in enumerate(stages) if stage.has_parameters), default=len(stages))
         for i in range(len(stages) - 1, lowest - 1, -1):
@@ -144,20 +153,20 @@ class Program:
         return self.ops.xp.reshape(buffer[: self.n * math.prod(shape)], (self.n, *shape))
 
     def rows(self, shape: tuple[int, ...], dtype: str) -> Array:
-        """A buffer of its own for a stage: (n, *shape)."""
+        """Return a buffer of a stage's own, (n, *shape)."""
         return self._view(self._next_buffer(math.prod(shape), dtype), shape)
 
     def output(self, shape: tuple[int, ...]) -> Array:
-        """The buffer of a stage's output: (n, *shape)."""
+        """Return the buffer of a stage's output, (n, *shape)."""
         return self.rows(shape, self.plan.arena.dtype)
 
     def gradient(self, shape: tuple[int, ...]) -> Array:
-        """A view for the next gradient on its way down, on the other of two buffers than the one before it."""
+        """Return a view for the next gradient on its way down; two buffers take turns."""
         self._turn = 1 - self._turn
         return self._view(self._gradients[self._turn], shape)
 
     def products(self, stage: Stage) -> "Ops | NarrowProducts":
-        """Where a stage finds `affine` and `affine_backward`."""
+        """Return the object whose `affine` and `affine_backward` a stage uses."""
         narrow = self.plan.narrow
         if narrow is None:
             return self.ops
@@ -169,12 +178,21 @@ class Program:
         return self.plan.constant(value)
 
     def random_row(self, layer: Layer) -> int:
-        """The row of the step's `rng` that belongs to a layer."""
+        """Return the row of the step's `rng` that belongs to a layer."""
         return self.plan.random.index(layer)
 
     def differentiate(self, x: Array, t: Array, rng: Array | None, weight: Array | None = None) -> Array:
-        """Forward, loss (0-d, without penalty) and backward: the gradients are in the arena afterwards, times the loss
-        scale. weight: (n,), factors of the rows' losses."""
+        """Run forward, loss and backward; the gradients are in the arena afterwards, times the loss scale.
+
+        Args:
+            x: (n, *input_shape).
+            t: the targets of the n rows.
+            rng: the step's random keys, None without random layers.
+            weight: (n,), factors of the rows' losses.
+
+        Returns:
+            The loss, 0-d, without weight decay's penalty.
+        """
         if self.plan.narrow is not None:
             self.plan.narrow.refresh()
         self.rng = rng
@@ -192,8 +210,18 @@ class Program:
         return loss
 
     def step(self, x: Array, t: Array, hyper: Array, rng: Array | None = None, weight: Array | None = None) -> Array:
-        """One update; returns the loss before it: fresh, 0-d. x, t: n rows. hyper, rng: this step's numbers. weight: as
-        for `differentiate`."""
+        """Update the parameters once.
+
+        Args:
+            x: (n, *input_shape).
+            t: the targets of the n rows.
+            hyper: the optimizer's scalars for this step.
+            rng: as for `differentiate`.
+            weight: as for `differentiate`.
+
+        Returns:
+            The loss before the update, fresh, 0-d; or what the plan's `report` makes of it.
+        """
         plan, ops, arena = self.plan, self.ops, self.plan.arena
         loss = guard = self.differentiate(x, t, rng, weight)
         params, grads = arena.params.buffer, arena.grads.buffer
@@ -219,8 +247,10 @@ class Program:
         return loss
 
     def _update_by_own(self, hyper: Array, guard: Array | None) -> bool:
-        """An update by a user's own `update(params, grads)`, which knows of neither weight decay nor scales; whether it
-        was done."""
+        """Update by a user's own `update(params, grads)`, which knows of neither weight decay nor scales.
+
+        Returns whether the update was done: not if `guard` is not finite.
+        """
         arena, to_host = self.plan.arena, self.ops.to_host
         if guard is not None and not np.isfinite(to_host(guard)):
             return False
@@ -235,7 +265,7 @@ class Program:
         return True
 
     def first_non_finite(self) -> str | None:
-        """The name of the first stage whose output in the last step held NaN or infinity."""
+        """Return the name of the first stage whose output in the last step held NaN or infinity, or None."""
         for stage, value in zip(self.plan.stages, self.values[1:], strict=True):
             if not np.isfinite(self.ops.to_host(value)).all():
                 return stage.name
@@ -243,7 +273,15 @@ class Program:
 
 
 def infer(ops: Ops, stages: Sequence[Stage], x: Array) -> Array:
-    """The model's output for x, without dropout, storing nothing: safe from many threads."""
+    """Return the model's output for x, without dropout.
+
+    Nothing is stored, so it is safe from many threads.
+
+    Args:
+        ops: the bound operations.
+        stages: the model's.
+        x: native, (n, *input_shape).
+    """
     for stage in stages:
         x = stage.infer(ops, x)
     return x

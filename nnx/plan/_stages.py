@@ -1,8 +1,8 @@
 """Stages: a model's layers as steps of a plan, each bound to operations and buffers.
 
-- Affine and the activation after it are one operation, if that one's derivative needs its value alone.
-- Whatever produces the gradient of an Affine's output writes its bias gradient, too; the loss adds the last bias
-  itself.
+- Affine and the activation after it are one operation, if the activation's derivative needs its value alone.
+- The stage that produces the gradient of an Affine's output also writes the Affine's bias gradient. The loss adds the
+  last bias itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,10 +23,14 @@ Backward = Callable[[Array, Array, Array], "Array | None"]
 
 
 class Stage:
-    """One or two layers as one step of the plan. This one runs a layer by its own methods.
+    """One or two layers as one step of the plan. This class runs a layer by its own methods.
 
     For a layer of one's own, a subclass gives `forward` and `backward` on the plan's buffers, and `infer`;
     `nnx.plan.stage_of(MyLayer)` before the class makes plans use it.
+
+    Args:
+        layer: the layer, or the first of two.
+        shape: of the output, without the rows.
     """
 
     takes_db = False
@@ -48,18 +52,18 @@ class Stage:
 
     @property
     def capturable(self) -> bool:
-        """Whether it may be recorded. The stages below are operations alone; this one's layer has to say so."""
+        """Whether it may be recorded: a subclass always, a layer run by its own methods if it says so."""
         return type(self) is not Stage or self.layer.capturable
 
     def infer(self, ops: Ops, x: Array) -> Array:
-        """The output for x: (n, ...) in prediction; nothing is stored."""
+        """Return the output for x, (n, ...), in prediction; store nothing."""
         return self._checked(x, self.layer.forward(x, False))
 
     def _checked(self, x: Array, y: Array) -> Array:
         return self.layer.check_output("forward", y, (x.shape[0], *self.shape), "declare said")
 
     def forward(self, program: "Program") -> Forward:
-        """f(x), bound for the batches of one size: `program.output(shape)` is a buffer for the result."""
+        """Return f(x), bound for batches of one size; `program.output(shape)` is a buffer for the result."""
         layer, checked = self.layer, self._checked
         if not layer.random:
             return lambda x: checked(x, layer.forward(x))
@@ -74,8 +78,13 @@ class Stage:
         return forward
 
     def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        """f(dy, x, y): `program.gradient(shape)` is a buffer for the gradient of x; those of parameters go into
-        `layer.grads`. db: where the bias gradient below is to be written, if `takes_db`."""
+        """Return f(dy, x, y), bound for batches of one size; the parameters' gradients go into `layer.grads`.
+
+        Args:
+            program: its `gradient(shape)` is a buffer for the gradient of x.
+            db: where to write the bias gradient of the Affine below, if `takes_db`.
+            needs_dx: whether f must return the gradient of x.
+        """
         layer = self.layer
 
         def run(dy: Array, x: Array, y: Array) -> Array | None:
@@ -92,7 +101,7 @@ S = TypeVar("S", bound=type[Stage])
 
 
 def stage_of(layer: type[Layer]) -> Callable[[S], S]:
-    """Decorator: the stage by which plans run layers of this class."""
+    """Make the decorated class the stage by which plans run layers of the given class, subclasses not included."""
     if not (isinstance(layer, type) and issubclass(layer, Layer)):
         raise InputTypeError(f"stage_of: got {layer!r}, expected a class of layers.")
 
@@ -224,7 +233,12 @@ class FlattenStage(Stage):
 
 
 def lower(layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]]) -> list[Stage]:
-    """The stages of a model. shapes: of each layer's output, without the rows."""
+    """Make the stages of a model.
+
+    Args:
+        layers: the model's.
+        shapes: of each layer's output, without the rows.
+    """
     stages: list[Stage] = []
     work = [(layer, shape) for layer, shape in zip(layers, shapes, strict=True) if type(layer) is not Identity]
     while work:
@@ -244,5 +258,5 @@ def lower(layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]]) -> list[St
 
 
 def _fuses(layer: Layer | None) -> TypeGuard[Activation]:
-    """Whether it can be one operation with the Affine before it, whose output then is nowhere."""
+    """Return whether the layer can be one operation with the Affine before it, whose own output is then not kept."""
     return isinstance(layer, Activation) and type(layer) not in STAGES and not layer.formula_backward.uses("x")

@@ -1,7 +1,7 @@
 """One update of a model, from a batch or from the rows of a data set: what trainers, estimators and benchmarks run.
 
-The plan says what an update computes. Here it gets its numbers, and is captured, once for each size of batch, where the
-backend does that.
+The plan says what an update computes. Here it gets its numbers, and is captured, once for each size of batch, if the
+backend captures steps.
 """
 
 from collections.abc import Callable
@@ -21,12 +21,17 @@ class Rows(Protocol):
     """Whether gathering is the host's work, and so no part of what is captured."""
 
     def gather(self, index: Array, /) -> tuple[Any, ...]:
-        """Inputs, targets, and weights if there are any, of the rows of an index (n,)."""
+        """Return inputs, targets, and weights if there are any, of the rows of an index (n,)."""
 
 
 class Captured:
-    """A step, or several as a list of losses, that the backend captures at its first call, by the shapes of that call's
-    inputs. capture=False: run as it is."""
+    """A step that the backend captures at its first call, for the shapes of that call's inputs.
+
+    Args:
+        ops: the bound operations.
+        step: returns a loss, or a list of them for several steps.
+        capture: False to run it as it is.
+    """
 
     def __init__(self, ops: Ops, step: Callable[..., Any], *, capture: bool = True) -> None:
         self._ops, self._capture = ops, capture
@@ -45,7 +50,12 @@ class Captured:
 
 
 class TrainingStep:
-    """The update of a plan, on batches or, with `rows`, on rows of a data set."""
+    """The update of a plan, on batches or on rows of a data set.
+
+    Args:
+        plan: what an update computes.
+        rows: the data set; None for batches.
+    """
 
     def __init__(self, plan: Plan, rows: Rows | None = None) -> None:
         self.plan, self._rows = plan, rows
@@ -63,18 +73,25 @@ class TrainingStep:
         *,
         steps: int = 1,
     ) -> Array:
-        """One update on n rows, or `steps` of them in succession: the losses before each, 0-d or (steps,).
+        """Update once on n rows, or several times in succession. What is on the host is uploaded.
 
-        batch: (x, t), or (index,) of the data set's rows. hyper: the optimizer's numbers, rng: the random keys; both
-        with a leading axis for several steps. weight: (n,), factors of the rows' losses, unless the data set has them.
-        What of this is on the host is uploaded.
+        Args:
+            n: the rows of one update.
+            batch: (x, t), or (index,) of the data set's rows.
+            hyper: the optimizer's numbers; with a leading axis for several steps.
+            rng: the random keys; with a leading axis for several steps.
+            weight: (n,), factors of the rows' losses, unless the data set has them.
+            steps: how many updates, each on the next n rows of the index.
+
+        Returns:
+            The losses before each update, 0-d or (steps,).
         """
         if self._rows is not None and not self._gathers:
             batch = self._rows.gather(*batch)
         return self.captured(n, steps)(*batch, hyper, *(part for part in (rng, weight) if part is not None))
 
     def captured(self, n: int, steps: int = 1) -> Captured:
-        """What runs for so many steps on batches of n rows."""
+        """Return what runs so many steps on batches of n rows."""
         program = self.plan.program(n)
         if (program, steps) not in self._captured:
             if len(self._captured) >= _REMEMBERED:

@@ -1,4 +1,4 @@
-"""Whole trainings: the trainer, its loop, data on the device, evaluation, callbacks, and the files that they leave."""
+"""Whole trainings: the trainer, its loop, data on the device, evaluation, callbacks, and the files that they write."""
 
 from ._device_data import DeviceData
 from ._evaluation import Evaluation, evaluate

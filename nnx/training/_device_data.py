@@ -1,5 +1,7 @@
-"""A data set on the backend's device: uploaded once, whole numbers of 8 bits as they are, batches gathered and scaled
-there."""
+"""A data set on the backend's device: uploaded once; batches are gathered and scaled there.
+
+Whole numbers of 8 bits are uploaded as they are.
+"""
 
 import zlib
 from typing import Any
@@ -16,7 +18,16 @@ from ..ops import Array, HostArray, dtype_name
 
 
 def as_arrays(x: Any, t: Any, name: str = "x", target: str = "t") -> tuple[Array, HostArray, float]:
-    """Inputs, targets and the inputs' scale, from two arrays or one `Dataset`; inputs on a device are left there."""
+    """Return inputs, targets and the inputs' scale, from two arrays or one `Dataset`.
+
+    Inputs on a device are left there.
+
+    Args:
+        x: an array of any library, or a `Dataset`.
+        t: the targets; None for a `Dataset`.
+        name: of x, for messages.
+        target: of t, for messages.
+    """
     if isinstance(x, Dataset):
         if t is not None:
             raise InputTypeError(f"{target}: a Dataset holds its own targets; leave {target} out.")
@@ -29,8 +40,21 @@ def as_arrays(x: Any, t: Any, name: str = "x", target: str = "t") -> tuple[Array
 class DeviceData:
     """Inputs and targets of a model, checked and uploaded.
 
-    x: (n, *input_shape); t as the loss takes it. Inputs that lie on the device stay where they are. Raises before
-    anything is uploaded.
+    Inputs that lie on the device stay where they are. Errors are raised before anything is uploaded.
+
+    Args:
+        model: built.
+        loss: checks the targets.
+        x: (n, *input_shape), or a `Dataset`.
+        t: the targets of the n rows, as the loss takes them; None for a `Dataset`.
+        name: of x, for messages.
+        target: of t, for messages.
+        finite: whether NaN and infinity are refused.
+        weight: (n,), factors of the rows' losses.
+
+    Raises:
+        InputError: shapes, labels or values do not fit the model and the loss.
+        InputTypeError: a part is no array of numbers, or the targets are missing.
     """
 
     gathers_on_host = False
@@ -56,7 +80,7 @@ class DeviceData:
                 f"{target}: got shape {targets.shape} for {inputs.shape[0]} rows of {name}; expected one per row."
             )
         if finite:
-            self._check_finite(name, inputs)  # in its own dtype; below once more, for what the model's cannot hold
+            self._check_finite(name, inputs)  # in its own dtype; below again, for what overflows in the model's
             check_finite(target, targets)
         targets = loss.check_targets(target, targets, model.output_shape, model.dtype)
         self.scale: Array | None = None
@@ -88,12 +112,14 @@ class DeviceData:
         return int(self.x.shape[0])
 
     def targets(self) -> HostArray:
-        """All of them, on the host, in the form that the loss takes."""
+        """Return all targets, on the host, in the form that the loss takes."""
         return self._given[1]
 
     def gather(self, index: Array) -> tuple[Array, ...]:
-        """x, t and, where there are any, weights: the rows of a native int64 index (n,), in buffers that the next batch
-        of n rows overwrites."""
+        """Return x, t and, where there are any, weights of the rows of a native int64 index (n,).
+
+        The buffers are overwritten by the next batch of n rows.
+        """
         n = index.shape[0]
         if n not in self._batches:
             buffers = [self._buffer(n, self.x, self._dtype), self._buffer(n, self.t, dtype_name(self.t))]
@@ -112,7 +138,7 @@ class DeviceData:
         return self._ops.xp.reshape(self._ops.allocate(int(np.prod(shape)), dtype), shape)
 
     def checksum(self) -> int:
-        """CRC-32 of inputs, targets and weights: tells another data set when a run is continued."""
+        """Return the CRC-32 of inputs, targets and weights, by which a continued run recognises its data."""
         value = 0
         for array in (*self._given, *(() if self.weight is None else (self.weight,))):
             host = array if isinstance(array, np.ndarray) else np.ascontiguousarray(self._ops.to_host(array))

@@ -1,4 +1,4 @@
-"""What a network is worth on a data set: its mean loss, and accuracy or R2 as the loss goes."""
+"""The value of a network on a data set: its mean loss and, depending on the loss, accuracy or R2."""
 
 from typing import NamedTuple
 
@@ -24,7 +24,13 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(model: Sequential, loss: Loss, data: DeviceData) -> Evaluation:
-    """By the model as it predicts: without dropout, with running statistics."""
+    """Evaluate a model as it predicts: without dropout, with running statistics.
+
+    Args:
+        model: built.
+        loss: its `metric` decides the score.
+        data: the rows.
+    """
     ops, n = model.ops, len(data)
     value = loss.bound(ops, model.dtype)
     sums, right, outputs = [], [], []
@@ -48,9 +54,13 @@ def evaluate(model: Sequential, loss: Loss, data: DeviceData) -> Evaluation:
 
 
 def r_squared(y: HostArray, t: HostArray) -> float:
-    """1 - sum((t - y)**2) / sum((t - mean(t))**2) of each column, the mean over the columns, in float64.
+    """Return 1 - sum((t - y)**2) / sum((t - mean(t))**2) of each column, averaged over the columns, in float64.
 
-    y, t: (n, c). A column of targets that are all the same counts 1 where it is met, else 0.
+    A column of equal targets counts 1 if all predictions meet them, else 0.
+
+    Args:
+        y: (n, c) predictions.
+        t: (n, c) targets.
     """
     t = np.asarray(t, np.float64)
     missed, spread = ((t - y) ** 2).sum(axis=0), ((t - t.mean(axis=0)) ** 2).sum(axis=0)

@@ -27,7 +27,7 @@ _WORTH_A_LINE = 0.5  # seconds of compilation; loading from the disk takes less
 
 @dataclass
 class FitState:
-    """How far a `fit` has come: all that is needed to go on with it bit for bit."""
+    """The progress of a `fit`: all that is needed to go on with it bit for bit."""
 
     rows: int
     batch_size: int
@@ -72,13 +72,13 @@ class FitLoop:
         self.last_loss = math.nan
         self.compiled_before = _compile_seconds(trainer.model.backend)
         self.step = TrainingStep(trainer.plan, data)
-        # Whoever looks at every step gets them one by one.
+        # A callback that looks at every step gets them one by one.
         together = trainer.plan.capturable and not any(has_hook(hook, "on_step") for hook in hooks)
         self.at_once = trainer.model.ops.steps_per_capture if together else 1
         """Steps that are captured together, where so many of whole batches follow one another."""
 
     def train(self, interrupted: threading.Event) -> bool:
-        """Whether it came to its end."""
+        """Run the remaining epochs; return whether the training came to its end."""
         fit, trainer = self.fit, self.trainer
         if self.checkpoint is not None:
             fit.checksum = self.data.checksum()
@@ -90,7 +90,7 @@ class FitLoop:
         return True
 
     def epoch(self, interrupted: threading.Event) -> bool:
-        """One epoch, or what is left of it; False if it was interrupted before its end."""
+        """Run one epoch, or what is left of it; return False if it was interrupted before its end."""
         fit, trainer = self.fit, self.trainer
         began = time.perf_counter()
         if fit.step == 0:
@@ -122,20 +122,20 @@ class FitLoop:
         return True
 
     def next_steps(self) -> int:
-        """How many to do at once: `at_once` or 1."""
+        """Return how many steps to do at once: `at_once` or 1."""
         whole = self.fit.rows // self.fit.batch_size - self.fit.step
         if self.checkpoint_every is not None:
             whole = min(whole, self.checkpoint_every - self.trainer.steps % self.checkpoint_every)
         return self.at_once if whole >= self.at_once else 1
 
     def say_what_compiling_took(self) -> None:
-        """After the first step: a backend that compiles has spent its time by now."""
+        """Print how long the backend has compiled, unless it was short. After the first step it is done with that."""
         seconds = _compile_seconds(self.trainer.model.backend) - self.compiled_before
         if seconds > _WORTH_A_LINE:
             self.progress.line(f"compiled kernels for {seconds:.1f} s (nnx warmup does it beforehand)")
 
     def read(self) -> None:
-        """Add the losses of the last steps up, look whether they are finite, and show the last if it is time to."""
+        """Add up the losses of the last steps, raise if one is not finite, and show the last one if it is time to."""
         ops, fit = self.trainer.model.ops, self.fit
         arrays = self.pending if ops.on_host else ops.to_host_all(self.pending)
         losses = [float(loss) for array in arrays for loss in array.flat]
@@ -151,11 +151,11 @@ class FitLoop:
             self.progress.show(self.done, rows, self.last_loss, self.trainer.epochs - self.first, fit.step)
 
     def rows_of(self, step: int) -> int:
-        """How many rows a step of the epoch has, counted from 0: the last one may have fewer."""
+        """Return how many rows a step of the epoch has, counted from 0: the last one may have fewer."""
         return min(self.fit.batch_size, self.fit.rows - step * self.fit.batch_size)
 
     def call(self, hook: str, *arguments: Any) -> None:
-        """What the callbacks have under this name."""
+        """Call a method of all callbacks that define it."""
         for callback in self.hooks:
             if has_hook(callback, hook):
                 getattr(callback, hook)(self.trainer, *arguments)
@@ -194,7 +194,7 @@ class FitLoop:
         try:
             stops = [bool(hook(trainer, trainer.epochs, logs)) for hook in self.hooks]
         except BaseException:
-            self.save()  # the epoch is done, whatever became of what was called after it
+            self.save()  # the epoch is done, even if a callback failed
             raise
         fit.stopped = any(stops)
         self.save()
@@ -210,7 +210,7 @@ def _compile_seconds(backend: Backend) -> float:
 
 @contextmanager
 def interruption() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, so that no update is cut in two; a second Ctrl-C interrupts at once."""
+    """Provide an event that Ctrl-C sets, so that no update is cut in two; a second Ctrl-C interrupts at once."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event

@@ -1,5 +1,7 @@
-"""What `fit` shows: a table that grows by a row an epoch, and below it, in a terminal, a bar with throughput and time
-left."""
+"""The display of `fit`: a table with a row for each epoch and, in a terminal, a bar below it.
+
+The bar shows throughput and the time left.
+"""
 
 import sys
 import time
@@ -11,7 +13,7 @@ _SILENT_SECONDS = 60.0
 
 
 class Progress:
-    """The table goes to standard output as plain lines: in a log file and in a notebook that is all there is."""
+    """The table, written to standard output as plain lines, and the bar, which log files and notebooks do not get."""
 
     def __init__(self, *, enabled: bool, epochs: int, first_epoch: int, steps: int, rows: int) -> None:
         self._enabled, self._epochs, self._epoch = enabled, epochs, first_epoch
@@ -66,7 +68,15 @@ class Progress:
         return self._enabled and time.perf_counter() - self._read > self._interval
 
     def show(self, done: int, rows: int, loss: float, ahead: int, step: int) -> None:
-        """done: steps so far; rows: their rows; ahead: epochs finished since the start; step: of this epoch."""
+        """Show how far the training is.
+
+        Args:
+            done: steps since the start of this call.
+            rows: the rows of these steps.
+            loss: of the last step.
+            ahead: epochs finished since the start.
+            step: of this epoch.
+        """
         self._read = time.perf_counter()
         rate = rows / (self._read - self._begun)
         if self._bar is not None:
@@ -75,14 +85,20 @@ class Progress:
             self.line(f"epoch {self._label(ahead)}, step {step}/{self._steps}: loss {loss:.4f}, {rate:,.0f} rows/s")
 
     def epoch(self, number: int, logs: dict[str, float], seconds: float) -> None:
-        """A row of the table. number counts from 1."""
+        """Print a row of the table.
+
+        Args:
+            number: the epoch, counted from 1.
+            logs: the epoch's entries of the history.
+            seconds: how long it took.
+        """
         if not self._header:
             self._header = True
             self.line("epoch " + "".join(f"{name:>14}" for name in logs) + f"{'seconds':>10}")
         self.line(f"{number:>5} " + "".join(f"{value:>14.4f}" for value in logs.values()) + f"{seconds:>10.2f}")
 
     def line(self, text: str) -> None:
-        """A line of text above the bar."""
+        """Print a line of text above the bar."""
         if not self._enabled:
             return
         if self._bar is not None:

@@ -20,7 +20,7 @@ RUNS = Path("runs")
 
 
 def next_free(path: Path) -> Path:
-    """The path, or the first of path-2, path-3, ... that does not exist."""
+    """Return the path, or the first of path-2, path-3, ... that does not exist."""
     free, number = path, 1
     while free.exists():
         number += 1
@@ -30,7 +30,7 @@ def next_free(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All that `nnx train` was told, and what it must know again to continue or to predict."""
+    """The settings of `nnx train`, which it must know again to continue or to predict."""
 
     dataset: str = "digits"
     hidden: tuple[int, ...] = (200, 100)
@@ -50,7 +50,7 @@ class RunConfig:
     early_stopping: int | None = None
 
     def model(self, classes: int) -> Sequential:
-        """The network, not yet built. Raises for settings that do not make one."""
+        """Make the network, not yet built. Raises for settings that do not make one."""
         return MLP(
             self.hidden,
             classes,
@@ -61,7 +61,12 @@ class RunConfig:
         )
 
     def trainer(self, classes: int, backend: BackendLike = None) -> Trainer:
-        """The network and how it is trained, not yet built. Raises for settings that do not make one."""
+        """Make the network and its trainer, not yet built. Raises for settings that do not make one.
+
+        Args:
+            classes: the size of the network's output.
+            backend: as for `Trainer`.
+        """
         rate = {} if self.lr is None else {"lr": self.lr}
         return Trainer(
             self.model(classes),
@@ -77,7 +82,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class RunData:
-    """What a run's network takes and gives."""
+    """What is known of a run's data: how inputs are scaled, and the names of the classes."""
 
     scale: float
     """Multiplies whole-numbered pixels."""
@@ -97,7 +102,15 @@ class RunFolder:
 
     @classmethod
     def new(cls, out: Path | None, dataset: str) -> "RunFolder":
-        """An empty folder, made if need be: `out`, or the next free one under runs/."""
+        """Make an empty folder for a run.
+
+        Args:
+            out: the folder; None for the next free one under runs/.
+            dataset: names that one.
+
+        Raises:
+            InputError: the folder holds a run already, cannot be made, or is not writable.
+        """
         if out is None:
             out = next_free(RUNS / (Path(dataset).name or "run"))
         folder = cls(out)
@@ -113,7 +126,14 @@ class RunFolder:
 
     @classmethod
     def existing(cls, path: Path | None) -> "RunFolder":
-        """The folder of a run to be continued or looked at: `path`, or the one under runs/ that changed last."""
+        """Return the folder of a run to be continued or looked at.
+
+        Args:
+            path: the folder; None for the one under runs/ that changed last.
+
+        Raises:
+            InputError: there is no run.
+        """
         if path is None:
             found = sorted(RUNS.glob("*/config.json"), key=lambda file: file.stat().st_mtime)
             if not found:
@@ -124,12 +144,12 @@ class RunFolder:
         return cls(path)
 
     def write_config(self, config: RunConfig, data: RunData) -> None:
-        """Keep what the run was told and what its network takes."""
+        """Write the run's settings and what is known of its data to config.json."""
         text = json.dumps({"train": asdict(config), "data": asdict(data)}, indent=2)
         write_atomically(self.config, text.encode() + b"\n")
 
     def read_config(self) -> tuple[RunConfig, RunData]:
-        """What `write_config` wrote."""
+        """Read what `write_config` wrote. Raises `CheckpointError` for a file that is missing or something else."""
         try:
             content = json.loads(self.config.read_text(encoding="utf-8"))
             train, data = _known(RunConfig, content["train"]), _known(RunData, content["data"])
@@ -143,7 +163,7 @@ class RunFolder:
             ) from error
 
     def write_history(self, history: Mapping[str, Sequence[float]]) -> None:
-        """One row an epoch; numbers as exact as they are."""
+        """Write history.csv: a row for each epoch, numbers in full precision."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["epoch", *history])
@@ -153,9 +173,13 @@ class RunFolder:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Some of `RunConfig`'s fields from a JSON file: an object of them, or the config.json of a run.
+    """Read some of `RunConfig`'s fields from a JSON file: an object of them, or the config.json of a run.
 
-    Raises `InputError` for a file that cannot be read and for unknown names; values are checked where they are used.
+    Values are checked where they are used.
+
+    Raises:
+        InputError: the file cannot be read, or holds an unknown name.
+        InputTypeError: "hidden" is no list.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -49,16 +49,27 @@ class ResumeWarning(UserWarning):
 class Trainer:
     """Trains a model with an optimizer and a loss.
 
-    optimizer: default `Adam()`. loss: default `SoftmaxCrossEntropy()`. Both also by name, such as `"adam"` and `"mse"`,
-    with their default settings. weight_decay: adds 0.5 * weight_decay *
-    sum(W**2) to the loss and weight_decay * W to the gradient, of weights only (with `AdamW` decoupled, and not in the
-    loss). clip_norm: gradients of a greater Euclidean norm are scaled down to it. backend, dtype, seed: for building
-    the model; the seed also draws the order of the rows and the dropout masks, alike on every backend.
+    Args:
+        model: built, or built at the first data.
+        optimizer: an optimizer, any object with `update(params, grads)`, or a name such as "adam" for one with default
+            settings; default `Adam()`.
+        loss: a loss, any object with `forward` and `backward` as a loss has them, or a name such as "mse"; default
+            `SoftmaxCrossEntropy()`.
+        weight_decay: adds 0.5 * weight_decay * sum(W**2) to the loss and weight_decay * W to the gradient, of weights
+            only (with `AdamW` decoupled, and not in the loss).
+        clip_norm: gradients of a greater Euclidean norm are scaled down to it.
+        backend: for building the model; a name or an instance, as for `get_backend`.
+        seed: for building the model; it also draws the order of the rows and the dropout masks, alike on every backend.
+        dtype: for building the model: "float32" (the default) or "float64".
+        precision: "bfloat16" or "float16" rounds what goes into matrix products of the training step to 16 bits, which
+            GPUs multiply many times faster; parameters, optimizer and everything else stay float32, and so do
+            evaluation and prediction. Float16 scales the loss's gradient by a factor that adapts itself; a step whose
+            gradients overflow is skipped. The CPU backends round in the same way, which is slower there, but shows
+            whether a network tolerates it.
 
-    precision: "bfloat16" or "float16" rounds what goes into matrix products of the training step to 16 bits, which GPUs
-    multiply many times faster; parameters, optimizer and everything else stay float32, and so do evaluation and
-    prediction. Float16 scales the loss's gradient by a factor that adapts itself; a step whose gradients overflow is
-    skipped. The CPU backends only round alike, which shows whether a network bears it, and is slower.
+    Raises:
+        InputError: a setting is out of range or unknown, or does not fit the model as it was built.
+        InputTypeError: model, optimizer or loss is of another type.
     """
 
     def __init__(
@@ -86,7 +97,7 @@ class Trainer:
         self.precision = precision
         self.backend = backend
         """What was asked for; the model has the one that it was built on."""
-        self.optimizer.decay(self.weight_decay)  # raises where it was given another
+        self.optimizer.decay(self.weight_decay)  # raises if the optimizer has a different one of its own
         if model.built:
             self._check_built(backend)
         check_precision(precision, model.dtype if model.built else self.dtype or "float32")
@@ -116,8 +127,10 @@ class Trainer:
             )
 
     def build(self, input_shape: Sequence[int]) -> None:
-        """Build the model, if it is not built, for inputs of (n, *input_shape). `step` and `fit` do it by
-        themselves."""
+        """Build the model for inputs of (n, *input_shape), unless it is built.
+
+        `step` and `fit` do this by themselves.
+        """
         if not self.model.built:
             self.model.build(input_shape, backend=self.backend, seed=self.seed, dtype=self.dtype or "float32")
         if not len(self.model.params):
@@ -143,10 +156,20 @@ class Trainer:
     # One update -------------------------------------------------------------------------------------------------------
 
     def step(self, x: Any, t: Any) -> Array:
-        """One update on one batch. x: (n, *input_shape); t: as the loss takes it. Returns the loss, 0-d, on the device.
+        """Update the parameters once, on one batch.
 
-        Both may be arrays of any library. On the device t is taken unchecked, as int64 labels or in the model's dtype.
-        The loss is that before the update, without weight decay's penalty. If it is not finite, the update is skipped.
+        If the loss is not finite, the update is skipped.
+
+        Args:
+            x: (n, *input_shape), an array of any library.
+            t: the targets, as the loss takes them. On the device they are taken unchecked, as int64 labels or in the
+                model's dtype.
+
+        Returns:
+            The loss before the update, without weight decay's penalty, 0-d, on the device.
+
+        Raises:
+            InputError: shapes or labels do not fit the model and the loss.
         """
         if self._plan is None:
             x = x if dlpack.on_device(x) else as_host("x", x)
@@ -170,7 +193,17 @@ class Trainer:
         return TrainingStep(self.plan) if self._batches is None else self._batches
 
     def advance(self, update: TrainingStep, n: int, batch: tuple[Any, ...], *, steps: int = 1) -> Array:
-        """So many updates on n rows each, with their numbers; returns the losses as `update` does."""
+        """Run `steps` updates on n rows each, with their hyperparameters and random keys.
+
+        Args:
+            update: runs them.
+            n: the rows of one update.
+            batch: as `update` takes it.
+            steps: how many.
+
+        Returns:
+            The losses, 0-d or (steps,), on the device.
+        """
         plan, first, optimizer = self.plan, self.steps, self.optimizer
         decay = optimizer.decay(self.weight_decay)
         if steps == 1:
@@ -214,22 +247,40 @@ class Trainer:
     ) -> History:
         """Train for `epochs` passes over the data, in batches drawn without replacement; the last may be smaller.
 
-        x_train, t_train: arrays of n rows, of any library, or one `Dataset`; uploaded once. validation_data: a pair of
-        arrays or a `Dataset`. validation_split: instead of it, the share of the rows that is kept out of the training
-        for validation, drawn by the trainer's seed. sample_weight: (n,), factors of the rows' losses. class_weight: the
-        like by label, as {label: factor} (1 for those left out) or "balanced", n / (classes * rows of the class), for a
-        loss of classes. early_stopping: an `EarlyStopping`, or its patience in epochs. check_finite=False trains on
-        data with NaN or infinity. checkpoint: a file written after every epoch, and after every `checkpoint_every`
-        steps; Ctrl-C writes it, too, and returns. A loaded or interrupted training is continued, bit for bit, and
-        `epochs` then counts from its beginning; resume=False begins anew with the parameters as they are.
-        train_accuracy=False leaves "accuracy" (or "r2") out, which takes a pass over the training data an epoch.
+        A loaded or interrupted training is continued, bit for bit. Ctrl-C ends the training after a step, writes the
+        checkpoint, if one is asked for, and returns.
 
-        Returns the history, one float an epoch: "loss" (mean over the epoch's rows, each before its step's update, with
-        the rows' weights), "accuracy", "val_loss", "val_accuracy" (evaluated after the epoch, without dropout and
-        weights), and with weight decay "penalty" (after the epoch), which is in none of the losses. In the accuracies'
-        place stand "r2" and "val_r2" for a loss of numbers.
+        Args:
+            x_train: (n, *input_shape), an array of any library, or a `Dataset`; uploaded once.
+            t_train: the targets, as the loss takes them; None for a `Dataset`.
+            epochs: how many passes; a continued training counts them from its beginning.
+            batch_size: the rows of a step.
+            validation_data: a pair of arrays or a `Dataset`.
+            validation_split: instead of validation_data, the share of the rows that is kept out of the training for
+                validation, drawn by the trainer's seed.
+            sample_weight: (n,), factors of the rows' losses.
+            class_weight: factors by label for a loss of classes: {label: factor} (1 for those left out) or "balanced",
+                n / (classes * rows of the class).
+            shuffle: whether each epoch draws a new order of the rows.
+            check_finite: False trains on data with NaN or infinity.
+            callbacks: called on the way, see `Callback`.
+            early_stopping: an `EarlyStopping`, or its patience in epochs.
+            checkpoint: a file that is written after every epoch and at the end.
+            checkpoint_every: writes it after every so many steps, too.
+            resume: False begins anew with the parameters as they are.
+            train_accuracy: False leaves "accuracy" (or "r2") out, which takes a pass over the training data each epoch.
+            verbose: whether to show the progress.
 
-        Raises `DivergedError` with the step and the layer when the loss is NaN or infinite; the history is kept.
+        Returns:
+            The history, one float an epoch: "loss" (mean over the epoch's rows, each before its step's update, with the
+            rows' weights), "accuracy", "val_loss", "val_accuracy" (evaluated after the epoch, without dropout and
+            weights), and with weight decay "penalty" (after the epoch), which is in none of the losses. For a loss of
+            numbers "r2" and "val_r2" stand in place of the accuracies.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be written.
+            DivergedError: the loss is NaN or infinite; the message names step and layer. The history is kept.
+            InputError: data or settings do not fit the model, the loss or the training to be continued.
         """
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         shuffle, resume = check_flag("shuffle", shuffle), check_flag("resume", resume)
@@ -300,7 +351,7 @@ class Trainer:
         return self.history
 
     def describe(self) -> str:
-        """One line: the backend, why it runs, its device, and how many operations it fuses."""
+        """Describe the backend in one line: name, why it was chosen, device, and how many operations are fused."""
         explanation = self.model.ops.explain()
         info = ", ".join(f"{name} {value}" for name, value in self.model.backend.device_info().items())
         counts = f"{len(explanation.fused)} operations fused, {len(explanation.composed)} composed"
@@ -359,22 +410,41 @@ class Trainer:
         self._with_state = with_state
 
     def predict(self, x: Any) -> HostArray:
-        """`Sequential.predict`: the model's output for x, (n, ...)."""
+        """Compute the model's output for x, a NumPy array (n, ...); see `Sequential.predict`."""
         return self.model.predict(x)
 
     def predict_proba(self, x: Any) -> HostArray:
-        """The probabilities that the output means under this trainer's loss, (n, c): its softmax or its sigmoid."""
+        """Compute the probabilities that the output means under this trainer's loss, (n, c): softmax or sigmoid."""
         return self.model.predict_proba(x, self.loss)
 
     def accuracy(self, x: Any, t: Any = None) -> float:
-        """The share of rows that are right, as `evaluate` gives it for a loss of classes."""
+        """Return the share of rows that are right, as `evaluate` gives it.
+
+        Args:
+            x: as for `evaluate`.
+            t: as for `evaluate`.
+
+        Raises:
+            InputError: the loss is of numbers, not of classes.
+        """
         if self.loss.metric != "accuracy":
             raise InputError(f"accuracy: {self.loss!r} is of numbers, not of classes; evaluate gives R2.")
         return float(self.evaluate(x, t).score or 0.0)
 
     def evaluate(self, x: Any, t: Any = None) -> Evaluation:
-        """(loss, score) on data, without dropout: the loss without weight decay's penalty, and by the loss' `metric`
-        the accuracy, R2 or None. x: rows or a `Dataset`, or a `DeviceData` that is evaluated again and again."""
+        """Compute loss and score on data, without dropout.
+
+        Args:
+            x: (n, *input_shape), a `Dataset`, or a `DeviceData` that is evaluated again and again.
+            t: the targets, as the loss takes them; None unless x is an array.
+
+        Returns:
+            (loss, score): the mean over the rows, without weight decay's penalty, and by the loss' `metric` the
+            accuracy, R2 or None.
+
+        Raises:
+            InputError: the model is not built, or the data do not fit.
+        """
         self.model.need_built("evaluate")
         self.build(self.model.input_shape)
         if not isinstance(x, DeviceData):
@@ -382,15 +452,22 @@ class Trainer:
         return evaluate(self.model, self.loss, x)
 
     def penalty(self) -> float:
-        """Weight decay's part of what is minimised, 0.5 * weight_decay * sum(W**2); 0 where it is decoupled. Waits for
-        the device."""
+        """Return weight decay's part of the minimised loss, 0.5 * weight_decay * sum(W**2); 0 where it is decoupled.
+
+        Waits for the device.
+        """
         decay = 0.0 if self.optimizer.decoupled else self.optimizer.decay(self.weight_decay)
         return 0.5 * decay * float(self.plan.ops.to_host(self.plan.sum_squares())) if decay else 0.0
 
     # Checkpoints ------------------------------------------------------------------------------------------------------
 
     def save(self, path: "str | os.PathLike[str]") -> None:
-        """Write everything that the training depends on to a safetensors file, atomically."""
+        """Write everything that the training depends on to a safetensors file, atomically.
+
+        Raises:
+            CheckpointError: the file cannot be written, or a function has no name that it could keep.
+            InputError: the model is not built.
+        """
         self.model.need_built("save")
         self.build(self.model.input_shape)
         to_host = self.plan.ops.to_host
@@ -432,10 +509,17 @@ class Trainer:
         optimizer: Optimizer | None = None,
         loss: Loss | None = None,
     ) -> "Trainer":
-        """The trainer that `save` wrote, on any backend. A `fit` with the same data then continues bit for bit.
+        """Make the trainer that `save` wrote, on any backend. A `fit` with the same data then continues bit for bit.
 
-        model, optimizer, loss: only for classes of your own that are not known by `nnx.register`; unbuilt, as they
-        were.
+        Args:
+            path: the file.
+            backend: as for `Trainer`; the one of the saved run does not matter.
+            model: unbuilt, as it was; only for classes of your own that are not known by `nnx.register`.
+            optimizer: likewise.
+            loss: likewise.
+
+        Raises:
+            CheckpointError: the file is damaged, or does not describe a training that can be rebuilt.
         """
         tensors, meta = checkpoint_file.read(path)
         try:
@@ -492,7 +576,7 @@ class Trainer:
 
 
 def _named(name: str, value: Any, kind: "type[Optimizer] | type[Loss]") -> Any:
-    """A part, or the one of that name."""
+    """Return a part, or the one of that name."""
     if isinstance(value, str):
         return optimizers.optimizer(value) if kind is Optimizer else losses.loss(value)
     return _expect(name, value, kind)

@@ -1,4 +1,4 @@
-"""Which rows are trained on, and how much each of them counts."""
+"""Choice of the rows that are trained on, and of their weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,18 @@ from ..ops import Array, HostArray, Ops
 def row_weights(
     loss: Loss, t: HostArray, sample_weight: Any, class_weight: "Mapping[int, float] | str | None"
 ) -> HostArray | None:
-    """(n,) float64 factors of the rows' losses, the product of both; None for none. t: (n, ...), as it was given."""
+    """Return factors of the rows' losses, (n,) float64: the product of both kinds of weights; None without any.
+
+    Args:
+        loss: one of classes, if there are class weights.
+        t: (n, ...), as it was given.
+        sample_weight: (n,), finite, at least 0, not all 0.
+        class_weight: {label: factor} (1 for those left out), or "balanced": n / (classes * rows of the class).
+
+    Raises:
+        InputError: weights do not fit the rows, or there are class weights without integer labels.
+        InputTypeError: `class_weight` is neither a dictionary nor text.
+    """
     weight = None
     if sample_weight is not None:
         weight = as_host("sample_weight", sample_weight).astype(np.float64)
@@ -62,8 +73,22 @@ def _by_class(t: HostArray, class_weight: "Mapping[int, float] | str") -> HostAr
 def held_out(
     ops: Ops, x: Any, t: Any, weight: HostArray | None, share: float, seed: int
 ) -> tuple[tuple[Any, Any, HostArray | None], Any]:
-    """The rows to train on, and those that are kept out: a share of them, drawn by the seed. x, t: arrays, or a
-    `Dataset` and None."""
+    """Divide data into the rows to train on, (x, t, weight), and the rows kept out, drawn by the seed.
+
+    Args:
+        ops: the bound operations.
+        x: (n, ...), or a `Dataset`.
+        t: (n, ...), or None for a `Dataset`.
+        weight: (n,), or None.
+        share: of the rows that are kept out, in (0, 1).
+        seed: draws them.
+
+    Returns:
+        What to train on; and (x, t) or a `Dataset` of what is kept out.
+
+    Raises:
+        InputError: a part would have no rows.
+    """
     share = check_number("validation_split", share, 0, 1, above=True)
     n = len(x) if isinstance(x, Dataset) else x.shape[0]
     if not 0 < round(n * (1 - share)) < n:

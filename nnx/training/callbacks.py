@@ -1,9 +1,9 @@
-"""What `Trainer.fit` calls on its way.
+"""Callbacks: what `Trainer.fit` calls during a training.
 
 A callback is any `callback(trainer, epoch, logs)`, called after every epoch: epoch counts from 1, logs holds that
-epoch's history entries; what is true in its return value ends the training. It may also have the methods of
-`Callback`, of which it need not be a subclass. One that has `state_dict() -> dict[str, numpy.ndarray]` and
-`load_state_dict` is kept in checkpoints.
+epoch's history entries; a true return value ends the training. It may also have the methods of `Callback`, of which it
+need not be a subclass. One that has `state_dict() -> dict[str, numpy.ndarray]` and `load_state_dict` is kept in
+checkpoints.
 """
 
 import math
@@ -21,39 +21,60 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Base of callbacks: each method does nothing, a subclass defines those that it wants.
+    """Base of callbacks: each method does nothing, and a subclass defines those that it wants.
 
-    What one raises ends the training; the history and the checkpoint are kept.
+    An exception from a callback ends the training; the history and the checkpoint are kept.
     """
 
     def on_begin(self, trainer: "Trainer") -> None:
-        """The training begins, or goes on."""
+        """Act when the training begins, or goes on."""
 
     def on_epoch_begin(self, trainer: "Trainer", epoch: int) -> None:
-        """An epoch begins, counted from 1; not one that goes on in its middle."""
+        """Act when an epoch begins; not when one goes on in its middle.
+
+        Args:
+            trainer: the trainer.
+            epoch: its number, counted from 1.
+        """
 
     def on_step(self, trainer: "Trainer", step: int, loss: Array) -> None:
-        """A step is done: its number over all trainings, from 1, and its loss, 0-d on the device: reading it waits.
-        (Steps that somebody looks at are not recorded together on a GPU.)"""
+        """Act after a step. A GPU does not record several steps together if a callback has this method.
+
+        Args:
+            trainer: the trainer.
+            step: its number over all trainings, counted from 1.
+            loss: 0-d on the device; reading it waits for the step.
+        """
 
     def __call__(self, trainer: "Trainer", epoch: int, logs: dict[str, float], /) -> Any:
-        """An epoch is done. True ends the training."""
+        """Act after an epoch; return True to end the training.
+
+        Args:
+            trainer: the trainer.
+            epoch: its number, counted from 1.
+            logs: the epoch's entries of the history, such as "loss" and "val_loss".
+        """
 
     def on_end(self, trainer: "Trainer", finished: bool) -> None:
-        """The training has ended. finished: by itself or by a callback's wish, not by Ctrl-C or an error."""
+        """Act when the training has ended.
+
+        Args:
+            trainer: the trainer.
+            finished: whether it ended by itself or by a callback's wish, not by Ctrl-C or an error.
+        """
 
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 
 def has_hook(callback: Any, name: str) -> bool:
-    """Whether it defines this method of `Callback`."""
+    """Return whether a callback defines this method of `Callback`."""
     method = getattr(type(callback), name, None)
     return method is not None and method is not getattr(Callback, name)
 
 
 def check_callbacks(callbacks: Any) -> None:
-    """A list of callables, without methods that look like `Callback`'s and are none."""
+    """Raise unless it is a list of callables, without methods that are named like `Callback`'s but are none of them."""
     if isinstance(callbacks, str) or not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
         raise InputTypeError(f"callbacks: got {callbacks!r}, expected a list of callables such as [callback].")
     for callback in callbacks:
@@ -63,12 +84,12 @@ def check_callbacks(callbacks: Any) -> None:
 
 
 def _rises(monitor: str) -> bool:
-    """Whether greater values of this entry of the history are better."""
+    """Return whether greater values of this entry of the history are better."""
     return "accuracy" in monitor or "r2" in monitor
 
 
 def _monitored(callback: Any, logs: dict[str, float]) -> float:
-    """The entry that a callback monitors, such that less is better."""
+    """Return the entry that a callback monitors, with such a sign that less is better."""
     if callback.monitor not in logs:
         raise InputError(
             f"{type(callback).__name__}: there is no {callback.monitor!r} in the history, only {', '.join(logs)}; "
@@ -78,10 +99,13 @@ def _monitored(callback: Any, logs: dict[str, float]) -> float:
 
 
 class EarlyStopping(Callback):
-    """Ends the training after `patience` epochs in which `monitor` did not get better by more than `min_delta`.
+    """Ends the training when an entry of the history has stopped getting better.
 
-    monitor: an entry of the history; those with "accuracy" or "r2" should rise, all others fall. `restore_best=True`
-    returns to the parameters of the best epoch at the end.
+    Args:
+        monitor: the entry; those with "accuracy" or "r2" should rise, all others fall.
+        patience: after how many epochs in succession without improvement the training ends.
+        min_delta: an improvement is one by more than this.
+        restore_best: whether the parameters return to those of the best epoch at the end.
     """
 
     def __init__(
@@ -106,12 +130,12 @@ class EarlyStopping(Callback):
         return self.waited >= self.patience
 
     def on_end(self, trainer: "Trainer", finished: bool) -> None:
-        """Return to the best parameters; not in a training that may be continued."""
+        """Return to the best parameters, unless the training may be continued."""
         if finished and self._best_state:
             trainer.model.load_state_dict(self._best_state)
 
     def state_dict(self) -> dict[str, HostArray]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {"progress": np.array([self.best, self.waited], np.float64), **self._best_state}
 
     def load_state_dict(self, state: dict[str, HostArray]) -> None:
@@ -122,10 +146,19 @@ class EarlyStopping(Callback):
 
 
 class ReduceOnPlateau(Callback):
-    """Multiplies the optimizer's learning rate by `factor`, not below `least`, after `patience` epochs in which
-    `monitor` did not get better by more than `min_delta`, and counts anew.
+    """Lowers the optimizer's learning rate when an entry of the history has stopped getting better, and counts anew.
 
-    monitor: as for `EarlyStopping`. The rate must be a number: a schedule has its own idea of when to fall.
+    The rate must be a number; a schedule decides by itself when to fall.
+
+    Args:
+        monitor: the entry, as for `EarlyStopping`.
+        factor: in (0, 1); the rate is multiplied by it.
+        patience: after how many epochs without improvement that happens.
+        min_delta: an improvement is one by more than this.
+        least: the rate does not fall below it.
+
+    Raises:
+        InputError: from `fit`, if the rate follows a schedule or the history has no such entry.
     """
 
     def __init__(
@@ -161,7 +194,7 @@ class ReduceOnPlateau(Callback):
             self.waited = 0
 
     def state_dict(self) -> dict[str, HostArray]:
-        """What a checkpoint keeps; the rate is the optimizer's."""
+        """Return what a checkpoint keeps; the optimizer keeps the rate."""
         return {"progress": np.array([self.best, self.waited], np.float64)}
 
     def load_state_dict(self, state: dict[str, HostArray]) -> None:

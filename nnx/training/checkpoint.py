@@ -26,17 +26,26 @@ def _digest(tensors: Mapping[str, HostArray], meta: str) -> str:
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, HostArray], meta: Mapping[str, Any]) -> None:
-    """Save arrays and JSON-able `meta` to `path`, atomically."""
+    """Save arrays and JSON-able `meta` to a file, atomically.
+
+    Args:
+        path: the file.
+        tensors: arrays by name.
+        meta: everything else.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
     from safetensors.numpy import save
 
-    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}  # of no dimensions, too
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}  # keeps 0-d arrays 0-d
     text = json.dumps(meta)
     header = {"format": str(FORMAT), "nnx": text, "sha256": _digest(arrays, text)}
     write_atomically(check_path("path", path), save(arrays, metadata=header))
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, HostArray], dict[str, Any]]:
-    """The arrays and `meta` of a checkpoint. Raises `CheckpointError` for anything but a whole, unedited one."""
+    """Return the arrays and `meta` of a checkpoint. Raises `CheckpointError` for anything but a whole, unedited one."""
     from safetensors import SafetensorError, safe_open
 
     path = check_path("path", path)

@@ -1,4 +1,4 @@
-"""Callbacks that keep a training's figures for other programs: CSV, and TensorBoard's event files."""
+"""Callbacks that write a training's history for other programs: CSV, and TensorBoard's event files."""
 
 import csv
 import io
@@ -21,11 +21,17 @@ _BINS = 50
 
 
 class CSVLogger(Callback):
-    """One row an epoch: its number, and the entries of the history, as exact as they are.
+    """Writes a row for each epoch: its number and the entries of the history, in full precision.
 
     The file is whole after every epoch, whatever happens meanwhile. A training that goes on, in this process or in
     another, continues the file: a row of an epoch that is trained again is replaced. A new training (epoch 1) begins
-    the file anew. Raises `InputError`, at once, for a file that is no such table or in a folder that does not exist.
+    the file anew.
+
+    Args:
+        path: the file, in a folder that exists.
+
+    Raises:
+        InputError: at once, if the file is no such table or its folder does not exist.
     """
 
     def __init__(self, path: "str | os.PathLike[str]") -> None:
@@ -61,14 +67,18 @@ class CSVLogger(Callback):
 
 
 class TensorBoard(Callback):
-    """Loss, accuracy or R2, and learning rate of every epoch, for `tensorboard --logdir FOLDER`, by tensorboardX.
+    """Writes loss, accuracy or R2, and learning rate of every epoch for `tensorboard --logdir FOLDER`, by tensorboardX.
 
-    The tags are loss/train, loss/validation, accuracy/train, accuracy/validation, other entries of the history under
-    their own names, and learning_rate (of the epoch's last step); the step is the epoch. histograms=True adds every
-    parameter's values, as parameters/NAME. A training that goes on continues the curves: what the folder holds of the
-    epochs that are trained again is struck out.
+    The tags are loss/train, loss/validation, accuracy/train, accuracy/validation (or r2/...), other entries of the
+    history under their own names, and learning_rate (of the epoch's last step); the step is the epoch. A training that
+    goes on continues the curves: entries of epochs that are trained again are replaced.
 
-    Raises `InputError`, at once, without tensorboardX or for a folder that cannot be made.
+    Args:
+        folder: where to write, made if it does not exist.
+        histograms: whether to add the values of every parameter, as parameters/NAME.
+
+    Raises:
+        InputError: at once, if tensorboardX is missing or the folder cannot be made.
     """
 
     def __init__(self, folder: "str | os.PathLike[str]", *, histograms: bool = False) -> None:
@@ -100,8 +110,10 @@ class TensorBoard(Callback):
         self._writer.flush()
 
     def _open(self, epoch: int) -> Any:
-        """A new event file. tensorboardX's SummaryWriter would write it in a thread, which the end of the process cuts
-        off."""
+        """Open a new event file.
+
+        tensorboardX's SummaryWriter would write it in a thread, which the end of the process cuts off.
+        """
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
@@ -117,7 +129,7 @@ class TensorBoard(Callback):
         self.close()
 
     def close(self) -> None:
-        """Close the event file, which is whole after every epoch even without it; a next epoch begins another."""
+        """Close the event file, which is whole after every epoch even without this; a next epoch begins another."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
