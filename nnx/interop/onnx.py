@@ -12,13 +12,18 @@ import numpy as np
 from .._support.checks import check_path
 from .._support.files import write_atomically
 from ..errors import InputError, InputTypeError
-from ..layers import Affine, BatchNorm, Dropout, Flatten, Identity, Layer, LayerNorm, ReLU, Sigmoid, Tanh
+from ..formula import Formula
+from ..layers import Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, LayerNorm, ReLU
 from ..model import Sequential
 from ..ops import HostArray
 
 _OPSET, _IR_VERSION = 17, 8  # of 2022: what runtimes of today read, and all that these layers need
-_ACTIVATIONS: dict[type[Layer], str] = {ReLU: "Relu", Sigmoid: "Sigmoid", Tanh: "Tanh"}
-_CONVERTED = (Affine, BatchNorm, Dropout, Flatten, Identity, LayerNorm, *_ACTIVATIONS)
+_CONVERTED = (Affine, BatchNorm, Dropout, Flatten, Identity, LayerNorm)
+_OPERATIONS = {
+    "+": "Add", "-": "Sub", "*": "Mul", "/": "Div", "neg": "Neg", "maximum": "Max", "minimum": "Min", "where": "Where",
+    "<": "Less", "<=": "LessOrEqual", ">": "Greater", ">=": "GreaterOrEqual",
+}  # fmt: skip
+"""Operations of formulas by ONNX's names; the others have the same but for the capital letter."""
 _LARGEST = 2**31 - 2**20  # bytes: a protobuf file holds 2 GiB at most
 
 
@@ -70,12 +75,17 @@ class _Graph:
     def add(self, index: int, layer: Layer) -> None:
         """Append the nodes that do what a layer does in prediction."""
         kind: Any = type(layer)  # a subclass may do something else
-        if kind not in _CONVERTED:
-            known = ", ".join(cls.__name__ for cls in _CONVERTED)
+        by_formula = isinstance(layer, Activation) and kind.forward is Activation.forward
+        if not by_formula and kind not in _CONVERTED:
+            known = ", ".join(["an activation by a formula", *(cls.__name__ for cls in _CONVERTED)])
             raise InputError(f"to_onnx: layer {index}, {layer!r}: has no known equal in ONNX; expected one of {known}.")
         arrays = {n: self._model.ops.to_host(a) for n, a in (layer.params | layer.running).items()}
-        if kind in _ACTIVATIONS:
-            self._node(index, _ACTIVATIONS[kind], {})
+        if kind is ReLU:
+            self._node(index, "Relu", {})
+        elif isinstance(layer, Activation):
+            if not layer.formula.uses("x"):
+                raise InputError(f"to_onnx: layer {index}, {layer!r}: its value does not depend on its input.")
+            self._formula(index, layer.formula)
         elif kind is Affine:
             self._node(index, "Gemm", arrays)
         elif kind is Flatten:
@@ -89,6 +99,30 @@ class _Graph:
             self._node(index, "LayerNormalization", arrays, axis=-1, epsilon=layer.eps)
         elif isinstance(layer, Dropout) and layer.inference_factor != 1.0:
             self._node(index, "Mul", {"factor": np.array(layer.inference_factor, self._dtype)})
+
+    def _formula(self, index: int, formula: Formula) -> None:
+        """Append a node for each instruction of an activation's formula, whose value is the last one's result."""
+        from onnx import helper, numpy_helper
+
+        names: dict[str | float, str] = {"x": self._last}
+
+        def of(a: str | float) -> str:
+            if a not in names:  # a number
+                names[a] = f"{index}.{len(names)}"
+                self._initializers.append(numpy_helper.from_array(np.array(a, self._dtype), names[a]))
+            return names[a]
+
+        def append(result: str, op: str, *given: str) -> None:
+            names[result] = f"{index}.{formula.name}.{result}"
+            self._nodes.append(helper.make_node(op, given, [names[result]], name=names[result]))
+
+        for result, op, args in formula.instructions:
+            if op == "log1p":  # ONNX has none
+                append(f"{result}+1", "Add", of(args[0]), of(1.0))
+                append(result, "Log", names[f"{result}+1"])
+            else:
+                append(result, _OPERATIONS.get(op, op.capitalize()), *map(of, args))
+        self._last = names[formula.results[0]]
 
     def _node(self, index: int, op: str, arrays: dict[str, HostArray], **attributes: Any) -> None:
         from onnx import helper, numpy_helper

@@ -9,17 +9,40 @@ import numpy as np
 from .._support.checks import check_dtype
 from ..backend import BackendLike
 from ..errors import InputError, InputTypeError
-from ..layers import Affine, BatchNorm, Dropout, Flatten, Identity, Layer, ReLU, Sigmoid, Tanh
+from ..layers import (
+    ELU,
+    GELU,
+    Affine,
+    BatchNorm,
+    Dropout,
+    Flatten,
+    Identity,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
 from ..model import Sequential
 from ..ops import HostArray, dtype_name
 
 if TYPE_CHECKING:
     import torch
 
-_SAME_NAMES: dict[str, type[Layer]] = {cls.__name__: cls for cls in (ReLU, Sigmoid, Tanh, Identity)}
-"""Layers without parameters that PyTorch calls the same."""
-_CONVERTED = (Affine, BatchNorm, Dropout, Flatten, *_SAME_NAMES.values())
-_SCALABLE = (ReLU, Identity, Flatten)
+_SETTINGS: dict[type[Layer], dict[str, str]] = {
+    **{cls: {} for cls in (ReLU, Sigmoid, Tanh, GELU, SiLU, Softplus, Identity)},
+    LeakyReLU: {"slope": "negative_slope"},
+    ELU: {"alpha": "alpha"},
+}
+"""Layers without parameters that PyTorch calls the same, with the names of their settings here and there."""
+_ONLY = {"GELU": ("approximate", "none"), "Softplus": ("beta", 1.0)}
+"""What such a layer of PyTorch's must be set to."""
+_CONVERTED = (Affine, BatchNorm, LayerNorm, Dropout, Flatten, *_SETTINGS)
+_SCALE = {"weight": "gamma", "bias": "beta"}
+_SCALABLE = (ReLU, LeakyReLU, Identity, Flatten)
 """f(c * x) = c * f(x) for c > 0."""
 
 
@@ -37,10 +60,12 @@ def from_torch(
 
     Args:
         module: a `torch.nn.Sequential`, nested ones among its layers, or a layer alone: Linear, BatchNorm1d, ReLU,
-            Sigmoid, Tanh, Dropout (as `Dropout(inverted=True)`), Flatten, Identity; on any device.
+            LeakyReLU, ELU, GELU, SiLU, Softplus, Sigmoid, Tanh, LayerNorm of one axis, Dropout (as
+            `Dropout(inverted=True)`), Flatten, Identity; on any device.
         backend: as for `Sequential.build`.
         dtype: "float32" or "float64"; default the module's.
-        input_shape: of one row; needed only where no Linear or BatchNorm1d tells it before anything is flattened.
+        input_shape: of one row; needed only where no Linear, BatchNorm1d or LayerNorm tells it before anything is
+            flattened.
 
     Raises:
         InputError: a part has no equal here (the message tells its place in the module), or PyTorch is missing.
@@ -61,19 +86,21 @@ def from_torch(
     dtype = check_dtype(dtype if dtype is not None else own.pop() if own else "float32")
 
     layers: list[Layer] = []
-    running = {}
+    given = {}
     for i, (place, part) in enumerate(places):
         try:
             layers.append(_layer(part, dtype))
         except InputError as error:
             raise InputError(f"from_torch: {place}: {error}") from None
         if isinstance(part, torch.nn.BatchNorm1d):
-            running[f"{i}.running_mean"] = _host(part.running_mean, dtype)
-            running[f"{i}.running_var"] = _host(part.running_var, dtype)
+            given[f"{i}.running_mean"] = _host(part.running_mean, dtype)
+            given[f"{i}.running_var"] = _host(part.running_var, dtype)
+        elif isinstance(part, torch.nn.LayerNorm):
+            given |= {f"{i}.{ours}": _host(getattr(part, theirs), dtype) for theirs, ours in _SCALE.items()}
     if input_shape is None:
         input_shape = _input_shape(places)
     model = Sequential(*layers).build(input_shape, backend=backend, dtype=dtype)
-    model.load_state_dict(model.state_dict() | running)
+    model.load_state_dict(model.state_dict() | given)
     return model
 
 
@@ -122,6 +149,8 @@ def _input_shape(places: "Sequence[tuple[str, torch.nn.Module]]") -> int:
             return int(part.in_features)
         if isinstance(part, torch.nn.BatchNorm1d):
             return int(part.num_features)
+        if isinstance(part, torch.nn.LayerNorm):
+            return int(part.normalized_shape[0])
         if isinstance(part, torch.nn.Flatten):
             break
     raise InputError(
@@ -146,10 +175,15 @@ def _layer(part: "torch.nn.Module", dtype: str) -> Layer:
         if (part.start_dim, part.end_dim) != (1, -1):
             raise InputError("flattens in part; expected start_dim=1 and end_dim=-1.")
         return Flatten()
-    for name, ours in _SAME_NAMES.items():
-        if kind is getattr(nn, name):
-            return ours()
-    known = ["Linear", "BatchNorm1d", "Dropout", "Flatten", *_SAME_NAMES]
+    if kind is nn.LayerNorm:
+        return _layer_norm(part)
+    for cls, settings in _SETTINGS.items():
+        if kind is getattr(nn, cls.__name__):
+            setting, only = _ONLY.get(cls.__name__, ("", None))
+            if setting and getattr(part, setting) != only:
+                raise InputError(f"has no equal in nnx; expected {setting}={only!r}.")
+            return cls(**{ours: getattr(part, theirs) for ours, theirs in settings.items()})
+    known = ["Linear", "BatchNorm1d", "LayerNorm", "Dropout", "Flatten", *(cls.__name__ for cls in _SETTINGS)]
     raise InputError(f"has no equal in nnx; expected Sequential or one of {', '.join(known)}.")
 
 
@@ -164,6 +198,14 @@ def _batch_norm(part: Any, dtype: str) -> BatchNorm:
         how = "averages over all batches" if part.momentum is None else "never changes its running statistics"
         raise InputError(f"{how}, which nnx.BatchNorm cannot; use a momentum such as 0.1.")
     return BatchNorm(_host(part.weight, dtype), _host(part.bias, dtype), momentum=1.0 - part.momentum, eps=part.eps)
+
+
+def _layer_norm(part: Any) -> LayerNorm:
+    if len(part.normalized_shape) != 1:
+        raise InputError(f"normalises {len(part.normalized_shape)} axes, nnx.LayerNorm one: that of the features.")
+    if part.weight is None or part.bias is None:
+        raise InputError("learns no weight or no bias, nnx.LayerNorm always both; use elementwise_affine=True.")
+    return LayerNorm(part.eps)
 
 
 def _host(tensor: Any, dtype: str) -> Any:
@@ -192,14 +234,17 @@ def to_torch(model: Sequential) -> "torch.nn.Sequential":
             parts.append(_linear(arrays, 1.0 if owed is None else owed[0]))
             owed = None
         elif isinstance(layer, BatchNorm):
-            parts.append(_batch_norm_1d(layer, arrays))
+            parts.append(_norm(nn.BatchNorm1d, layer.eps, arrays, momentum=1.0 - layer.momentum))
+        elif isinstance(layer, LayerNorm):
+            parts.append(_norm(nn.LayerNorm, layer.eps, arrays))
         elif isinstance(layer, Dropout):
             parts.append(nn.Dropout(layer.dropout_ratio))
             if layer.inference_factor != 1.0:
                 factor, first = owed or (1.0, place)
                 owed = factor * layer.inference_factor, first
         else:
-            parts.append(getattr(nn, kind.__name__)())
+            settings = {theirs: getattr(layer, ours) for ours, theirs in _SETTINGS.get(kind, {}).items()}
+            parts.append(getattr(nn, kind.__name__)(**settings))
     if owed is not None:
         raise _not_expressible(owed[1])
     return nn.Sequential(*parts)
@@ -223,12 +268,12 @@ def _linear(arrays: "dict[str, HostArray]", factor: float) -> Any:
     return linear
 
 
-def _batch_norm_1d(layer: BatchNorm, arrays: "dict[str, HostArray]") -> Any:
+def _norm(kind: Any, eps: float, arrays: "dict[str, HostArray]", **settings: Any) -> Any:
+    """Make a normalisation of a kind, with the parameters and running statistics."""
     import torch
 
-    names = {"weight": "gamma", "bias": "beta", "running_mean": "running_mean", "running_var": "running_var"}
-    state = {theirs: torch.from_numpy(arrays[ours]) for theirs, ours in names.items()}
-    dtype = state["weight"].dtype
-    norm = torch.nn.BatchNorm1d(len(arrays["gamma"]), eps=layer.eps, momentum=1.0 - layer.momentum, dtype=dtype)
-    norm.load_state_dict({**state, "num_batches_tracked": torch.tensor(0)})
+    names = {"running_mean": "running_mean", "running_var": "running_var", **_SCALE}
+    state = {theirs: torch.from_numpy(arrays[ours]) for theirs, ours in names.items() if ours in arrays}
+    norm = kind(len(arrays["gamma"]), eps=eps, dtype=state["weight"].dtype, **settings)
+    norm.load_state_dict(norm.state_dict() | state)
     return norm

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from copy import deepcopy
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ import pytest
 
 import nnx
 from nnx.cli import main
+from nnx.formula import abs, exp, log1p, maximum, minimum, sqrt, where  # noqa: A004  the field's name
 
 BACKENDS = [s.name for s in nnx.list_backends() if s.usable]
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -85,6 +87,24 @@ def test_epsilon_keeps_its_digits_in_float64(tmp_path):
     np.testing.assert_allclose(run(tmp_path / "model.onnx", x), model.predict(x), rtol=1e-12)
 
 
+def bent(x):
+    return where(x <= 0.5, -abs(x) + maximum(minimum(x, 1.0), -1.0), log1p(exp(x)) / sqrt(1.0 + x * x))
+
+
+ACTIVATIONS = [
+    nnx.LeakyReLU(0.2), nnx.ELU(0.7), nnx.GELU(), nnx.SiLU(), nnx.Softplus(), nnx.Activation(bent),
+    nnx.Activation(lambda x: x),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda layer: layer.name)
+def test_activations_by_their_formulas(activation, tmp_path):
+    model = nnx.Sequential(nnx.Affine(6), activation, nnx.LayerNorm(), deepcopy(activation)).build(4, backend="numpy")
+    model.to_onnx(tmp_path / "model.onnx")
+    x = 3 * np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
+    np.testing.assert_allclose(run(tmp_path / "model.onnx", x), model.predict(x), rtol=2e-5, atol=2e-5)
+
+
 class Doubled(nnx.Identity):
     def forward(self, x, train_flg=True):
         return x + x
@@ -96,6 +116,9 @@ def test_refused(tmp_path, monkeypatch):
     own = nnx.Sequential(nnx.Affine(3), Doubled()).build(4)
     with pytest.raises(nnx.InputError, match=r"layer 1, Doubled\(\): has no known equal in ONNX"):
         own.to_onnx(tmp_path / "model.onnx")
+    constant = nnx.Sequential(nnx.Activation(lambda x: 1.0)).build(4, backend="numpy")
+    with pytest.raises(nnx.InputError, match="layer 0, .*: its value does not depend on its input"):
+        constant.to_onnx(tmp_path / "model.onnx")
     model = nnx.MLP((3,), 2).build(4)
     for junk in ({"classes": 3}, {3: "a"}, "abc"):
         with pytest.raises(nnx.InputTypeError, match="metadata: got .*, expected a dictionary of strings"):

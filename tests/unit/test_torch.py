@@ -116,7 +116,7 @@ def hooked():
     ("make", "message"),
     [
         (lambda: nn.Conv2d(1, 2, 3), r"the module, Conv2d\(.*\): has no equal in nnx; expected Sequential or"),
-        (lambda: nn.Sequential(nn.Linear(4, 2), nn.Sequential(nn.GELU())), r"layer 1\.0, GELU\(.*\): has no equal"),
+        (lambda: nn.Sequential(nn.Linear(4, 2), nn.Sequential(nn.Mish())), r"layer 1\.0, Mish\(.*\): has no equal"),
         (lambda: nn.Sequential(Wider(4, 2)), r"layer 0, Wider\(.*\): has no equal"),
         (lambda: nn.Sequential(nn.Linear(2, 2), Own(nn.Linear(2, 2))), "layer 1 is a Own with a forward of its own"),
         (tied, r"layer 2, Linear\(.*\) shares a parameter with layer 0, Linear"),
@@ -126,6 +126,11 @@ def hooked():
         (lambda: nn.BatchNorm1d(4, momentum=None), "averages over all batches, .*; use a momentum such as 0.1"),
         (lambda: nn.BatchNorm1d(4, momentum=0.0), "never changes its running statistics, .*; use a momentum"),
         (lambda: nn.Sequential(nn.Linear(4, 2), nn.Dropout(1.0)), "layer 1, Dropout.*dropout_ratio: got 1.0"),
+        (lambda: nn.Sequential(nn.GELU("tanh")), "has no equal in nnx; expected approximate='none'"),
+        (lambda: nn.Sequential(nn.Softplus(2)), r"has no equal in nnx; expected beta=1\.0"),
+        (lambda: nn.Sequential(nn.LeakyReLU(-1)), "LeakyReLU: slope: got -1"),
+        (lambda: nn.LayerNorm((3, 4)), "normalises 2 axes, nnx.LayerNorm one"),
+        (lambda: nn.LayerNorm(4, bias=False), "learns no weight or no bias, .*; use elementwise_affine=True"),
         (lambda: nn.Sequential(nn.Flatten(2)), "flattens in part; expected start_dim=1 and end_dim=-1"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), r"does not tell the shape .* input_shape=\(28, 28\)"),
         (lambda: nn.Sequential(nn.ReLU()), r"does not tell the shape .* input_shape=\(28, 28\)"),
@@ -192,6 +197,26 @@ def test_a_converted_model_is_saved_and_loaded(tmp_path):
     trainer.save(tmp_path / "run.safetensors")
     again = nnx.Trainer.load(tmp_path / "run.safetensors").model
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+ELEMENTWISE = [
+    nn.LeakyReLU(0.2), nn.ELU(0.7), nn.GELU(), nn.SiLU(), nn.Softplus(), nn.LayerNorm(4, eps=1e-3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("part", ELEMENTWISE, ids=lambda part: type(part).__name__)
+def test_activations_and_layer_norm_there_and_back(part, backend):
+    torch.manual_seed(0)
+    module = nn.Sequential(part, nn.Linear(4, 3)).double()
+    if isinstance(part, nn.LayerNorm):
+        nn.init.uniform_(part.weight)
+        nn.init.uniform_(part.bias)
+    x = 3 * RNG.standard_normal((20, 4))
+    model = nnx.from_torch(module, backend=backend, input_shape=4)
+    np.testing.assert_allclose(model.predict(x), outputs(module, x), rtol=1e-7, atol=1e-8)  # Softplus is linear from 20
+    np.testing.assert_array_equal(outputs(model.to_torch(), x), outputs(module, x))
+    assert repr(model.to_torch()) == repr(module)
 
 
 # To PyTorch -----------------------------------------------------------------------------------------------------------
