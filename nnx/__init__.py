@@ -2,7 +2,6 @@
 
 import typing as _typing
 from importlib import import_module as _import_module
-from importlib.metadata import version as _version
 
 from . import datasets, formula, functions, schedules
 from .backend import BackendStatus, get_backend, list_backends, set_backend, use_backend
@@ -74,8 +73,7 @@ if _typing.TYPE_CHECKING:
     from . import tune as tune
 
     np = _numpy
-
-__version__ = _version("nnx-array")
+    __version__: str
 
 __all__ = [
     "ELU",
@@ -174,6 +172,10 @@ if not _typing.TYPE_CHECKING:  # to a type checker a name that is not above is a
     def __getattr__(name: str) -> _typing.Any:
         if name in _ON_REQUEST:
             return _import_module(f".{name}", __name__)
+        if name == "__version__":
+            from importlib.metadata import version  # a fifth of the time that `import nnx` takes
+
+            return version("nnx-array")
         if name == "np":  # `from nnx import np`: the array namespace of the backend in force at that moment
             return get_backend().xp
         hint = f": its name here is nnx.{_NEW_NAMES[name]}" if name in _NEW_NAMES else ""

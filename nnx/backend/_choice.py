@@ -9,17 +9,19 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import BackendError, BackendWarning, InputError, InputTypeError, unknown
 from ..ops import Backend, Ops, missing_members
 from . import _trial as trial
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "nnx.backends"
 PREFERENCE = ("cupy", "numba", "numpy")
@@ -57,8 +59,15 @@ class Choice:
 BackendLike: TypeAlias = "str | Backend | None"
 
 
+def entry_points(group: str) -> "Iterable[EntryPoint]":
+    """Return the installed entry points of a group."""
+    from importlib import metadata  # a fifth of the time that `import nnx` takes
+
+    return metadata.entry_points(group=group)
+
+
 @cache
-def _installed() -> dict[str, list[EntryPoint]]:
+def _installed() -> "dict[str, list[EntryPoint]]":
     found: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=ENTRY_POINTS):
         others = found.setdefault(entry.name, [])
@@ -77,11 +86,11 @@ def _known(name: str) -> bool:
     return name in _installed()
 
 
-def _provider(entry: EntryPoint) -> str:
+def _provider(entry: "EntryPoint") -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
 
 
-def _load(name: str, entries: list[EntryPoint]) -> "type[Backend] | str":
+def _load(name: str, entries: "list[EntryPoint]") -> "type[Backend] | str":
     """Return the backend's class, or why it cannot be used here; whatever a plugin raises becomes such a reason."""
     if len(entries) > 1:
         providers = ", ".join(_provider(e) for e in entries)
@@ -99,7 +108,7 @@ def _load(name: str, entries: list[EntryPoint]) -> "type[Backend] | str":
     return cls if reason is None else reason
 
 
-def _lacking(entry: EntryPoint, missing: list[str]) -> str:
+def _lacking(entry: "EntryPoint", missing: list[str]) -> str:
     return f"its plugin, from {_provider(entry)}, lacks {', '.join(missing)}, which every backend has (nnx.Backend)"
 
 

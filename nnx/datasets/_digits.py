@@ -1,7 +1,5 @@
 """Real handwritten digits, few enough to come with nnx."""
 
-from importlib.resources import as_file, files
-
 import numpy as np
 
 from ._dataset import Dataset
@@ -14,6 +12,8 @@ def digits() -> Dataset:
     They are the test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin & C. Kaynak 1998, doi
     10.24432/C50P49, CC BY 4.0).
     """
+    from importlib.resources import as_file, files  # slow to import
+
     with as_file(files(__package__) / "data") as data:
         x = read_idx(data / "digits-images-idx3-ubyte.gz")
         t = read_idx(data / "digits-labels-idx1-ubyte.gz")
