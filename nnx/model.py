@@ -439,11 +439,13 @@ def from_config(config: Sequence[dict[str, Any]]) -> Sequential:
     return Sequential(*layers)
 
 
-ACTIVATIONS: dict[str, type[Layer]] = {
-    cls.__name__.lower(): cls
-    for cls in LAYERS.values()
-    if issubclass(cls, Activation | Identity) and cls is not Activation
-}
+def known_activations() -> dict[str, type[Layer]]:
+    """Return the layers that are activations, registered ones among them, by their names in lower case."""
+    return {
+        name.lower(): cls
+        for name, cls in LAYERS.items()
+        if issubclass(cls, Activation | Identity) and cls is not Activation
+    }
 
 
 def MLP(  # noqa: N802  reads like the classes it makes
@@ -462,7 +464,7 @@ def MLP(  # noqa: N802  reads like the classes it makes
     Args:
         hidden: the sizes of the hidden layers, such as (100, 100).
         outputs: the size of the last layer.
-        activation: the name of a layer that is an activation, such as "relu" or "tanh".
+        activation: the name of a layer that is an activation, such as "relu", or one of your own by `nnx.register`.
         init: of the weights of all layers but the last: "he", "xavier", a standard deviation, or None as for `Affine`.
         batch_norm: whether there is BatchNorm.
         dropout: the dropout ratio, in [0, 1); 0 for no Dropout.
@@ -474,7 +476,7 @@ def MLP(  # noqa: N802  reads like the classes it makes
         InputError: a size, the ratio or a name cannot be used.
         InputTypeError: `hidden` is no sequence.
     """
-    kind = look_up("activation", activation, ACTIVATIONS)
+    kind = look_up("activation", activation, known_activations())
     sizes: Any = hidden
     if isinstance(sizes, str) or not isinstance(sizes, Sequence):
         raise InputTypeError(f"hidden: got {hidden!r}, expected a sequence of sizes such as (100, 100).")

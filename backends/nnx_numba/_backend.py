@@ -91,18 +91,15 @@ class NumbaBackend:
 
     def device_info(self) -> dict[str, str]:
         import numba
-        from threadpoolctl import threadpool_info
+        from nnx_kernels.blas import blas
 
         info = {
             "device": "CPU",
             "numpy": np.__version__,
             "numba": numba.__version__,
             "threads": str(self._pool.threads),
+            **blas(),
         }
-        for pool in threadpool_info():
-            if pool["user_api"] == "blas":
-                info["blas"] = f"{pool['internal_api']} {pool['version']} ({pool.get('architecture', 'unknown core')})"
-                info["blas threads"] = str(pool["num_threads"])
         if self._jit.uncached:
             info["kernel cache"] = "no writable folder: kernels are compiled anew in every process"
         return info

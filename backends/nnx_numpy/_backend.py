@@ -39,14 +39,9 @@ class NumpyBackend(OptimizerOps, PhiloxOps):
         """Do nothing: every operation has finished when it returns."""
 
     def device_info(self) -> dict[str, str]:
-        from threadpoolctl import threadpool_info
+        from nnx_kernels.blas import blas
 
-        info = {"device": "CPU", "numpy": np.__version__}
-        for pool in threadpool_info():
-            if pool["user_api"] == "blas":
-                info["blas"] = f"{pool['internal_api']} {pool['version']} ({pool.get('architecture', 'unknown core')})"
-                info["blas threads"] = str(pool["num_threads"])
-        return info
+        return {"device": "CPU", "numpy": np.__version__, **blas()}
 
     def allocate(self, size: int, dtype: str) -> Array:
         # np.zeros aligns to 16 bytes only, and an optimizer's pass over misaligned memory is slower.

@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 
 from .. import optimizers
-from ..model import ACTIVATIONS
+from ..model import known_activations
 
 DatasetName = Annotated[str, typer.Option(help="digits, mnist, fashion_mnist, or a folder of idx files.")]
 BackendName = Annotated[str | None, typer.Option(help="Backend by name; default: NNX_BACKEND, or the best usable.")]
 Hidden = Annotated[str, typer.Option(help="Sizes of the hidden layers, separated by commas.")]
-Activation = Annotated[str, typer.Option(help=f"One of {', '.join(ACTIVATIONS)}.")]
+Activation = Annotated[str, typer.Option(help=f"One of {', '.join(known_activations())}.")]
 Init = Annotated[
     str | None, typer.Option(help="he, xavier or a standard deviation; default: what suits the activation.")
 ]

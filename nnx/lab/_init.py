@@ -15,7 +15,7 @@ from ..backend import BackendLike, choose
 from ..datasets import Data, as_splits
 from ..errors import look_up, unknown
 from ..layers import Affine, Flatten, Layer
-from ..model import ACTIVATIONS, Sequential
+from ..model import Sequential, known_activations
 from ..ops import HostArray
 from ..training import Trainer
 from ._training import Curve, ticking, train
@@ -261,7 +261,7 @@ def init(
     chosen = _inits(inits)
     kinds = []
     for name in check_list("activations", activations, "['sigmoid', 'relu']"):
-        look_up("activation", name, ACTIVATIONS)
+        look_up("activation", name, known_activations())
         kinds.append(name.lower())
     constant = check_number("constant", constant, -np.inf)
     layers, units, rows = check_count("layers", layers), check_count("units", units), check_count("rows", rows, 2)
@@ -326,7 +326,7 @@ def _network(
     drawn = 0.0 if kind in ("zero", "constant") else kind
     parts: list[Layer] = [Flatten()]
     for _ in range(layers):
-        parts += [Affine(units, init=drawn), ACTIVATIONS[activation]()]
+        parts += [Affine(units, init=drawn), known_activations()[activation]()]
     if classes is not None:
         parts.append(Affine(classes, init=drawn))
     model = Sequential(*parts).build(shape, backend=backend, seed=seed)

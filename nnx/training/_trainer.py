@@ -538,9 +538,9 @@ class Trainer:
             trainer.model.seed = meta["model_seed"]
             trainer._take(tensors, meta)
         except (KeyError, TypeError, InputError) as error:
-            hint = "" if model is not None else "; layers of your own need nnx.register(Class) beforehand, or model="
+            hint = "; layers of your own need nnx.register(Class) beforehand (nnx --import FILE), or model="
             raise CheckpointError(
-                f"{path}: does not describe a training that can be rebuilt ({error}){hint}."
+                f"{path}: does not describe a training that can be rebuilt ({error}){hint * (model is None)}."
             ) from error
         return trainer
 

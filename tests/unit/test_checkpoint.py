@@ -148,7 +148,7 @@ def test_an_own_layer_is_named_and_can_be_given(tmp_path):
     trainer.save(tmp_path / "c")
     with pytest.raises(
         nnx.CheckpointError,
-        match=r"unknown layer .Cube..*layers of your own need nnx.register\(Class\) beforehand, or model=",
+        match=r"unknown layer .Cube..*layers of your own need nnx.register\(Class\) beforehand .*, or model=",
     ):
         nnx.Trainer.load(tmp_path / "c")
     model = nnx.Sequential(nnx.Affine(4), Cube(), nnx.Affine(10))

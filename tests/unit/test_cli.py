@@ -184,6 +184,65 @@ def test_backends(capsys, monkeypatch):
     assert "Did you mean 'numpy'" in capsys.readouterr().err
 
 
+OWN = """
+import nnx
+from nnx.formula import sigmoid, sign
+
+
+@nnx.register
+class Swish(nnx.Activation):
+    def __init__(self):
+        super().__init__()
+
+    def function(self, x):
+        return x * sigmoid(1.5 * x)
+
+
+@nnx.register
+class SignDescent(nnx.Optimizer):
+    def __init__(self, lr=1e-3):
+        super().__init__(lr)
+
+    @staticmethod
+    def rule(p, g, lr):
+        return p - lr * sign(g)
+"""
+
+
+def test_commands_with_parts_of_ones_own(tmp_path):
+    """In processes of their own: what is registered stays so."""
+    (tmp_path / "own.py").write_text(OWN)
+
+    def run_python(*arguments):
+        command = [sys.executable, "-W", "error", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+
+    own, train = ("-m", "nnx", "--import", "own.py"), ("train", "--backend", "numpy", "--hidden", "10", "--out", "run")
+    settings = ("--activation", "swish", "--optimizer", "signdescent", "--epochs", "1")
+    for arguments in (
+        (*train, *settings), (*train, "--resume", "--epochs", "2"), ("report", "run"), ("export", "run", "run.onnx"),
+    ):  # fmt: skip
+        done = run_python(*own, *arguments)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run.onnx").is_file()
+    alone = run_python("-m", "nnx", "report", "run")
+    assert alone.returncode == 1
+    assert "unknown layer 'Swish'" in alone.stderr
+    assert "layers of your own need nnx.register(Class) beforehand (nnx --import FILE)" in alone.stderr
+
+
+def test_what_cannot_be_imported_is_refused(tmp_path, capsys):
+    for name in ("json.py", "notes.txt"):
+        (tmp_path / name).write_text("")
+    for file, message in (
+        ("nowhere.py", "expected a Python file that calls nnx.register"),
+        ("notes.txt", "expected a Python file that calls nnx.register"),
+        ("json.py", "json is the name of another module already; rename"),
+    ):
+        assert run("--import", tmp_path / file, "backends") == 1
+        assert message in capsys.readouterr().err
+
+
 def test_version(capsys):
     assert run("--version") == 0
     assert capsys.readouterr().out == f"nnx {nnx.__version__}\n"
