@@ -405,7 +405,7 @@ BUGS = [
     ),
     Bug("narrow", "no greatest number", COMPOSE, "xp.abs(y) > greatest", "xp.abs(y) < 0"),
     Bug("narrow", "overflow on the way", COMPOSE, "large = xp.abs(x) > 2.0**100", "large = xp.abs(x) > 2.0**120"),
-    Bug("narrow", "sign of 0", COMPOSE, "    y = xp.where(y == 0, x * 0, y)  # of x's sign\n", ""),
+    Bug("narrow", "sign of 0", COMPOSE, "    y = xp.where(y == 0, x * 0, y)  # zeros keep x's sign\n", ""),
     Bug("narrow", "infinity becomes NaN", COMPOSE, "xp.where(xp.isfinite(x), y, x)", "y"),
     Bug("rescale_", "the wrong entry", COMPOSE, "x[...] = x * scaling[0]", "x[...] = x * scaling[1]"),
     Bug("unscale_", "not taken out", COMPOSE, "    hyper[-1] = hyper[-1] / scale\n", ""),
