@@ -71,7 +71,7 @@ class Optimizer:
 
         By default `lr` is the learning rate at the step, and every other number the attribute of its name.
         """
-        names = self.formula().scalars[:-2]
+        names = _numbers(type(self))  # type: ignore[arg-type]  # a class can be hashed
         return tuple([self.rate(step) if name == "lr" else getattr(self, name) for name in names])
 
     @classmethod
@@ -206,6 +206,12 @@ def _formula(cls: type[Optimizer]) -> Formula:
 
     outputs = ("p", *cls.slots)
     return Formula(cls.__name__.lower(), whole, ("p", "g", *cls.slots), outputs, (*names, "weight_decay", "grad_scale"))
+
+
+@cache
+def _numbers(cls: type[Optimizer]) -> tuple[str, ...]:
+    """List the numbers that the rule takes after the state; every step asks."""
+    return cls.formula().scalars[:-2]
 
 
 def _check_update(ops: Ops, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:

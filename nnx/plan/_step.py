@@ -88,32 +88,38 @@ class TrainingStep:
         """
         if self._rows is not None and not self._gathers:
             batch = self._rows.gather(*batch)
-        return self.captured(n, steps)(*batch, hyper, *(part for part in (rng, weight) if part is not None))
+        if rng is not None:
+            batch = (*batch, hyper, rng) if weight is None else (*batch, hyper, rng, weight)
+        else:
+            batch = (*batch, hyper) if weight is None else (*batch, hyper, weight)
+        return self.captured(n, steps)(*batch)
 
     def captured(self, n: int, steps: int = 1) -> Captured:
         """Return what runs so many steps on batches of n rows."""
         program = self.plan.program(n)
-        if (program, steps) not in self._captured:
+        found = self._captured.get((program, steps))
+        if found is None:
             if len(self._captured) >= _REMEMBERED:
                 del self._captured[next(iter(self._captured))]
             work = self._one(program) if steps == 1 else self._several(program, steps)
-            self._captured[program, steps] = Captured(self.plan.ops, work, capture=self.plan.capturable)
-        return self._captured[program, steps]
+            found = Captured(self.plan.ops, work, capture=self.plan.capturable)
+            self._captured[program, steps] = found
+        return found
 
     def _one(self, program: Program) -> Callable[..., Array]:
-        random = bool(self.plan.random)
-        gather = self._rows.gather if self._rows is not None and self._gathers else None
+        def plain(x: Array, t: Array, hyper: Array, weight: Array | None = None) -> Array:
+            return program.step(x, t, hyper, None, weight)
 
-        def step(*given: Array) -> Array:
-            if gather is None:
-                x, t, hyper, *rest = given
-            else:
-                index, hyper, *rest = given
-                x, t, *weights = gather(index)
-                rest += weights
-            return program.step(x, t, hyper, *rest) if random else program.step(x, t, hyper, None, *rest)
+        step = program.step if self.plan.random else plain
+        if self._rows is None or not self._gathers:
+            return step
+        gather = self._rows.gather
 
-        return step
+        def gathering(index: Array, hyper: Array, *rng: Array) -> Array:
+            x, t, *weight = gather(index)
+            return step(x, t, hyper, *rng, *weight)
+
+        return gathering
 
     def _several(self, program: Program, steps: int) -> Callable[..., list[Array]]:
         step, n = self._one(program), program.n
