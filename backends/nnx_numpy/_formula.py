@@ -31,7 +31,7 @@ def elementwise(
     formula: Formula, inputs: Sequence[Array], outs: Sequence[Array], scalars: Sequence[float] = ()
 ) -> None:
     """Write the outputs. An output may be the very array of an input."""
-    same = tuple([i if x is y else None for y in outs for i, x in enumerate(inputs)])
+    same = tuple([x is y for y in outs for x in inputs])
     made, others = _elementwise(formula, same)
     arrays = [inputs[i] for i in made.inputs] + [outs[i] for i in others]
     if made.simple:
@@ -41,14 +41,13 @@ def elementwise(
 
 
 @cache
-def _elementwise(formula: Formula, same: tuple[int | None, ...]) -> "tuple[Program, list[int]]":
+def _elementwise(formula: Formula, same: tuple[bool, ...]) -> "tuple[Program, list[int]]":
     """Return the program, and the indices of the outputs that are no inputs.
 
-    same: for each output and each input, the input's index if both are one array, else None.
+    same: for each output and each input, whether both are one array.
     """
     n = len(formula.inputs)
-    found = [(o, i) for k, o in enumerate(formula.outputs) for i in same[k * n : k * n + n] if i is not None]
-    pairs = {o: formula.inputs[i] for o, i in found}
+    pairs = {o: formula.inputs[i] for k, o in enumerate(formula.outputs) for i in range(n) if same[k * n + i]}
     return program(formula, frozenset(pairs.items())), [k for k, o in enumerate(formula.outputs) if o not in pairs]
 
 
