@@ -15,7 +15,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         data: its whole content.
 
     Raises:
-        CheckpointError: the path is a folder, or its folder does not exist or is not writable.
+        CheckpointError: the path is a folder, its folder does not exist or is not writable, or the disk is full.
     """
     if path.is_dir():
         raise CheckpointError(f"{path}: cannot be written (it is a folder); expected the name of a file.")
@@ -32,8 +32,12 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CheckpointError(
+                f"{path}: cannot be written ({error.strerror}); it is as it was. Make room, or choose another folder."
+            ) from error
         raise
     if os.name == "posix":  # the rename itself must reach the disk, too
         folder = os.open(path.parent, os.O_RDONLY)
