@@ -33,7 +33,7 @@ def _nnx(backend: str) -> dict[str, Callable[[int], Any]]:
 
     rng = np.random.default_rng(0)
     p, g, m, v = (ops.to_device(rng.random(PARAMETERS).astype(np.float32)) for _ in range(4))
-    hyper = ops.to_device(np.array([1e-6, 1, 1e-8, 0.1, 0.001, 0, 1], np.float32))
+    hyper = ops.to_device(np.array(Adam(1e-6).hyper(0), np.float32))
     adam = Adam.formula()
     works = {f"softmax_cross_entropy {n} x {c}": cross_entropy(n, c) for n, c in SHAPES}
     return works | {f"adam_ {PARAMETERS:,}": lambda i: ops.update_(adam, hyper, p, g, m, v)}

@@ -26,8 +26,13 @@ class Work:
     bytes: float = 0
 
 
-def works(ops: Ops) -> Iterator[Work]:
-    """Yield the operations of a training step, float32, on arrays larger than the last-level cache."""
+def works(ops: Ops, shrink: int = 1) -> Iterator[Work]:
+    """Yield the operations of a training step, float32, on arrays larger than the last-level cache.
+
+    Args:
+        ops: the bound operations.
+        shrink: divides the rows and the parameters, to try the calls out.
+    """
     rng = np.random.default_rng(0)
 
     def draw(*shape: int) -> Any:
@@ -36,28 +41,21 @@ def works(ops: Ops) -> Iterator[Work]:
     def empty(*shape: int) -> Any:
         return ops.to_device(np.zeros(shape, np.float32))
 
-    n, i, o = 256, 1024, 1024
+    n, i, o = 256 // shrink, 1024, 1024
     x, w, b, y, dw, dx = draw(n, i), draw(i, o), draw(o), empty(n, o), empty(i, o), empty(n, i)
     size = f"{n} x {i} x {o}"
     yield Work("affine, relu", size, lambda: ops.affine(x, w, b, activation=RELU, out=y), flops=2 * n * i * o)
     yield Work("affine_backward", size, lambda: ops.affine_backward(y, x, w, dx=dx, dw=dw), flops=4 * n * i * o)
 
-    n, c = 4096, 8192
+    n, c = 4096 // shrink, 8192
     z, out, column, many = draw(n, c), empty(n, c), empty(c), n * c
     size = f"{n} x {c}"
     other = draw(n, c)
     for layer in (ReLU(), Sigmoid(), Tanh()):
-        forward, backward = (
-            partial(ops.activation, layer.formula),
-            partial(ops.activation_backward, layer.formula_backward),
-        )
+        forward = partial(ops.activation, layer.formula, z, out=out)
+        backward = partial(ops.activation_backward, layer.formula_backward, z, None, other, out=out, db=column)
         yield Work(layer.name, size, forward, bytes=8 * many)
-        yield Work(
-            f"{layer.name}_backward",
-            f"{size}, db",
-            partial(backward, z, None, other, out=out, db=column),
-            bytes=12 * many,
-        )
+        yield Work(f"{layer.name}_backward", f"{size}, db", backward, bytes=12 * many)
     gamma, beta, mean, var = draw(c), draw(c), empty(c), empty(c)
     hyper = ops.to_device(np.array([1e-5, 0.9, 0.1], np.float32))
     yield Work(
@@ -94,7 +92,7 @@ def works(ops: Ops) -> Iterator[Work]:
     batch, scale = empty(10_000, 784), ops.to_device(np.array(1 / 255, np.float32))
     yield Work("take", "10,000 x 784, uint8", lambda: ops.take(rows, index, scale, out=batch), bytes=5 * 7_840_000)
 
-    many = 10_000_000
+    many = 10_000_000 // shrink
     p, g, m, v = (ops.to_device(rng.random(many).astype(np.float32)) for _ in range(4))
     for optimizer, buffers in ((SGD(1e-6), (p, g)), (Momentum(1e-6), (p, g, m)), (Adam(1e-6), (p, g, m, v))):
         update, hyper = optimizer.formula(), ops.to_device(np.array(optimizer.hyper(0), np.float32))

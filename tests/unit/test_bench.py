@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+import nnx
 from nnx.bench import crossover, overhead, peers, steps
+from nnx.bench import ops as ops_table
 from nnx.bench.networks import Network, batches
 from nnx.bench.report import Report
 from nnx.cli import main
@@ -24,6 +26,16 @@ def test_a_report_is_whole_and_says_whether_it_is_complete(tmp_path):
     assert json.loads(path.read_text()) == {"complete": True, "a": {"first": 1, "second": 2}}
     assert [file.name for file in tmp_path.iterdir()] == ["r.json"]
     Report(None).finish()  # kept in memory alone
+
+
+@pytest.mark.parametrize("backend", [s.name for s in nnx.list_backends() if s.usable])
+def test_every_operation_of_the_table_runs_and_is_fused(backend):
+    ops = nnx.Ops(nnx.get_backend(backend))
+    works = list(ops_table.works(ops, shrink=128))
+    for work in works:
+        work.run()
+    assert len(works) > 15
+    assert ops.explain().declined == {}
 
 
 @pytest.fixture
