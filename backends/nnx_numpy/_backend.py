@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ._formula import Formula, elementwise, value_of
+from ._formula import BLOCK, Formula, elementwise, value_of
 from ._optimizers import OptimizerOps
 from ._philox import PhiloxOps
 
@@ -233,20 +233,31 @@ class NumpyBackend(OptimizerOps, PhiloxOps):
         dz: Array | None = None,
         db: Array | None = None,
     ) -> Any:
-        n = z.dtype.type(len(z))
         y = z if bias is None else z + bias
-        losses = np.empty(z.shape, z.dtype)
+        gradient = np.empty_like(z) if dz is None and db is not None else dz
         scalars = [] if hyper is None else hyper.tolist()
-        if dz is None and db is None:
-            elementwise(value_of(formula), [y, t], [losses], scalars)
+        n, rows = z.dtype.type(len(z)), max(1, BLOCK // max(1, z.size // max(1, len(z))))
+        # Some rows at a time: the losses of all would be another large array, made anew at every call.
+        losses = np.empty((min(rows, len(z)), *z.shape[1:]), z.dtype)
+
+        def total(y: Array, t: Array, losses: Array, gradient: Array | None, weight: Array | None) -> Any:
+            if gradient is None:
+                elementwise(value_of(formula), [y, t], [losses], scalars)
+            else:
+                elementwise(formula, [y, t], [losses, gradient], scalars)
+                np.multiply(gradient, 1 / n if weight is None else (weight / n)[:, None], out=gradient)
+            return np.add.reduce(losses, axis=None) if weight is None else np.dot(np.add.reduce(losses, axis=1), weight)
+
+        if len(z) <= rows:
+            result = total(y, t, losses, gradient, weight)
         else:
-            gradient = np.empty_like(losses) if dz is None else dz
-            elementwise(formula, [y, t], [losses, gradient], scalars)
-            np.multiply(gradient, 1 / n if weight is None else (weight / n)[:, None], out=gradient)
+            parts = [slice(low, low + rows) for low in range(0, len(z), rows)]
+            given = (y, t, gradient, weight)
+            cut = [[None if a is None else a[part] for a in given] for part in parts]
+            result = np.add.reduce([total(y, t, losses[: len(y)], g, w) for y, t, g, w in cut])
+        if gradient is not None:
             _column_sums(gradient, db)
-        if weight is not None:
-            return np.dot(np.add.reduce(losses, axis=1), weight) / n
-        return np.add.reduce(losses, axis=None) / n
+        return result / n
 
     def sum_squares(self, x: Array) -> Array:
         flat = x.reshape(-1)

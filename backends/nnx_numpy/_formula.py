@@ -11,7 +11,7 @@ from ._erf import erf
 Array = np.ndarray[Any, Any]
 Formula = Any  # of nnx, of which a plugin imports nothing; its attributes are in docs/writing-a-backend.md
 
-_BLOCK = 32768  # elements; of 4096 to 65536 this and the next were the fastest for Adam on 1.8 million parameters
+BLOCK = 32768  # elements; of 4096 to 65536 this and the next were the fastest for Adam on 1.8 million parameters
 _UFUNCS = {
     "+": "add",
     "-": "subtract",
@@ -60,15 +60,15 @@ def value_of(formula: Formula) -> Formula:
 def run_blocks(program: "Program", arrays: Sequence[Array], scalars: Sequence[float], like: Array) -> None:
     """Run a program on all elements of its arrays; like: one of them, of the elements' dtype."""
     size = like.size
-    if size <= _BLOCK or not all(a.flags.c_contiguous for a in arrays):
+    if size <= BLOCK or not all(a.flags.c_contiguous for a in arrays):
         program.run(*arrays, *scalars, *[np.empty(like.shape, kind or like.dtype) for kind in program.scratch])
         return
-    scratch = [np.empty(_BLOCK, kind or like.dtype) for kind in program.scratch]
+    scratch = [np.empty(BLOCK, kind or like.dtype) for kind in program.scratch]
     if like.ndim != 1:
         arrays = [a.reshape(-1) for a in arrays]
-    for low in range(0, size, _BLOCK):
-        part = slice(low, low + _BLOCK)
-        if low + _BLOCK > size:
+    for low in range(0, size, BLOCK):
+        part = slice(low, low + BLOCK)
+        if low + BLOCK > size:
             scratch = [s[: size - low] for s in scratch]
         program.run(*[a[part] for a in arrays], *scalars, *scratch)
 

@@ -270,8 +270,8 @@ BUGS = [
     Bug(
         "update_", "strided arrays updated in a copy", UPDATES, "not all(a.flags.c_contiguous for a in arrays)", "False"
     ),
-    Bug("update_", "first block twice", FORMULA, "in range(0, size, _BLOCK)", "in (0, *range(0, size, _BLOCK))"),
-    Bug("update_", "last block skipped", FORMULA, "range(0, size, _BLOCK)", "range(0, max(size - _BLOCK, 1), _BLOCK)"),
+    Bug("update_", "first block twice", FORMULA, "in range(0, size, BLOCK)", "in (0, *range(0, size, BLOCK))"),
+    Bug("update_", "last block skipped", FORMULA, "range(0, size, BLOCK)", "range(0, max(size - BLOCK, 1), BLOCK)"),
     Bug(
         "update_",
         "a value overwritten before its last use",

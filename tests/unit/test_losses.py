@@ -227,3 +227,18 @@ def test_label_smoothing_spreads_a_share_over_the_classes(backend, kind):
     np.testing.assert_allclose(smoothed.backward(), plain.backward(), atol=1e-7)
     assert nnx.losses.from_config(smoothed.config()).label_smoothing == 0.1
     assert plain.config() == {"loss": "SoftmaxCrossEntropy"}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_numpy_takes_large_losses_some_rows_at_a_time(weighted):
+    ops, r = nnx.Ops(nnx.get_backend("numpy")), np.random.default_rng(0)
+    z, t = r.normal(size=(2, 700, 101))  # two blocks and a part of one
+    weight = r.uniform(0, 2, 700) if weighted else None
+    dz, db = np.empty_like(z), np.empty(101)
+    loss = ops.loss(nnx.MeanSquaredError().formula, z, t, weight=weight, dz=dz, db=db)
+    by_row = (1 if weight is None else weight[:, None]) / 700
+    np.testing.assert_allclose(loss, (by_row * (z - t) ** 2).sum() / 2)
+    np.testing.assert_allclose(dz, by_row * (z - t))
+    np.testing.assert_allclose(db, dz.sum(axis=0))
+    value = ops.loss(nnx.MeanSquaredError().formula, z, t, weight=weight)
+    assert value == loss
