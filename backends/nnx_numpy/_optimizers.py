@@ -8,6 +8,8 @@ import numpy as np
 from ._formula import Formula, Program, program, run_blocks
 
 Array = np.ndarray[Any, Any]
+_SIMPLIFIED = ("weight_decay", "grad_scale")
+"""Scalars of an optimizer for whose 0 and 1 there are programs of their own."""
 
 
 class OptimizerOps:
@@ -55,8 +57,8 @@ def _weight_decay(formula: Formula) -> int | None:
 @cache
 def _update(formula: Formula, last: tuple[float | None, ...]) -> _Update:
     """Make the update for weight decay and gradient scale, the last two scalars, where these are 0 or 1."""
-    known = {s: v for s, v in zip(formula.scalars[-2:], last, strict=True) if v is not None}
-    fixed = formula.fix(**{s: v for s, v in known.items() if s in ("weight_decay", "grad_scale")})
+    known = {s: v for s, v in zip(formula.scalars[-2:], last, strict=True) if v is not None and s in _SIMPLIFIED}
+    fixed = formula.fix(**known)
     return _Update(
         program(fixed, frozenset((name, name) for name in formula.outputs)),
         [formula.scalars.index(s) for s in fixed.scalars],

@@ -10,12 +10,10 @@ def blas() -> dict[str, str]:
     one of the system was loaded first.
     """
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    pools.sort(key=lambda pool: "numpy" not in pool["filepath"])
+    if not pools:
+        return {}
+    pool = min(pools, key=lambda pool: "numpy" not in pool["filepath"])
     return {
-        name: value
-        for pool in pools[:1]
-        for name, value in (
-            ("blas", f"{pool['internal_api']} {pool['version']} ({pool.get('architecture', 'unknown core')})"),
-            ("blas threads", str(pool["num_threads"])),
-        )
+        "blas": f"{pool['internal_api']} {pool['version']} ({pool.get('architecture', 'unknown core')})",
+        "blas threads": str(pool["num_threads"]),
     }

@@ -32,13 +32,12 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise CheckpointError(
-                f"{path}: cannot be written ({error.strerror}); it is as it was. Make room, or choose another folder."
-            ) from error
-        raise
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror}); it is as it was. Make room, or choose another folder."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)  # it is gone already where all went well
     if os.name == "posix":  # the rename itself must reach the disk, too
         folder = os.open(path.parent, os.O_RDONLY)
         try:

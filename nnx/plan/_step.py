@@ -88,11 +88,12 @@ class TrainingStep:
         """
         if self._rows is not None and not self._gathers:
             batch = self._rows.gather(*batch)
+        inputs = [*batch, hyper]
         if rng is not None:
-            batch = (*batch, hyper, rng) if weight is None else (*batch, hyper, rng, weight)
-        else:
-            batch = (*batch, hyper) if weight is None else (*batch, hyper, weight)
-        return self.captured(n, steps)(*batch)
+            inputs.append(rng)
+        if weight is not None:
+            inputs.append(weight)
+        return self.captured(n, steps)(*inputs)
 
     def captured(self, n: int, steps: int = 1) -> Captured:
         """Return what runs so many steps on batches of n rows."""
