@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._support.checks import as_host, check_count, check_number, check_seed
+from ._support.differences import central_difference
 from .backend import active_ops
 from .datasets import one_hot
 from .errors import InputError, InputTypeError
@@ -153,15 +154,7 @@ def numerical_gradient(f: Callable[[Array], Any], x: Array, h: float = 1e-4) -> 
         raise InputError("x: is read-only, expected an array that can be changed meanwhile.")
     gradient = x * 0
     for index in np.ndindex(*x.shape):
-        value = float(x[index])
-        try:
-            x[index] = value + h
-            above = float(f(x))
-            x[index] = value - h
-            below = float(f(x))
-        finally:
-            x[index] = value
-        gradient[index] = (above - below) / (2 * h)
+        gradient[index] = central_difference(lambda: float(f(x)), x, index, h)
     return gradient
 
 
@@ -223,13 +216,7 @@ def gradient_check(
         chosen = draw.permutation(flat.shape[0])[:samples].tolist()
         worst = 0.0
         for i in chosen:
-            before = float(flat[i])
-            flat[i] = before + h
-            above = value()
-            flat[i] = before - h
-            below = value()
-            flat[i] = before
-            numerical, own = (above - below) / (2 * h), float(analytic[name][i])
+            numerical, own = central_difference(value, flat, i, h), float(analytic[name][i])
             worst = max(worst, abs(own - numerical) / max(abs(own) + abs(numerical), 1e-5))
         errors[name] = worst
     return errors

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .._support.differences import central_difference
 from ..backend import BackendLike
 from ..layers import Layer
 from ..model import Sequential
@@ -86,13 +87,7 @@ def _near(analytic: HostArray, place: HostArray, value: Any, rng: np.random.Gene
     """Compare the gradient at some elements of `place`, of which `value()` is a function, with differences."""
     flat = place.reshape(-1)
     for i in rng.permutation(flat.size)[:_SAMPLES]:
-        kept = flat[i]
-        flat[i] = kept + _H
-        above = value()
-        flat[i] = kept - _H
-        below = value()
-        flat[i] = kept
-        numerical, own = (above - below) / (2 * _H), float(analytic.reshape(-1)[i])
+        numerical, own = central_difference(value, flat, i, _H), float(analytic.reshape(-1)[i])
         if abs(own - numerical) > _TOLERANCE * max(1.0, abs(own), abs(numerical)):
             index = tuple(map(int, np.unravel_index(i, place.shape)))
             raise AssertionError(f"{what} at {index} is {own:.6g}, numerically {numerical:.6g}")
