@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ._formula import BLOCK, Formula, elementwise, value_of
+from ._formula import BLOCK, Formula, elementwise, loss_program, run_blocks, value_of
 from ._optimizers import OptimizerOps
 from ._philox import PhiloxOps
 
@@ -14,6 +14,26 @@ Array = np.ndarray[Any, Any]
 def _column_sums(x: Array, out: Array | None) -> None:
     if out is not None:
         np.add.reduce(x, axis=0, out=out)
+
+
+def _weighted_loss(
+    formula: Formula, y: Array, t: Array, weight: Array, gradient: Array | None, scalars: list[float]
+) -> Any:
+    """Return the sum of the rows' losses times their weights, some rows at a time: few losses are in memory at once."""
+    n, columns = y.shape
+    rows = max(1, BLOCK // max(1, columns))
+    losses, factor = np.empty((min(rows, n), columns), y.dtype), (weight / y.dtype.type(n))[:, None]
+    totals = []
+    for low in range(0, n, rows):
+        part = slice(low, low + rows)
+        outs = [losses[: min(rows, n - low)]]
+        if gradient is not None:
+            outs.append(gradient[part])
+        elementwise(formula, [y[part], t[part]], outs, scalars)
+        if gradient is not None:
+            np.multiply(outs[1], factor[part], out=outs[1])
+        totals.append(np.dot(np.add.reduce(outs[0], axis=1), weight[part]))
+    return np.add.reduce(totals)
 
 
 class NumpyBackend(OptimizerOps, PhiloxOps):
@@ -236,25 +256,16 @@ class NumpyBackend(OptimizerOps, PhiloxOps):
         y = z if bias is None else z + bias
         gradient = np.empty_like(z) if dz is None and db is not None else dz
         scalars = [] if hyper is None else hyper.tolist()
-        n, rows = z.dtype.type(len(z)), max(1, BLOCK // max(1, z.size // max(1, len(z))))
-        # Some rows at a time: the losses of all would be another large array, made anew at every call.
-        losses = np.empty((min(rows, len(z)), *z.shape[1:]), z.dtype)
-
-        def total(y: Array, t: Array, losses: Array, gradient: Array | None, weight: Array | None) -> Any:
-            if gradient is None:
-                elementwise(value_of(formula), [y, t], [losses], scalars)
-            else:
-                elementwise(formula, [y, t], [losses, gradient], scalars)
-                np.multiply(gradient, 1 / n if weight is None else (weight / n)[:, None], out=gradient)
-            return np.add.reduce(losses, axis=None) if weight is None else np.dot(np.add.reduce(losses, axis=1), weight)
-
-        if len(z) <= rows:
-            result = total(y, t, losses, gradient, weight)
+        n = z.dtype.type(len(z))
+        given = formula if gradient is not None else value_of(formula)
+        made = loss_program(given, gradient is y) if weight is None else None
+        if made is not None:
+            arrays = [(y, t)[i] for i in made.inputs]
+            if gradient is not None and gradient is not y:
+                arrays.append(gradient)
+            result = run_blocks(made, arrays, [*scalars, 1 / n], y)
         else:
-            parts = [slice(low, low + rows) for low in range(0, len(z), rows)]
-            given = (y, t, gradient, weight)
-            cut = [[None if a is None else a[part] for a in given] for part in parts]
-            result = np.add.reduce([total(y, t, losses[: len(y)], g, w) for y, t, g, w in cut])
+            result = _weighted_loss(given, y, t, np.ones_like(y[:, 0]) if weight is None else weight, gradient, scalars)
         if gradient is not None:
             _column_sums(gradient, db)
         return result / n

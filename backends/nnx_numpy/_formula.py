@@ -11,7 +11,7 @@ from ._erf import erf
 Array = np.ndarray[Any, Any]
 Formula = Any  # of nnx, of which a plugin imports nothing; its attributes are in docs/writing-a-backend.md
 
-BLOCK = 32768  # elements; of 4096 to 65536 this and the next were the fastest for Adam on 1.8 million parameters
+BLOCK = 131072  # elements: smaller blocks cost more calls than the cache saves, and those of all arrays fit any L3
 _UFUNCS = {
     "+": "add",
     "-": "subtract",
@@ -57,20 +57,57 @@ def value_of(formula: Formula) -> Formula:
     return formula.only("loss")
 
 
-def run_blocks(program: "Program", arrays: Sequence[Array], scalars: Sequence[float], like: Array) -> None:
-    """Run a program on all elements of its arrays; like: one of them, of the elements' dtype."""
-    size = like.size
+@cache
+def loss_program(formula: Formula, same: bool) -> "Program | None":
+    """Make the program of a loss that returns the sum of the losses, and multiplies the gradient, if any, by `scale`.
+
+    same: whether the gradient goes into the array of the outputs. None, if the loss depends on no array.
+    """
+    summed = _summed(formula, "loss")
+    return None if summed is None else _Writer(formula, {"dz": "z"} if same else {}, summed).program()
+
+
+class _Summed(NamedTuple):
+    """An output of which the sum over all elements is wanted: factor * sum(product of the operands)."""
+
+    output: str
+    factor: float
+    operands: tuple[str, ...]
+
+
+def _summed(formula: Formula, output: str) -> _Summed | None:
+    """Take a number out of the sum, and a product that is summed as a dot product: no array of them is needed."""
+    made = {name: (op, args) for name, op, args in formula.instructions}
+    arrays = set(formula.inputs)
+    for name, (_, args) in made.items():
+        if not arrays.isdisjoint(args):
+            arrays.add(name)
+    result, factor = formula.results[formula.outputs.index(output)], 1.0
+    if result not in arrays:
+        return None
+    op, args = made.get(result, ("", ()))
+    if op == "*" and not isinstance(args[0], str):
+        factor, result = args
+        op, args = made.get(result, ("", ()))
+    return _Summed(output, factor, args if op == "*" and arrays.issuperset(args) else (result,))
+
+
+def run_blocks(program: "Program", arrays: Sequence[Array], scalars: Sequence[float], like: Array) -> Any:
+    """Run a program on all elements of its arrays; return the sum of its totals, if it has one.
+
+    like: one of the arrays, of the elements' dtype.
+    """
+    size, run = like.size, program.run
     if size <= BLOCK or not all(a.flags.c_contiguous for a in arrays):
-        program.run(*arrays, *scalars, *[np.empty(like.shape, kind or like.dtype) for kind in program.scratch])
-        return
+        return run(*arrays, *scalars, *[np.empty(like.shape, kind or like.dtype) for kind in program.scratch])
     scratch = [np.empty(BLOCK, kind or like.dtype) for kind in program.scratch]
-    if like.ndim != 1:
-        arrays = [a.reshape(-1) for a in arrays]
-    for low in range(0, size, BLOCK):
-        part = slice(low, low + BLOCK)
-        if low + BLOCK > size:
-            scratch = [s[: size - low] for s in scratch]
-        program.run(*[a[part] for a in arrays], *scalars, *scratch)
+    flat, whole = [a.reshape(-1) for a in arrays], size - size % BLOCK
+    # The rows of a table of blocks: to walk through them takes less time than to cut a block out of each array.
+    tables = [a[:whole].reshape(-1, BLOCK) for a in flat]
+    totals = [run(*blocks, *scalars, *scratch) for blocks in zip(*tables, strict=True)]
+    if whole < size:
+        totals.append(run(*[a[whole:] for a in flat], *scalars, *[s[: size - whole] for s in scratch]))
+    return None if totals[0] is None else np.add.reduce(totals)
 
 
 class Program(NamedTuple):
@@ -91,11 +128,21 @@ def program(formula: Formula, same: frozenset[tuple[str, str]]) -> Program:
     return _Writer(formula, dict(same)).program()
 
 
+def _needed(work: list[Any], results: set[Any]) -> list[Any]:
+    """Return the instructions that the results need, in order."""
+    kept = []
+    for instruction in reversed(work):
+        if instruction[0] in results:
+            results |= set(instruction[2])
+            kept.append(instruction)
+    return kept[::-1]
+
+
 class _Writer:
     """Writes a program: each value goes to the output that it is, or to a scratch array that is no longer needed."""
 
-    def __init__(self, formula: Formula, same: dict[str, str]) -> None:
-        self.formula, self.same = formula, same
+    def __init__(self, formula: Formula, same: dict[str, str], summed: _Summed | None = None) -> None:
+        self.formula, self.same, self.summed = formula, same, summed
         self.lines: list[str] = []
         self.scratch: dict[str, str | None] = {}
         self.place = {name: f"{name}_" for name in formula.inputs}
@@ -103,9 +150,13 @@ class _Writer:
         self.holds = {f"{name}_": name for name in same.values()}
         """Which value is in a memory that may be written to."""
         # A result that is an input, a number, or already another output is copied.
+        results = dict(zip(formula.outputs, formula.results, strict=True))
         self.work = list(formula.instructions)
-        self.out: dict[str, str] = {}
-        for output, result in zip(formula.outputs, formula.results, strict=True):
+        if summed:
+            del results[summed.output]
+            self.work = _needed(self.work, {*results.values(), *summed.operands})
+        self.outputs, self.out = list(results), dict[str, str]()
+        for output, result in results.items():
             if result in formula.inputs or not isinstance(result, str) or result in self.out:
                 if same.get(output) != result:
                     self.work.append((f"copy_{output}", "copy", (result,)))
@@ -113,6 +164,8 @@ class _Writer:
             else:
                 self.out[result] = output
         self.last = {a: i for i, (_, _, args) in enumerate(self.work) for a in args if isinstance(a, str)}
+        if summed:
+            self.last |= dict.fromkeys(summed.operands, len(self.work))
         self.late: list[str] = []
 
     def program(self) -> Program:
@@ -133,8 +186,12 @@ class _Writer:
             self._instruction(i, name, doing, args)
         inputs = [n for n in self.formula.inputs if self.formula.uses(n) or n in self.same.values()]
         parameters = [f"{n}_" for n in inputs]
-        parameters += [f"out_{n}" for n in self.formula.outputs if n not in self.same]
-        parameters += [*[f"{n}_" for n in self.formula.scalars], *self.scratch]
+        parameters += [f"out_{n}" for n in self.outputs if n not in self.same]
+        parameters += [f"{n}_" for n in self.formula.scalars]
+        if self.summed:
+            parameters.append("scale")
+            self._sum(self.summed)
+        parameters += self.scratch
         body = "\n".join(f"    {line}" for line in [*self.lines, *self.late] or ["pass"])
         text = f"def run_{self.formula.name}({', '.join(parameters)}):\n{body}\n"
         if any(op == "sigmoid" for _, op, _ in self.work):  # exp(-x) may overflow to infinity: the result is then 0
@@ -144,6 +201,16 @@ class _Writer:
         positions = [self.formula.inputs.index(n) for n in inputs]
         simple = len(self.lines) + len(self.late) <= 1 and not self.scratch
         return Program(space[f"run_{self.formula.name}"], positions, list(self.scratch.values()), simple, text)
+
+    def _sum(self, summed: _Summed) -> None:
+        """Write the sum, before what it is made of is overwritten; and the multiplication of the outputs by `scale`."""
+        operands = [self._value(a) for a in summed.operands]
+        form = "np.vdot({}, {})" if len(operands) == 2 else "np.add.reduce({}, axis=None)"
+        factor = "" if summed.factor == 1 else f"{summed.factor!r} * "
+        self.lines.append(f"total = {factor}{form.format(*operands)}")
+        for output in self.outputs:
+            self.late.append(f"np.multiply({self._memory(output)}, scale, out={self._memory(output)})")
+        self.late.append("return total")
 
     def _is_mask(self, name: str, made: dict[str, Any]) -> bool:
         """Return whether a comparison is only used as 1 or 0.

@@ -270,8 +270,16 @@ BUGS = [
     Bug(
         "update_", "strided arrays updated in a copy", UPDATES, "not all(a.flags.c_contiguous for a in arrays)", "False"
     ),
-    Bug("update_", "first block twice", FORMULA, "in range(0, size, BLOCK)", "in (0, *range(0, size, BLOCK))"),
-    Bug("update_", "last block skipped", FORMULA, "range(0, size, BLOCK)", "range(0, max(size - BLOCK, 1), BLOCK)"),
+    Bug(
+        "update_",
+        "first block twice",
+        FORMULA,
+        "totals = [run(",
+        "run(*[t[0] for t in tables], *scalars, *scratch)\n    totals = [run(",
+    ),
+    Bug("update_", "last block skipped", FORMULA, "if whole < size:", "if size < whole:"),
+    Bug("loss", "sum of the first block", FORMULA, "np.add.reduce(totals)", "totals[0]"),
+    Bug("loss", "sum of a product's factor", FORMULA, "np.vdot({}, {})", "np.add.reduce({}, axis=None)"),
     Bug(
         "update_",
         "a value overwritten before its last use",
@@ -385,7 +393,7 @@ BUGS = [
         "y = z if bias is None else z + bias",
         "y = z if bias is None else z - bias",
     ),
-    Bug("loss", "weights not in the gradient", BACKEND, "1 / n if weight is None else (weight / n)[:, None]", "1 / n"),
+    Bug("loss", "weights not in the gradient", BACKEND, "(weight / y.dtype.type(n))[:, None]", "np.ones((n, 1)) / n"),
     Bug(
         "loss",
         "softplus of the wrong sign",

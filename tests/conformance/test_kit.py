@@ -55,6 +55,13 @@ class TestConforming:
         assert "update_" in report.explanation.fused
         assert report.explanation.declined, "the optimizers decline strided arrays"
 
+    def test_numpy_in_many_blocks(self, monkeypatch):
+        monkeypatch.setattr("nnx_numpy._formula.BLOCK", 16)
+        monkeypatch.setattr("nnx_numpy._backend.BLOCK", 16)
+        ops = Ops(NumpyBackend())
+        for check in testing.checks(["activation", "activation_backward", "loss", "update_"]):
+            check.run(ops)
+
     def test_the_compositions_over_numpy(self, members_only):
         report = testing.run(members_only())
         assert_conforms(report)

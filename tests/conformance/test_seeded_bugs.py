@@ -73,8 +73,9 @@ def backend_with(bug: Bug, members_only: type, monkeypatch: pytest.MonkeyPatch) 
     if bug.module in (OPTIMIZERS, ACTIVATIONS, LOSSES):
         return substituting(members_only, formulas_of(module))
     if bug.module == FORMULA:
+        module.BLOCK = 16  # the kit's arrays are of many blocks then
         for user in (_backend, _optimizers):
-            for name in ("elementwise", "value_of", "program", "run_blocks"):
+            for name in ("elementwise", "loss_program", "value_of", "program", "run_blocks"):
                 if hasattr(user, name):
                     monkeypatch.setattr(user, name, getattr(module, name))
         monkeypatch.setattr(_optimizers, "_update", cache(_optimizers._update.__wrapped__))
