@@ -12,7 +12,7 @@ X = np.random.default_rng(0).standard_normal((6, 4))
 T = np.arange(6) % 3
 
 
-# tests/unit/test_layers.py --------------------------------------------------------------------------------------------
+# layers --------------------------------------------------------------------------------------------------------------
 
 
 def guarded(n):
@@ -77,7 +77,7 @@ def test_layers_refuse(make, message):
         make()
 
 
-# tests/unit/test_model.py ---------------------------------------------------------------------------------------------
+# model ---------------------------------------------------------------------------------------------------------------
 
 
 def test_models_do_not_share_a_layer():
@@ -103,7 +103,7 @@ def test_dtypes_refused(dtype):
         nnx.MLP((3,), 2).build(4, dtype=dtype)
 
 
-# tests/unit/test_optimizers.py ----------------------------------------------------------------------------------------
+# optimizers ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_update_takes_dictionaries(junk):
         nnx.SGD().update({"W": np.ones(3)}, junk)
 
 
-# tests/unit/test_trainer.py -------------------------------------------------------------------------------------------
+# training -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_save_refuses_what_is_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]  # nothing temporary is left
 
 
-# tests/unit/test_functions.py -----------------------------------------------------------------------------------------
+# functions -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backend", [s.name for s in nnx.list_backends() if s.usable])
@@ -201,7 +201,7 @@ def test_gradient_check_refuses(change, message):
         functions.gradient_check(**{"model": nnx.MLP((2,), 3), "x": X, "t": T} | change)
 
 
-# tests/unit/test_registry.py (outside its fixture that fakes the entry points) ----------------------------------------
+# the choice of a backend, outside its fixture that fakes the entry points
 
 
 def test_a_class_is_no_backend():
@@ -209,7 +209,7 @@ def test_a_class_is_no_backend():
         nnx.get_backend(type(nnx.get_backend("numpy")))
 
 
-# tests/unit/test_torch.py ---------------------------------------------------------------------------------------------
+# interop
 
 
 @pytest.mark.parametrize("call", [lambda: nnx.from_torch(3), lambda: nnx.MLP((3,), 2).build(4).to_torch()])
