@@ -7,9 +7,10 @@ good and its TPE sampler learns from all trials of a study, which must not lie o
 import logging
 import os
 import re
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,8 +68,11 @@ def opened(url: str) -> "Iterator[RDBStorage]":
     from sqlalchemy import exc
 
     sqlite = url.startswith("sqlite")
-    where = shown(url)
+    where = shown(url.replace("{{", "{").replace("}}", "}"))
     with _translated(where):
+        if sqlite:  # RDBStorage would raise the same, but leave its connection open
+            with closing(sqlite3.connect(where)) as file:
+                file.execute("SELECT * FROM studies LIMIT 1")
         try:
             storage = RDBStorage(
                 url,
@@ -127,7 +131,7 @@ def _translated(where: str) -> Iterator[None]:
 
     try:
         yield
-    except (exc.DBAPIError, StorageInternalError) as error:
+    except (sqlite3.Error, exc.DBAPIError, StorageInternalError) as error:
         text = str(getattr(error, "orig", None) or error.__cause__ or error).splitlines()[0]
         if "locked" in text:
             raise InputError(
