@@ -1,11 +1,15 @@
-.PHONY: help check test bench
+.PHONY: help check test coverage bench hooks lock wheel
 
 PYTHON ?= .venv/bin/python
 
 help:
-	@echo "make check   lint, types, import arrows"
+	@echo "make check   lint, types, import arrows, workflows"
 	@echo "make test    all tests"
+	@echo "make coverage   all tests, and which lines they ran: printed, and as htmlcov/index.html"
 	@echo "make bench   operations and training steps on every usable backend"
+	@echo "make hooks   run the checks at every commit from now on"
+	@echo "make lock    renew requirements-dev.txt after a change of pyproject.toml"
+	@echo "make wheel   build the distributions into dist/, look into them, run them on the oldest and newest dependencies"
 	@echo "with PYTHON=... an environment of your own; default .venv: pip install -e '.[dev]'"
 
 check:
@@ -13,9 +17,27 @@ check:
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+	"$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/zizmor" --offline --quiet .github
+	$(PYTHON) .ci/files.py
 
 test:
 	$(PYTHON) -m pytest
 
+coverage:
+	$(PYTHON) -m pytest -n auto --cov --cov-report=term --cov-report=html --cov-report=xml
+
 bench:
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PYTHON) -m nnx bench
+
+hooks:
+	$(PYTHON) -m pre_commit install
+
+# For every system and every Python from the oldest on, with hashes, and without an
+# address, so that any mirror serves.
+lock:
+	$(PYTHON) -m uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --custom-compile-command "make lock" \
+		--extra dev -o requirements-dev.txt pyproject.toml
+
+wheel:
+	$(PYTHON) .ci/wheel.py --oldest --dist dist
