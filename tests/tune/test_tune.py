@@ -506,7 +506,10 @@ def test_optuna_stays_quiet_and_unchanged(tmp_path, capfd, caplog):
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
     assert optuna.logging.get_verbosity() == level
-    optuna.create_study(storage=f"sqlite:///{tmp_path / 'own.db'}")
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'own.db'}")
+    optuna.create_study(storage=storage)
+    storage.remove_session()
+    storage.engine.dispose()
     assert "A new study created" in caplog.text
 
 
