@@ -18,7 +18,6 @@ check:
 	$(PYTHON) -m mypy
 	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 	"$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/zizmor" --offline --quiet .github
-	$(PYTHON) .ci/files.py
 
 test:
 	$(PYTHON) -m pytest
