@@ -37,6 +37,8 @@ def main() -> None:
     # Neither the checkout, nor what a machine sets for its own OpenBLAS, is there for a user.
     for name in ("PYTHONPATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NNX_BACKEND"):
         os.environ.pop(name, None)
+    os.environ["PYTHONUTF8"] = "1"  # what the commands print is read as UTF-8, on Windows too
+    sys.stdout.reconfigure(errors="replace")
     with tempfile.TemporaryDirectory() as name:
         work = Path(name).resolve()
         dist = work / "dist"
