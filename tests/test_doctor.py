@@ -116,6 +116,7 @@ def run(*arguments):
     return end.value.code or 0
 
 
+@pytest.mark.slow
 def test_a_machine_without_cupy_and_with_a_broken_plugin(backends, capsys):
     backends(numpy=NUMPY, cupy=NoDriver, broken=ImportError("no zzz"))
     assert run() == 0
@@ -128,6 +129,7 @@ def test_a_machine_without_cupy_and_with_a_broken_plugin(backends, capsys):
     assert "all is well" in out
 
 
+@pytest.mark.slow
 def test_a_wrong_operation_fails(backends, capsys):
     backends(numpy=Wrong)
     assert run() == 1
@@ -139,6 +141,7 @@ def test_a_wrong_operation_fails(backends, capsys):
     assert "not well" in out
 
 
+@pytest.mark.slow
 def test_a_misspelt_operation_is_noted(backends, capsys):
     composed = next(name for name in Ops(NUMPY()).explain().composed if len(name) > 5)
     backends(numpy=type("Misspelt", (NUMPY,), {composed + "s": lambda self: None}))
@@ -161,6 +164,7 @@ def test_the_list_of_backends_keeps_the_brackets_of_what_to_install(backends, ca
     assert "pip install 'nnx-array[cuda12]'" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_backend_asked_for_cannot_run(backends, capsys, monkeypatch):
     backends(numpy=NUMPY, cupy=NoDriver)
     monkeypatch.setenv("NNX_BACKEND", "cupy")

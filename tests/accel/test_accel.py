@@ -212,6 +212,7 @@ ALIKE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALIKE)
 def test_a_script_behaves_as_under_python(tmp_path, name):
     text, arguments = ALIKE[name]
@@ -310,6 +311,7 @@ def run_stand_in(folder, script, *options):
     return python(*RUN, *options, "user.py", folder=folder, env=env)
 
 
+@pytest.mark.slow
 def test_scikit_learns_classes_are_replaced(stand_ins):
     done = run_stand_in(stand_ins, USER, "--verbose")
     assert done.stdout == "nnx.sklearn True nnx.sklearn\n", done.stderr

@@ -175,6 +175,7 @@ def test_arrays_on_the_host_need_no_trial(auto, trials):
     assert trials == []
 
 
+@pytest.mark.slow
 def test_threads_that_ask_at_once_share_one_trial(auto, trials):
     auto(Slow, "cupy")
     names = []

@@ -32,6 +32,7 @@ def run(*arguments):
     return end.value.code or 0
 
 
+@pytest.mark.slow
 def test_from_a_search_to_a_trained_network(here, capsys):
     assert run(*QUICK, "--test") == 0
     out = capsys.readouterr().out

@@ -15,6 +15,8 @@ from gpu_script import BENCH, on_the_host, script
 
 from nnx.bench import networks, peers
 
+pytestmark = pytest.mark.slow
+
 FAKE_PROGRAM = """#!/bin/sh
 case "$*" in *--query-gpu*) exit ;; esac  # beside the parts
 echo "$(basename "$0") $*" >>"$LOG"

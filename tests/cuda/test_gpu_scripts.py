@@ -19,6 +19,8 @@ from nnx.bench.report import Report
 from nnx.cli import main
 from nnx.ops._bind import Ops
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cupy(monkeypatch):
@@ -167,6 +169,7 @@ def test_a_call_that_is_refused_ends_nothing_else(check, monkeypatch, tmp_path, 
 # The sanitizers' run --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_our_kernels_alone_pass_the_kit(cupy, monkeypatch, capsys):
     own_kernels = script("own_kernels")
     assert own_kernels.OPERATIONS == nnx.ops.spec.OPERATIONS

@@ -13,6 +13,8 @@ from nnx.cli import main
 from nnx.datasets import Dataset
 from nnx.lab import _inspect as parts
 
+pytestmark = pytest.mark.slow
+
 BACKENDS = ["numpy", "numba"]
 TRAIN, VALIDATION, TEST = nnx.datasets.load("digits", seed=0)
 

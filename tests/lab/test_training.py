@@ -11,6 +11,8 @@ from nnx import lab
 from nnx.cli import main
 from nnx.lab._learning import Learning
 
+pytestmark = pytest.mark.slow
+
 BACKENDS = ["numpy", "numba"]
 SMALL = {"hidden": (20, 20), "epochs": 2, "verbose": False}
 

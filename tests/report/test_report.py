@@ -24,6 +24,8 @@ from nnx.cli import main
 from nnx.datasets import digits, write_idx
 from nnx.report._html import picture
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a & b", "$x_$", "' onload='x", "5", "&lt;")
 PARTS = ["numbers", "curves", "confusion", "mistakes", "network", "settings", "machine"]
 VOID = {"img", "meta", "link", "br", "hr"}

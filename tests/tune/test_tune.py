@@ -237,6 +237,7 @@ def test_a_folder_of_any_name(tmp_path):
     assert facts(tune.load(folder)) == facts(study)
 
 
+@pytest.mark.slow
 def test_tpe(tmp_path):
     study = search(tmp_path / "a", sampler="tpe", trials=8)
     assert facts(study) == facts(search(tmp_path / "b", sampler="tpe", trials=8))
@@ -308,6 +309,7 @@ def test_an_error_outside_of_trials_puts_the_trial_back(study, tmp_path, monkeyp
     assert facts(search(tmp_path)) == facts(study)
 
 
+@pytest.mark.slow
 def test_a_trial_whose_process_dies_again_and_again_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(_queue, "SILENCE", 0.01)
     monkeypatch.setattr(_queue.RoundQueue, "put_back", lambda self, trial: None)  # as if killed
@@ -361,6 +363,7 @@ def trained(process):
     return out.count("training")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_killed_and_resumed(study, tmp_path):
     finished = 0
@@ -378,6 +381,7 @@ def test_killed_and_resumed(study, tmp_path):
     assert facts(tune.load(tmp_path, data())) == facts(study)
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_search(study, tmp_path):
     both = [start(tmp_path, 0.1) for _ in range(2)]
     counts = [trained(process) for process in both]
