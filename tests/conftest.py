@@ -1,8 +1,11 @@
-"""Tests side by side."""
+"""Tests side by side, and fixtures for all."""
 
 import os
 
 import pytest
+from plugins import install_only
+
+__all__ = ["install_only", "pytest_configure"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
