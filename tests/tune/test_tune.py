@@ -24,6 +24,8 @@ from nnx.tune import Choice, Linear, Log, _queue, _storage
 from nnx.tune._choose import as_good, choose
 from nnx.tune._settings import check_settings
 
+pytestmark = pytest.mark.slow
+
 SPACE = {"lr": Log(1e-4, 1.0), "optimizer": Choice("adam", "sgd"), "hidden": (8,), "batch_size": 300}
 
 
@@ -237,7 +239,6 @@ def test_a_folder_of_any_name(tmp_path):
     assert facts(tune.load(folder)) == facts(study)
 
 
-@pytest.mark.slow
 def test_tpe(tmp_path):
     study = search(tmp_path / "a", sampler="tpe", trials=8)
     assert facts(study) == facts(search(tmp_path / "b", sampler="tpe", trials=8))
@@ -309,7 +310,6 @@ def test_an_error_outside_of_trials_puts_the_trial_back(study, tmp_path, monkeyp
     assert facts(search(tmp_path)) == facts(study)
 
 
-@pytest.mark.slow
 def test_a_trial_whose_process_dies_again_and_again_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(_queue, "SILENCE", 0.01)
     monkeypatch.setattr(_queue.RoundQueue, "put_back", lambda self, trial: None)  # as if killed
@@ -363,7 +363,6 @@ def trained(process):
     return out.count("training")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_killed_and_resumed(study, tmp_path):
     finished = 0
@@ -381,7 +380,6 @@ def test_killed_and_resumed(study, tmp_path):
     assert facts(tune.load(tmp_path, data())) == facts(study)
 
 
-@pytest.mark.slow
 def test_two_processes_share_a_search(study, tmp_path):
     both = [start(tmp_path, 0.1) for _ in range(2)]
     counts = [trained(process) for process in both]
@@ -520,7 +518,6 @@ def test_without_optuna(monkeypatch, tmp_path):
         search(tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_it_finds_a_learning_rate_as_good_as_a_grid_does(backend, tmp_path):
     """From six decades, in sixty trials of two epochs, within a factor of 3."""
