@@ -13,7 +13,7 @@ from nnx_cupy import CupyBackend, _cublaslt
 from threadpoolctl import threadpool_limits
 
 import nnx
-from nnx.bench import networks, peers
+from nnx.bench import networks
 from nnx.bench.networks import Network
 from nnx.bench.report import Report
 from nnx.cli import main
@@ -210,13 +210,3 @@ def test_clocks_are_in_the_json(tmp_path, monkeypatch, capsys):
     assert clocks["temperature.gpu"] == "34"
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
     assert gpu_clocks() == []
-
-
-@pytest.mark.parametrize(
-    ("backends", "expected"),
-    [(["cupy"], {"GPU"}), (["cupy", "numba"], {"GPU", "CPU"}), (["numba"], {"CPU"})],
-)
-def test_peers_run_where_the_backends_do(backends, expected, monkeypatch):
-    monkeypatch.setattr(peers.importlib.util, "find_spec", lambda name: True)
-    found = peers.installed_peers(backends)
-    assert {"GPU" if name in peers.GPU_PEERS else "CPU" for name in found} == expected
