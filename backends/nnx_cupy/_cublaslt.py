@@ -146,14 +146,10 @@ class Plan:
         self._gemm.check(status, "MatmulDescSetAttribute")
 
     def _choose(self, alignment: int) -> Any:
-        """Return the first candidate of the heuristics, or None.
-
-        If results are to be deterministic, it is the first that adds in a fixed order.
-        """
+        """Return the first candidate of the heuristics that adds in a fixed order, or None."""
         gemm, preference = self._gemm, self._gemm.make("MatmulPreferenceCreate")
         preferences = [(PREF_WORKSPACE, c_uint64(gemm.workspace)), *((p, c_uint32(alignment)) for p in PREF_ALIGNMENTS)]
-        if gemm.deterministic:
-            preferences.append((PREF_REDUCTIONS, c_uint32(gemm.reductions)))
+        preferences.append((PREF_REDUCTIONS, c_uint32(gemm.reductions)))
         for attribute, value in preferences:
             status = self._lib.cublasLtMatmulPreferenceSetAttribute(preference, attribute, byref(value), sizeof(value))
             gemm.check(status, "MatmulPreferenceSetAttribute")
@@ -168,7 +164,7 @@ class Plan:
             return None
         for candidate in found[: count.value]:
             fits = candidate.state == 0 and candidate.workspace <= gemm.workspace
-            if fits and not (gemm.deterministic and self._in_any_order(candidate)):
+            if fits and not self._in_any_order(candidate):
                 self.workspace = int(candidate.workspace)
                 return (c_uint64 * 8)(*candidate.algorithm)
         return None
@@ -203,12 +199,11 @@ class Plan:
 class LtGemm:
     """Products on the current stream. Each returns its output, or NotImplemented before anything is launched.
 
-    `declined` counts the reasons of every NotImplemented.
+    `declined` counts the reasons of every NotImplemented. Algorithms that split k and add the parts in any order are
+    excluded, and all that split it where the library is known to get that wrong: results are the same at every call.
 
     Args:
         tf32: whether float32 uses the tensor cores, with 10 bits of mantissa.
-        deterministic: whether to exclude algorithms that split k and add the parts in any order, and all that split it
-            where the library is known to get that wrong.
         workspace: bytes that an algorithm may ask for.
         workspaces: where they come from.
         lib: cuBLASLt, or a stand-in in tests.
@@ -219,7 +214,6 @@ class LtGemm:
         self,
         *,
         tf32: bool = False,
-        deterministic: bool = True,
         workspace: int = 32 << 20,
         workspaces: Workspaces | None = None,
         lib: Any = None,
@@ -228,11 +222,11 @@ class LtGemm:
         if xp is None:
             import cupy as xp
         self.xp, self.lib, self.workspace = xp, library() if lib is None else lib, workspace
-        self.tf32, self.deterministic = tf32, deterministic
+        self.tf32 = tf32
         if reason := mismatch(self.lib, xp.cuda.runtime.runtimeGetVersion()):
             raise LtError(reason)
         self.reductions = IN_ORDER if self.lib.cublasLtGetVersion() >= SPLITS_ARE_RIGHT else 0
-        """The schemes, in bits, by which deterministic results may be added up of parts."""
+        """The schemes, in bits, by which results may be added up of parts."""
         self.handle = self.make("Create")
         self.plans: dict[Problem, Plan] = {}
         self.workspaces = Workspaces(xp) if workspaces is None else workspaces

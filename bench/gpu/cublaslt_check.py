@@ -148,22 +148,21 @@ def repeatability() -> Results:
     other, noise = cupy.cuda.Stream(non_blocking=True), normal(2048, 2048)
     stream.synchronize()
     x, w, dy = normal(100, 784), normal(784, 50), normal(100, 50)
-    for deterministic in (True, False):
-        gemm = lt.LtGemm(deterministic=deterministic)
-        y, dw, db = empty(100, 50), empty(784, 50), empty(50)
-        counts: dict[str, Any] = {}
-        for key, call, results in (
-            ("y", partial(gemm.affine, x, w, None, y), (y,)),
-            ("dw", partial(gemm.affine_dw, x, dy, dw), (dw,)),
-            ("dw and db", partial(gemm.affine_dw, x, dy, dw, db=db), (dw, db)),
-        ):
-            counts[key] = attempt(key, partial(distinct, call, results, other, noise))
-        splits = [splits_of(gemm, plan) for plan in gemm.plans.values() if plan.algorithm is not None]
-        how = "deterministic" if deterministic else "any algorithm"
-        yield how, {"results": counts, "splits": splits, "reductions": gemm.reductions}
-        if deterministic:
-            expect(all(n == 1 for n in counts.values() if isinstance(n, int)), "deterministic results repeat")
-            expect(max(splits, default=0) <= 1 or gemm.reductions != 0, "no split of k")
+    gemm = lt.LtGemm()
+    y, dw, db = empty(100, 50), empty(784, 50), empty(50)
+    counts: dict[str, Any] = {}
+    for key, call, results in (
+        ("y", partial(gemm.affine, x, w, None, y), (y,)),
+        ("dw", partial(gemm.affine_dw, x, dy, dw), (dw,)),
+        ("dw and db", partial(gemm.affine_dw, x, dy, dw, db=db), (dw, db)),
+    ):
+        counts[key] = attempt(key, partial(distinct, call, results, other, noise))
+    splits = [splits_of(gemm, plan) for plan in gemm.plans.values() if plan.algorithm is not None]
+    yield "results", counts
+    yield "splits", splits
+    yield "reductions", gemm.reductions
+    expect(all(n == 1 for n in counts.values() if isinstance(n, int)), "results repeat")
+    expect(max(splits, default=0) <= 1 or gemm.reductions != 0, "no split of k")
 
 
 def distinct(call: Callable[[], Any], results: tuple[Any, ...], other: Any, noise: Any) -> int | str:
@@ -222,12 +221,12 @@ def nodes() -> Results:
     for many in (1, 8, 64):
         name = f"empty kernel, {many} in a graph"
         yield name, attempt(name, partial(microseconds, partial(nothing, (1,), (32,), ()), many))
-    for case in product(SHAPES[:OF_NETWORKS], (False, True), (True, False)):
+    for case in product(SHAPES[:OF_NETWORKS], (False, True)):
         yield from nodes_of(*case)
 
 
-def nodes_of(shape: tuple[int, int, int], tf32: bool, deterministic: bool) -> Results:
-    (n, i, o), gemm = shape, lt.LtGemm(tf32=tf32, deterministic=deterministic)
+def nodes_of(shape: tuple[int, int, int], tf32: bool) -> Results:
+    (n, i, o), gemm = shape, lt.LtGemm(tf32=tf32)
     x, w, b, dy = normal(n, i), normal(i, o), normal(o), normal(n, o)
     y, dx, dw, db = empty(n, o), empty(n, i), empty(i, o), empty(o)
     calls: dict[str, Callable[[], Any]] = {
@@ -242,7 +241,7 @@ def nodes_of(shape: tuple[int, int, int], tf32: bool, deterministic: bool) -> Re
         return "declined" if call() is NotImplemented else microseconds(call)
 
     for what, call in calls.items():
-        name = f"{n}x{i}x{o}, {what}{', TF32' if tf32 else ''}{'' if deterministic else ', any algorithm'}"
+        name = f"{n}x{i}x{o}, {what}{', TF32' if tf32 else ''}"
         yield name, attempt(name, partial(time_of, call))
 
 
