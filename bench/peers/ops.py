@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 import nnx
+from nnx.backend import environment
 from nnx.bench.measure import per_call
-from nnx.bench.threads import threads
 
 SHAPES = ((4096, 8192), (128, 1000))
 PARAMETERS = 10_000_000
@@ -40,7 +40,7 @@ def _nnx(backend: str) -> dict[str, Callable[[int], Any]]:
 def _torch(compiled: bool) -> dict[str, Callable[[int], Any]]:
     import torch
 
-    torch.set_num_threads(threads())
+    torch.set_num_threads(environment.cores())
 
     def forward_backward(z: Any, t: Any) -> Any:
         loss = torch.nn.functional.cross_entropy(z, t)

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from nnx.backend import environment
 from nnx.bench.measure import nothing_to_wait_for
 from nnx.bench.networks import NETWORKS, Batch, Network
 from nnx.bench.steps import Candidate, Maker, in_turn, nnx_candidate
 from nnx.bench.steps import worker as times
-from nnx.bench.threads import threads
 
 
 def handwritten_step(net: Network) -> Callable[[Any, Any], Any]:
@@ -166,7 +166,7 @@ def pytorch_graph(net: Network, data: Sequence[Batch]) -> Candidate:
 def _torch_parts(net: Network, device: str, *, capturable: bool = False) -> tuple[Any, Any, Any]:
     import torch
 
-    torch.set_num_threads(threads())
+    torch.set_num_threads(environment.cores())
     torch.set_float32_matmul_precision("highest")  # no TF32: PyTorch's default, unless an environment changes it
     torch.manual_seed(0)
     layers: list[Any] = []
