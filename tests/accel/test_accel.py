@@ -253,7 +253,7 @@ def test_ctrl_c(tmp_path):
     [
         (["nowhere.py"], 2, "can't open file"),
         (["--backend", "nunpy", "s.py"], 1, "nnx: unknown backend 'nunpy'. Did you mean 'numpy'"),
-        (["--verbos", "s.py"], 2, "unrecognized arguments: --verbos"),
+        (["--verbos", "s.py"], 2, "No such option: --verbos"),
         ([], 2, "SCRIPT"),
     ],
 )
