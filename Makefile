@@ -1,15 +1,17 @@
-.PHONY: help check test coverage bench hooks lock wheel
+.PHONY: help check test test-fast test-long coverage bench hooks lock wheel
 
 PYTHON ?= .venv/bin/python
 
 help:
-	@echo "make check   lint, types, import arrows, workflows"
-	@echo "make test    all tests"
-	@echo "make coverage   all tests, and which lines they ran: printed, and as htmlcov/index.html"
-	@echo "make bench   operations and training steps on every usable backend"
-	@echo "make hooks   run the checks at every commit from now on"
-	@echo "make lock    renew requirements-dev.txt after a change of pyproject.toml"
-	@echo "make wheel   build the distributions into dist/, look into them, run them on the oldest and newest dependencies"
+	@echo "make check       lint, types, import arrows, workflows"
+	@echo "make test        the tests, as in the README"
+	@echo "make test-fast   what to run at each change: under a minute on two cores"
+	@echo "make test-long   the long proofs, some minutes; the CUDA kernels under g++'s sanitizers"
+	@echo "make coverage    the tests, and which lines they ran: printed, and as htmlcov/index.html"
+	@echo "make bench       operations and training steps on every usable backend"
+	@echo "make hooks       run the checks at every commit from now on"
+	@echo "make lock        renew requirements-dev.txt after a change of pyproject.toml"
+	@echo "make wheel       build the distributions, look into them, run them on the oldest and newest dependencies"
 	@echo "with PYTHON=... an environment of your own; default .venv: pip install -e '.[dev]'"
 
 check:
@@ -20,7 +22,13 @@ check:
 	"$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/zizmor" --offline --quiet .github
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto
+
+test-fast:
+	$(PYTHON) -m pytest -n auto -m "not slow and not long and not sanitizers"
+
+test-long:
+	$(PYTHON) -m pytest -n auto -m "long or sanitizers"
 
 coverage:
 	$(PYTHON) -m pytest -n auto --cov --cov-report=term --cov-report=html --cov-report=xml

@@ -142,7 +142,7 @@ export PYTHONUNBUFFERED=1
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
 probe=("$python" bench/gpu/probe.py)
-steps=("$python" -m nnx.bench.steps)
+steps=("$python" bench/peers/steps.py)
 
 # By worth. First whether it works at all: what nnx asks the library for, its own tests, what only CuPy itself can show.
 part machine 5 nvidia-smi

@@ -3,9 +3,10 @@
 import itertools
 
 import pytest
+from peers.steps import handwritten_step
 
 import nnx
-from nnx.bench.networks import NETWORKS, batches, handwritten_step, nnx_trainer
+from nnx.bench.networks import NETWORKS, batches, nnx_trainer
 
 USABLE = [status.name for status in nnx.list_backends() if status.usable]
 

@@ -83,11 +83,10 @@ class Machine:
 def this_machine() -> Machine:
     """Describe the machine that this process runs on."""
     root = Path("/sys/fs/cgroup")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Machine(
         variables=dict(os.environ),
         flags=cpu_flags(_text(Path("/proc/cpuinfo"))),
-        cores=min(cores, cpu_quota(_text(root / "cpu.max"))),
+        cores=min(environment.cores(), cpu_quota(_text(root / "cpu.max"))),
         memory=memory_limit(_text(root / "memory.max"), _text(Path("/proc/meminfo"))),
         packages=frozenset(d.metadata["Name"].lower() for d in distributions() if d.metadata["Name"]),
     )

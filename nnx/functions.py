@@ -11,7 +11,7 @@ import numpy as np
 
 from ._support.checks import as_host, check_count, check_number, check_seed
 from ._support.differences import central_difference
-from .backend import active_ops
+from .backend import BackendLike, active_ops
 from .datasets import one_hot
 from .errors import InputError, InputTypeError
 from .layers import RELU, SIGMOID
@@ -159,7 +159,14 @@ def numerical_gradient(f: Callable[[Array], Any], x: Array, h: float = 1e-4) -> 
 
 
 def gradient_check(
-    model: Sequential, x: Any, t: Any, loss: Loss | None = None, *, samples: int = 20, seed: int = 0
+    model: Sequential,
+    x: Any,
+    t: Any,
+    loss: Loss | None = None,
+    *,
+    samples: int = 20,
+    seed: int = 0,
+    backend: BackendLike = None,
 ) -> dict[str, float]:
     """Compare a model's gradients with numerical ones.
 
@@ -173,6 +180,7 @@ def gradient_check(
         loss: default `SoftmaxCrossEntropy()`.
         samples: how many elements of each parameter are checked, drawn at random.
         seed: draws these elements, and the parameters of an unbuilt model.
+        backend: name of a backend, or a backend, for an unbuilt model; None for the one in force.
 
     Returns:
         For each parameter the greatest relative error, |analytic - numerical| / max(|analytic| + |numerical|, 1e-5), by
@@ -193,7 +201,7 @@ def gradient_check(
         copy.build(model.input_shape, backend=model.backend, seed=model.seed, dtype="float64")
         copy.load_state_dict(model.state_dict())
     else:
-        copy.build(host.shape[1:], seed=seed, dtype="float64")
+        copy.build(host.shape[1:], backend=backend, seed=seed, dtype="float64")
     loss = SoftmaxCrossEntropy() if loss is None else loss
     targets = loss.check_targets("t", targets, copy.output_shape, "float64")
     native_x, native_t = copy.native_input("x", host), copy.ops.to_device(targets)

@@ -2,16 +2,15 @@
 
 import json
 import re
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from command_line import nnx_command
+from plugins import Entry
 
 import nnx
 from nnx import doctor
-from nnx.backend import _choice as registry
-from nnx.cli import main
 from nnx.doctor import Machine, advice
 from nnx.ops._bind import Ops
 
@@ -68,18 +67,6 @@ def test_texts_of_the_system():
     assert doctor.memory_limit("", "") is None
 
 
-class Entry:
-    dist = None
-
-    def __init__(self, name, target):
-        self.name, self.target, self.value = name, target, name
-
-    def load(self):
-        if isinstance(self.target, Exception):
-            raise self.target
-        return self.target
-
-
 class Wrong(NUMPY):
     name = "wrong"
 
@@ -94,28 +81,17 @@ class NoDriver(NUMPY):
 
 
 @pytest.fixture
-def backends(monkeypatch):
-    def use(**targets):
-        entries = [Entry(name, target) for name, target in targets.items()]
-        monkeypatch.setattr(registry, "entry_points", lambda group: entries)
-        monkeypatch.setattr(registry, "_backends", {})
-        registry._installed.cache_clear()
-
-    monkeypatch.delenv("NNX_BACKEND", raising=False)
-    monkeypatch.setattr(registry, "_default", None)
-    yield use
-    registry._installed.cache_clear()
+def backends(install_only):
+    return lambda **targets: install_only(*(Entry(name, target, name, None) for name, target in targets.items()))
 
 
 def run(*arguments):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["nnx", "doctor", *arguments])
         patch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as end:
-            main()
-    return end.value.code or 0
+        return nnx_command("doctor", *arguments)
 
 
+@pytest.mark.slow
 def test_a_machine_without_cupy_and_with_a_broken_plugin(backends, capsys):
     backends(numpy=NUMPY, cupy=NoDriver, broken=ImportError("no zzz"))
     assert run() == 0
@@ -128,6 +104,7 @@ def test_a_machine_without_cupy_and_with_a_broken_plugin(backends, capsys):
     assert "all is well" in out
 
 
+@pytest.mark.slow
 def test_a_wrong_operation_fails(backends, capsys):
     backends(numpy=Wrong)
     assert run() == 1
@@ -139,6 +116,7 @@ def test_a_wrong_operation_fails(backends, capsys):
     assert "not well" in out
 
 
+@pytest.mark.slow
 def test_a_misspelt_operation_is_noted(backends, capsys):
     composed = next(name for name in Ops(NUMPY()).explain().composed if len(name) > 5)
     backends(numpy=type("Misspelt", (NUMPY,), {composed + "s": lambda self: None}))
@@ -154,13 +132,12 @@ def test_the_list_of_backends_keeps_the_brackets_of_what_to_install(backends, ca
             return "install with: pip install 'nnx-array[cuda12]'"
 
     backends(numpy=NUMPY, cupy=NoPackage)
-    monkeypatch.setattr(sys, "argv", ["nnx", "backends"])
     monkeypatch.setenv("COLUMNS", "200")
-    with pytest.raises(SystemExit):
-        main()
+    assert nnx_command("backends") == 0
     assert "pip install 'nnx-array[cuda12]'" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_backend_asked_for_cannot_run(backends, capsys, monkeypatch):
     backends(numpy=NUMPY, cupy=NoDriver)
     monkeypatch.setenv("NNX_BACKEND", "cupy")

@@ -10,7 +10,7 @@ import numpy as np
 from ._activation import ActivationOps
 from ._availability import why_not
 from ._batch_norm import BatchNormOps
-from ._device import CudaDevice, Device
+from ._device import CudaDevice
 from ._gather import GatherOps
 from ._graph import CapturedStep
 from ._launch import Array
@@ -31,7 +31,7 @@ class CupyBackend(ProductOps, ActivationOps, BatchNormOps, RandomOps, LossOps, O
     steps_per_capture = 8
     """Of a small network's steps one launch of the graph costs the host as much as the GPU needs for several."""
 
-    def __init__(self, device: Device | None = None) -> None:
+    def __init__(self, device: CudaDevice | None = None) -> None:
         if device is None:
             # CuPy imports this at its first reduction, and Optuna with it. Optuna keeps the error of a failed import of
             # its own, and so the frames of all callers: a whole training with its graphs. Here there are none yet.

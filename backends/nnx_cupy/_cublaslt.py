@@ -4,12 +4,12 @@ cuBLASLt is column-major. A C-contiguous (r, c) array *is* a column-major (c, r)
 row stride, so every product is computed transposed, with its operands swapped and all layouts in column order:
 
     operation  row-major        column-major D = op(A) op(B)     m, n, k  epilogues
-    affine     y = x @ w + b    y' = w' x'    A = w,  B = x      o, n, i  [RELU] [AUX] [BIAS]: the bias along D's rows
-    affine_dx  dx = dy @ w.T    dx' = w dy'   A = w', B = dy     i, n, o  DRELU [BGRAD]: the mask in D's layout
-    affine_dw  dw = x.T @ dy    dw' = dy' x   A = dy, B = x'     o, i, n  BGRADA: db, dy' summed over k
+    affine     y = x @ w + b    y' = w' x'    A = w,  B = x      o, n, i  [BIAS]: the bias along D's rows
+    affine_dx  dx = dy @ w.T    dx' = w dy'   A = w', B = dy     i, n, o
+    affine_dw  dw = x.T @ dy    dw' = dy' x   A = dy, B = x'     o, i, n  [BGRADA]: db, dy' summed over k
 
 BGRADA and not BGRADB gives db, because the swap makes dy the operand A; the library takes it where A is not transposed.
-Row-order outputs would need no swap, but are refused with a bias or a mask.
+Row-order outputs would need no swap, but are refused with a bias.
 """
 
 import ctypes
@@ -28,15 +28,14 @@ Operand = tuple[Array, bool]
 
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType
 COMPUTE_32F, COMPUTE_32F_FAST_TF32, COMPUTE_64F = 68, 77, 70  # cublasComputeType_t
-DEFAULT, RELU, BIAS, BACKWARD, BGRAD, AUX, BGRADA = 1, 2, 4, 8, 16, 128, 256  # cublasLtEpilogue_t, in bits
-DRELU = BACKWARD | AUX
-TRANSA, TRANSB, EPILOGUE, BIAS_POINTER, AUX_POINTER, AUX_LD = 3, 4, 7, 8, 11, 12  # cublasLtMatmulDescAttributes_t
+DEFAULT, BIAS, BGRADA = 1, 4, 256  # cublasLtEpilogue_t, in bits
+TRANSA, TRANSB, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8  # cublasLtMatmulDescAttributes_t
 PREF_WORKSPACE, PREF_REDUCTIONS, PREF_ALIGNMENTS = 1, 3, (5, 6, 7, 8)  # cublasLtMatmulPreferenceAttributes_t
 SPLIT_K, REDUCTION = 2, 3  # cublasLtMatmulAlgoConfigAttributes_t
 IN_ORDER = 2  # CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE: partial sums in the workspace, added up in a fixed order
 SPLITS_ARE_RIGHT = 130500
 """The first version of the library whose split of k is trusted: some were wrong from 12.6.3 to the first 13.4."""
-ALIGNMENT = 16  # bytes; kernels may take it for granted of biases and masks
+ALIGNMENT = 16  # bytes; kernels may take it for granted of biases
 CANDIDATES = 8  # algorithms to choose from
 
 SIGNATURES = {
@@ -100,11 +99,6 @@ def pointer(array: Array) -> int:
     return address
 
 
-def mask_shape(n: int, o: int) -> tuple[int, int]:
-    """Return the shape, in uint8, of the ReLU's bit mask of an (n, o) activation: rows are padded to 128 bits."""
-    return n, -(-o // 128) * 16
-
-
 class Problem(NamedTuple):
     """What an algorithm is chosen for: D = op(A) op(B), column-major. m, n: D's rows and columns."""
 
@@ -136,11 +130,8 @@ class Plan:
         self._set(TRANSA, c_int32(problem.transpose_a))
         self._set(TRANSB, c_int32(problem.transpose_b))
         self._set(EPILOGUE, c_uint32(problem.epilogue))
-        if problem.epilogue & (BIAS | BGRAD | BGRADA):
+        if problem.epilogue & (BIAS | BGRADA):
             self._set(BIAS_POINTER, c_uint64(ALIGNMENT))  # heuristics look at the addresses' alignment alone
-        if problem.epilogue & AUX:
-            self._set(AUX_POINTER, c_uint64(ALIGNMENT))
-            self._set(AUX_LD, c_int64(-(-m // 128) * 128))
         a, b, d = problem.leading
         self._a = gemm.make("MatrixLayoutCreate", operands, *((k, m) if problem.transpose_a else (m, k)), a)
         self._b = gemm.make("MatrixLayoutCreate", operands, *((n, k) if problem.transpose_b else (k, n)), b)
@@ -155,14 +146,10 @@ class Plan:
         self._gemm.check(status, "MatmulDescSetAttribute")
 
     def _choose(self, alignment: int) -> Any:
-        """Return the first candidate of the heuristics, or None.
-
-        If results are to be deterministic, it is the first that adds in a fixed order.
-        """
+        """Return the first candidate of the heuristics that adds in a fixed order, or None."""
         gemm, preference = self._gemm, self._gemm.make("MatmulPreferenceCreate")
         preferences = [(PREF_WORKSPACE, c_uint64(gemm.workspace)), *((p, c_uint32(alignment)) for p in PREF_ALIGNMENTS)]
-        if gemm.deterministic:
-            preferences.append((PREF_REDUCTIONS, c_uint32(gemm.reductions)))
+        preferences.append((PREF_REDUCTIONS, c_uint32(gemm.reductions)))
         for attribute, value in preferences:
             status = self._lib.cublasLtMatmulPreferenceSetAttribute(preference, attribute, byref(value), sizeof(value))
             gemm.check(status, "MatmulPreferenceSetAttribute")
@@ -177,7 +164,7 @@ class Plan:
             return None
         for candidate in found[: count.value]:
             fits = candidate.state == 0 and candidate.workspace <= gemm.workspace
-            if fits and not (gemm.deterministic and self._in_any_order(candidate)):
+            if fits and not self._in_any_order(candidate):
                 self.workspace = int(candidate.workspace)
                 return (c_uint64 * 8)(*candidate.algorithm)
         return None
@@ -193,22 +180,17 @@ class Plan:
                 return True
         return (splits.value > 1 or reduction.value != 0) and reduction.value != self._gemm.reductions
 
-    def launch(
-        self, a: int, b: int, d: int, vector: int, mask: int, accumulate: bool, workspace: int, stream: int
-    ) -> int:
+    def launch(self, a: int, b: int, d: int, vector: int, workspace: int, stream: int) -> int:
         """Launch the product; return the library's status.
 
-        All arguments but `accumulate` are addresses; 0 stands for no vector, mask or workspace.
+        All arguments are addresses; 0 stands for no vector or workspace.
         """
-        with self._lock:  # vector and mask are written into the descriptor
+        with self._lock:  # the vector's address is written into the descriptor
             if vector:
                 self._set(BIAS_POINTER, c_uint64(vector))
-            if mask:
-                self._set(AUX_POINTER, c_uint64(mask))
-            beta = self._one if accumulate else self._zero
             status: int = self._lib.cublasLtMatmul(
                 *(self._gemm.handle, self.descriptor, byref(self._one), a, self._a, b, self._b),
-                *(byref(beta), d, self._d, d, self._d, byref(self.algorithm)),
+                *(byref(self._zero), d, self._d, d, self._d, byref(self.algorithm)),
                 *(workspace, self.workspace, stream),
             )
             return status
@@ -217,12 +199,11 @@ class Plan:
 class LtGemm:
     """Products on the current stream. Each returns its output, or NotImplemented before anything is launched.
 
-    `declined` counts the reasons of every NotImplemented.
+    `declined` counts the reasons of every NotImplemented. Algorithms that split k and add the parts in any order are
+    excluded, and all that split it where the library is known to get that wrong: results are the same at every call.
 
     Args:
         tf32: whether float32 uses the tensor cores, with 10 bits of mantissa.
-        deterministic: whether to exclude algorithms that split k and add the parts in any order, and all that split it
-            where the library is known to get that wrong.
         workspace: bytes that an algorithm may ask for.
         workspaces: where they come from.
         lib: cuBLASLt, or a stand-in in tests.
@@ -233,7 +214,6 @@ class LtGemm:
         self,
         *,
         tf32: bool = False,
-        deterministic: bool = True,
         workspace: int = 32 << 20,
         workspaces: Workspaces | None = None,
         lib: Any = None,
@@ -242,11 +222,11 @@ class LtGemm:
         if xp is None:
             import cupy as xp
         self.xp, self.lib, self.workspace = xp, library() if lib is None else lib, workspace
-        self.tf32, self.deterministic = tf32, deterministic
+        self.tf32 = tf32
         if reason := mismatch(self.lib, xp.cuda.runtime.runtimeGetVersion()):
             raise LtError(reason)
         self.reductions = IN_ORDER if self.lib.cublasLtGetVersion() >= SPLITS_ARE_RIGHT else 0
-        """The schemes, in bits, by which deterministic results may be added up of parts."""
+        """The schemes, in bits, by which results may be added up of parts."""
         self.handle = self.make("Create")
         self.plans: dict[Problem, Plan] = {}
         self.workspaces = Workspaces(xp) if workspaces is None else workspaces
@@ -266,64 +246,40 @@ class LtGemm:
         self.check(getattr(self.lib, "cublasLt" + function)(byref(made), *arguments), function)
         return made.value
 
-    def affine(
-        self, x: Array, w: Array, b: Array | None, y: Array, *, relu: bool = False, mask: Array | None = None
-    ) -> Any:
-        """Compute y = x @ w + b, or the ReLU of that, whose bits `mask` receives. x: (n, i), w: (i, o), b: (o,)."""
-        if mask is not None and not relu:
-            raise ValueError("mask is an output of the ReLU: pass relu=True")
-        epilogue = RELU * relu | AUX * (mask is not None) | BIAS * (b is not None)
-        return self._run(y, (w, False), (x, False), epilogue or DEFAULT, b, mask)
+    def affine(self, x: Array, w: Array, b: Array | None, y: Array) -> Any:
+        """Compute y = x @ w + b. x: (n, i), w: (i, o), b: (o,)."""
+        return self._run(y, (w, False), (x, False), DEFAULT if b is None else BIAS, b)
 
-    def affine_dx(self, dy: Array, w: Array, dx: Array, *, mask: Array | None = None, db: Array | None = None) -> Any:
-        """Compute dx = dy @ w.T, dy: (n, o), and set it to 0 where the mask says that the ReLU below was 0.
+    def affine_dx(self, dy: Array, w: Array, dx: Array) -> Any:
+        """Compute dx = dy @ w.T. dy: (n, o)."""
+        return self._run(dx, (w, True), (dy, False), DEFAULT, None)
 
-        db: the column sums of that.
-        """
-        if mask is None and db is not None:
-            return self._decline("bias gradient of dx without a ReLU mask")
-        epilogue = DEFAULT if mask is None else DRELU | BGRAD * (db is not None)
-        return self._run(dx, (w, True), (dy, False), epilogue, db, mask)
-
-    def affine_dw(self, x: Array, dy: Array, dw: Array, *, db: Array | None = None, accumulate: bool = False) -> Any:
-        """Compute dw = x.T @ dy, or dw += that; db = the column sums of dy. x: (n, i), dy: (n, o)."""
-        if accumulate and db is not None:
-            return self._decline("accumulating a fused bias gradient")
-        epilogue = DEFAULT if db is None else BGRADA
-        return self._run(dw, (dy, False), (x, True), epilogue, db, None, accumulate)
+    def affine_dw(self, x: Array, dy: Array, dw: Array, *, db: Array | None = None) -> Any:
+        """Compute dw = x.T @ dy; db = the column sums of dy. x: (n, i), dy: (n, o)."""
+        return self._run(dw, (dy, False), (x, True), DEFAULT if db is None else BGRADA, db)
 
     def _decline(self, why: str) -> Any:
         self.declined[why] += 1
         return NotImplemented
 
-    def _run(
-        self,
-        d: Array,
-        left: Operand,
-        right: Operand,
-        epilogue: int,
-        vector: Array | None,
-        mask: Array | None,
-        accumulate: bool = False,
-    ) -> Any:
+    def _run(self, d: Array, left: Operand, right: Operand, epilogue: int, vector: Array | None) -> Any:
         """Compute D = op(A) op(B) by the table above, from left and right. vector: the bias or its gradient."""
         (a, transpose_a), (b, transpose_b) = left, right
         (n, m), k = d.shape, a.shape[1 if transpose_a else 0]
         if a.shape != ((m, k) if transpose_a else (k, m)) or b.shape != ((k, n) if transpose_b else (n, k)):
             raise ValueError(f"shapes do not fit: {a.shape}, {b.shape} -> {d.shape}")
-        if (vector is not None and vector.shape != (m,)) or (mask is not None and mask.shape != mask_shape(n, m)):
-            raise ValueError(f"the bias must have the shape ({m},), and the mask {mask_shape(n, m)}")
-        arrays = [array for array in (a, b, d, vector, mask) if array is not None]
+        if vector is not None and vector.shape != (m,):
+            raise ValueError(f"the bias must have the shape ({m},)")
+        arrays = [array for array in (a, b, d, vector) if array is not None]
         if a.dtype != b.dtype or not {a.dtype.name, d.dtype.name} <= TYPES.keys() or not _alike(d, vector):
             return self._decline(f"dtypes {', '.join(array.dtype.name for array in arrays)}")
-        if min(m, n) < 2 or k < (2 if epilogue & (BACKWARD | BGRADA) else 1):
+        if min(m, n) < 2 or k < (2 if epilogue & BGRADA else 1):
             return self._decline("a dimension of one")  # cuBLASLt 13.3 refuses some of these
         if not all(_is_row_major(array) for array in arrays):
             return self._decline("not row-major")
-        vector_at, mask_at = (0 if array is None else pointer(array) for array in (vector, mask))
-        spread = mask is not None and mask.strides[0] != mask.shape[1]
-        if spread or vector_at % ALIGNMENT or mask_at % ALIGNMENT:  # heuristics do not check
-            return self._decline("bias or mask not on 16 bytes")
+        vector_at = 0 if vector is None else pointer(vector)
+        if vector_at % ALIGNMENT:  # heuristics do not check
+            return self._decline("bias not on 16 bytes")
         at = pointer(a), pointer(b), pointer(d)
         problem = Problem(
             types=(TYPES[a.dtype.name], TYPES[d.dtype.name]),
@@ -341,7 +297,7 @@ class LtGemm:
         plan, space = self._prepared(problem, stream)
         if plan.algorithm is None:
             return self._decline(plan.why_not)
-        status = plan.launch(*at, vector_at, mask_at, accumulate, space, stream)
+        status = plan.launch(*at, vector_at, space, stream)
         if status:
             plan.algorithm, plan.why_not = None, f"{self.name(status)} at launch"
             return self._decline(plan.why_not)

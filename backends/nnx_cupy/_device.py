@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -27,84 +27,11 @@ OPTIONS = ("-std=c++17",)
 _NULL = np.uint64(0)
 
 
-class Kernel(Protocol):
-    """A kernel, launched on the current stream.
-
-    Arguments: arrays, None (a null pointer) or NumPy scalars of the exact dtype.
-    """
-
-    def __call__(
-        self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], *, shared_mem: int = 0
-    ) -> None: ...
-
-
-class Recorder(Protocol):
-    """A stream and a memory pool of their own, for work that becomes a graph."""
-
-    graph: Any
-    """What was recorded."""
-
-    def run(self, work: Callable[[], Array]) -> Array:
-        """Do the work now, on this stream and from this pool: this compiles and allocates what the recording needs."""
-
-    def record(self, work: Callable[[], Array]) -> Array:
-        """Write down the launches of the work without doing it; return the array that every `launch` will write."""
-
-    def launch(self) -> None:
-        """Do what was recorded, on the current stream."""
-
-
-class Device(Protocol):
-    """What the operations need to know of the machine."""
-
-    xp: Any
-    processors: int
-    """Streaming multiprocessors: grids of persistent blocks are sized by them."""
-    shared_memory: int
-    """Bytes of shared memory that a block may have without opting in."""
-
-    def kernel(self, file: str, name: str, dtype: str, formula: Any = None) -> Kernel:
-        """Return the kernel `name` of `file` for a dtype of `REAL`, and a formula where the file is a template.
-
-        It is compiled when first asked for, then kept in memory.
-        """
-
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return a new array of unknown values; raise MemoryError with advice."""
-
-    def upload(self, host: HostArray, out: Array) -> None:
-        """Copy to the device without waiting for it, unless the array is large; `host` may be changed right afterwards.
-
-        Refused while the current stream is being recorded: each launch of the graph would copy what then lies there.
-        """
-
-    def upload_all(self, hosts: Sequence[HostArray], block: Array, offsets: Sequence[int]) -> None:
-        """Upload several arrays by one copy, to these bytes, in rising order, of `block` (uint8)."""
-
-    def download(self, array: Array) -> HostArray:
-        """Copy to the host; wait for the device."""
-
-    def download_all(self, arrays: Sequence[Array]) -> list[HostArray]:
-        """Download several arrays of one dtype; those that lie side by side by one copy."""
-
-    def copy(self, source: Array, out: Array) -> None:
-        """Copy between C-contiguous device arrays of one shape and dtype, without waiting."""
-
-    def synchronize(self) -> None:
-        """Wait for all that was launched."""
-
-    def gemm(self) -> Any:
-        """Return the products through cuBLASLt: a `LtGemm`."""
-
-    def recorder(self) -> Recorder:
-        """Return a recorder for one graph."""
-
-    def info(self) -> dict[str, str]:
-        """Describe the device for a person."""
-
-
 class CudaDevice:
-    """The current CUDA device through CuPy, which caches compiled modules on disk."""
+    """What the operations need to know of the machine: the current CUDA device through CuPy.
+
+    CuPy caches compiled modules on disk.
+    """
 
     def __init__(self) -> None:
         import cupy
@@ -114,9 +41,11 @@ class CudaDevice:
         """The device that was current when the backend was made, and has to be in every thread that uses it."""
         attributes = cupy.cuda.Device().attributes
         self.processors = int(attributes["MultiProcessorCount"])
+        """Streaming multiprocessors: grids of persistent blocks are sized by them."""
         self.shared_memory = int(attributes["MaxSharedMemoryPerBlock"])
+        """Bytes of shared memory that a block may have without opting in."""
         self._modules: dict[tuple[str, str, Any], Any] = {}
-        self._kernels: dict[tuple[str, str, str, Any], Kernel] = {}
+        self._kernels: dict[tuple[str, str, str, Any], Callable[..., None]] = {}
         self.pools = GraphPools(cupy)
         self.workspaces = Workspaces(cupy)
         self._local = threading.local()
@@ -134,7 +63,12 @@ class CudaDevice:
                 f"call cupy.cuda.Device({self.id}).use() in the thread first, or set CUDA_VISIBLE_DEVICES={self.id}"
             )
 
-    def kernel(self, file: str, name: str, dtype: str, formula: Any = None) -> Kernel:
+    def kernel(self, file: str, name: str, dtype: str, formula: Any = None) -> Callable[..., None]:
+        """Return the kernel `name` of `file` for a dtype of `REAL`, and a formula where the file is a template.
+
+        It is compiled when first asked for, then kept in memory. It is called as `kernel(grid, block, arguments)`, runs
+        on the current stream, and takes arrays, None (a null pointer) and NumPy scalars of the exact dtype.
+        """
         self.check_current()
         key = file, name, dtype, formula
         if key not in self._kernels:
@@ -159,6 +93,7 @@ class CudaDevice:
         return self._modules[key]
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return a new array of unknown values; raise MemoryError with advice."""
         self.check_current()
         out_of_memory = self.xp.cuda.memory.OutOfMemoryError
         with suppress(out_of_memory):
@@ -182,9 +117,14 @@ class CudaDevice:
         )
 
     def upload(self, host: HostArray, out: Array) -> None:
+        """Copy to the device without waiting for it, unless the array is large; `host` may be changed right afterwards.
+
+        Refused while the current stream is being recorded: each launch of the graph would copy what then lies there.
+        """
         self._copy_in((host,), out, (0,))
 
     def upload_all(self, hosts: Sequence[HostArray], block: Array, offsets: Sequence[int]) -> None:
+        """Upload several arrays by one copy, to these bytes, in rising order, of `block` (uint8)."""
         self._copy_in(hosts, block, offsets)
 
     def _copy_in(self, hosts: Sequence[HostArray], out: Array, offsets: Sequence[int]) -> None:
@@ -209,16 +149,19 @@ class CudaDevice:
         runtime.memcpyAsync(out.data.ptr + first, address, size, runtime.memcpyHostToDevice, stream.ptr)
 
     def copy(self, source: Array, out: Array) -> None:
+        """Copy between C-contiguous device arrays of one shape and dtype, without waiting."""
         runtime = self._runtime
         runtime.memcpyAsync(
             out.data.ptr, source.data.ptr, out.nbytes, runtime.memcpyDeviceToDevice, self._current_stream().ptr
         )
 
     def download(self, array: Array) -> HostArray:
+        """Copy to the host; wait for the device."""
         host: HostArray = array.get()
         return host
 
     def download_all(self, arrays: Sequence[Array]) -> list[HostArray]:
+        """Download several arrays of one dtype; those that lie side by side by one copy."""
         hosts: list[HostArray] = []
         if not arrays:
             return hosts
@@ -234,12 +177,15 @@ class CudaDevice:
         return hosts
 
     def synchronize(self) -> None:
+        """Wait for all that was launched."""
         self.xp.cuda.get_current_stream().synchronize()
 
     def gemm(self) -> LtGemm:
+        """Return the products through cuBLASLt."""
         return LtGemm(tf32=tf32(), workspaces=self.workspaces)
 
     def recorder(self) -> CudaRecorder:
+        """Return a recorder for one graph."""
         return CudaRecorder(self)
 
     def own_stream(self) -> Any:
@@ -252,6 +198,7 @@ class CudaDevice:
         return self._local.stream
 
     def info(self) -> dict[str, str]:
+        """Describe the device for a person."""
         runtime = self._runtime
         properties = runtime.getDeviceProperties(self.id)
         info = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._device import Array, Device
+from ._device import Array, CudaDevice
 
 WARM_UP = 2  # runs before the recording: they compile, choose products' algorithms, and fill the memory pool
 ALIGNMENT = 256  # bytes, of each input
@@ -19,7 +19,7 @@ class CaptureWarning(RuntimeWarning):
 class StaticInputs:
     """Where a graph finds its inputs: side by side in one block, so that those on the host are copied at once."""
 
-    def __init__(self, device: Device, examples: tuple[Array, ...]) -> None:
+    def __init__(self, device: CudaDevice, examples: tuple[Array, ...]) -> None:
         self._device = device
         sizes = [given.size * np.dtype(given.dtype).itemsize for given in examples]
         # Those on the host first: what lies between two of them would be copied, too.
@@ -68,7 +68,7 @@ class CapturedStep:
     k of them (of several training steps), which come back as one array (k,).
     """
 
-    def __init__(self, device: Device, step: Callable[..., Any], example_inputs: tuple[Array, ...]) -> None:
+    def __init__(self, device: CudaDevice, step: Callable[..., Any], example_inputs: tuple[Array, ...]) -> None:
         self._device, self._step = device, step
         self._inputs = StaticInputs(device, example_inputs)
         self._recorder = device.recorder()

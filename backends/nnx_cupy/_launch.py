@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ._device import REAL, Device
+from ._device import REAL, CudaDevice
 
 Array = Any
 Formula = Any  # of nnx, of which a plugin imports nothing; its attributes are in docs/writing-a-backend.md
@@ -42,7 +42,7 @@ def matrix(x: Array) -> tuple[int, int]:
 class Launcher:
     """Base of the groups of operations: launches and the grids that they need."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: CudaDevice) -> None:
         self.device, self.xp, self.empty = device, device.xp, device.empty
 
     def blocks(self, work: int, per_block: int = BLOCK) -> tuple[int]:

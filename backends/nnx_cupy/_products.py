@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ._bias import BiasOps
-from ._device import Device
+from ._device import CudaDevice
 from ._launch import BLOCK, Array, Formula, contiguous, size, takes
 from ._precision import NARROW, PrecisionOps
 
@@ -15,7 +15,7 @@ _WARPS = BLOCK // 32
 class ProductOps(BiasOps, PrecisionOps):
     """Products by cuBLASLt where it takes the shapes, otherwise by a kernel of our own: a graph can record both."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: CudaDevice) -> None:
         super().__init__(device)
         self._gemm = device.gemm()
 

@@ -65,10 +65,12 @@ class CudaRecorder:
         self._pool = self._pools.take()
         self._workspace = Workspace(device.xp)
         self.graph: Any = None
+        """What was recorded."""
         self._recorded: Array = None
         self._result_bytes = 0
 
     def run(self, work: "Callable[[], Array]") -> "Array":
+        """Do the work now, on this stream and from this pool: this compiles and allocates what the recording needs."""
         current, own = self._cuda.get_current_stream(), self._device.own_stream()
         own.wait_event(current.record())
         try:
@@ -81,6 +83,7 @@ class CudaRecorder:
         return result
 
     def record(self, work: "Callable[[], Array]") -> "Array":
+        """Write down the launches of the work without doing it; return the array that every `launch` will write."""
         own = self._device.own_stream()
         with own, self._cuda.using_allocator(self._pool.malloc), self._device.workspaces.use(self._workspace):
             # Results of earlier runs may still be held; the recording then needs one more block, which is allocated
@@ -98,6 +101,7 @@ class CudaRecorder:
         return self._recorded
 
     def launch(self) -> None:
+        """Do what was recorded, on the current stream."""
         self.graph.launch(self._cuda.get_current_stream())
 
     def __del__(self) -> None:

@@ -2,6 +2,11 @@
 
 from typing import Any
 
+from nnx_cupy._cublaslt import BIAS, LtGemm
+
+RELU = 2
+"""The epilogue of cuBLASLt that nnx would use if it kept NaN: it would save a node for each hidden layer."""
+
 
 def graph(trainer: Any, n: int) -> Any:
     """CuPy's graph of the step for batches of n rows. Raises RuntimeError where that step runs launch by launch."""
@@ -25,3 +30,8 @@ def products(backend: Any) -> tuple[dict[str, int], list[str]]:
         for problem, plan in gemm.plans.items()
     ]
     return dict(gemm.declined), asked
+
+
+def affine_relu(gemm: LtGemm, x: Any, w: Any, b: Any, y: Any) -> Any:
+    """Compute y = ReLU(x @ w + b), all of it by the library."""
+    return gemm._run(y, (w, False), (x, False), RELU | BIAS, b)

@@ -1,9 +1,9 @@
 """What only a GPU can tell of cuBLASLt: `python bench/gpu/cublaslt_check.py FILE.json`, about a minute.
 
-The first script to run on a GPU: which epilogues have an algorithm and are right, what a zero and a NaN do, whether
-results repeat bit for bit, whether everything can be captured, and what a node of a graph costs. The file is written
-anew after every result. A call that is refused is written down and harms no other; the exit status is 1 if anything
-failed or was wrong.
+The first script to run on a GPU: which epilogues have an algorithm and are right, what the library's ReLU, which nnx
+does not use, makes of a zero and a NaN, whether results repeat bit for bit, whether everything can be captured, and
+what a node of a graph costs. The file is written anew after every result. A call that is refused is written down and
+harms no other; the exit status is 1 if anything failed or was wrong.
 """
 
 import json
@@ -58,10 +58,6 @@ def empty(*shape: int, dtype: Any = "float32") -> Any:
     return cupy.empty(shape, dtype)
 
 
-def mask(n: int, o: int) -> Any:
-    return cupy.zeros(lt.mask_shape(n, o), "uint8")
-
-
 def on_host(array: Any) -> Any:
     return cupy.asnumpy(array).astype(np.float64)
 
@@ -107,11 +103,7 @@ def products_of(name: str, shape: tuple[int, int, int], operands: str, output: s
     tolerance = TF32_TOLERANCE if tf32 else TOLERANCE[operands]
     x, w, dy = (normal(*s, dtype=operands) for s in ((n, i), (i, o), (n, o)))
     b = normal(o, dtype=output)
-    y, dx, dw, db, db_below = (empty(*s, dtype=b.dtype) for s in ((n, o), (n, i), (i, o), (o,), (i,)))
-    bits, below = mask(n, o), mask(n, i)
-    kept = rng.random((n, i)) < 0.5
-    padded = np.pad(kept, ((0, 0), (0, below.shape[1] * 8 - i)))
-    below[...] = cupy.asarray(np.packbits(padded, axis=1, bitorder="little"))
+    y, dx, dw, db = (empty(*s, dtype=b.dtype) for s in ((n, o), (n, i), (i, o), (o,)))
     z = on_host(x) @ on_host(w)
     with_bias, wanted_dx = z + on_host(b), on_host(dy) @ on_host(w).T
     wanted_dw, wanted_db = on_host(x).T @ on_host(dy), on_host(dy).sum(0)
@@ -132,38 +124,23 @@ def products_of(name: str, shape: tuple[int, int, int], operands: str, output: s
     affine, affine_dx, affine_dw = (partial(partial, f) for f in (gemm.affine, gemm.affine_dx, gemm.affine_dw))
     check("none", affine(x, w, None, y), (y, z))
     check("BIAS", affine(x, w, b, y), (y, with_bias))
-    check("RELU_BIAS", affine(x, w, b, y, relu=True), (y, np.maximum(with_bias, 0)))
-    check("RELU_AUX_BIAS", affine(x, w, b, y, relu=True, mask=bits), (y, np.maximum(with_bias, 0)))
-    if isinstance(report["RELU_AUX_BIAS"], float):
-        passed = np.unpackbits(cupy.asnumpy(bits), axis=1, bitorder="little")[:, :o] == (on_host(y) > 0)
-        report["mask as expected, share"] = float(passed.mean())
+    check("RELU_BIAS", partial(_inside.affine_relu, gemm, x, w, b, y), (y, np.maximum(with_bias, 0)))
     check("dx", affine_dx(dy, w, dx), (dx, wanted_dx))
-    check("DRELU", affine_dx(dy, w, dx, mask=below), (dx, wanted_dx * kept))
-    masked = wanted_dx * kept
-    check("DRELU_BGRAD", affine_dx(dy, w, dx, mask=below, db=db_below), (dx, masked), (db_below, masked.sum(0)))
     check("dw", affine_dw(x, dy, dw), (dw, wanted_dw))
     check("BGRADA", affine_dw(x, dy, dw, db=db), (dw, wanted_dw), (db, wanted_db))
     return report
 
 
 def special_values() -> Results:
-    """What ReLU and its mask make of a zero and a NaN, as text. nnx wants: gradient 0 at 0, and NaN stays NaN."""
-    gemm, y, dx, bits = lt.LtGemm(), empty(8, 8), empty(8, 8), mask(8, 8)
-    zeros, b = cupy.zeros((8, 8), "float32"), cupy.zeros(8, "float32")
+    """What the library's ReLU makes of a zero and a NaN, as text. nnx wants that NaN stays NaN."""
+    gemm, y, zeros, b = lt.LtGemm(), empty(8, 8), cupy.zeros((8, 8), "float32"), cupy.zeros(8, "float32")
     b[1] = np.nan
-    eye, ones = cupy.eye(8, dtype="float32"), cupy.ones((8, 8), "float32")
-    for name, call, out in (
-        ("RELU_BIAS", partial(gemm.affine, zeros, zeros, b, y, relu=True), y),
-        ("RELU_AUX_BIAS", partial(gemm.affine, zeros, zeros, b, y, relu=True, mask=bits), y),
-        ("gradient", partial(gemm.affine_dx, ones, eye, dx, mask=bits), dx),
-    ):
-        result = attempt(name, call)
-        if result is NotImplemented or isinstance(result, str):
-            yield name, "declined" if result is NotImplemented else result
-            if name == "RELU_AUX_BIAS":
-                return  # there is no mask to ask about
-        else:
-            yield name, {"zero": str(float(out[0, 0])), "NaN": str(float(out[0, 1]))}
+    result = attempt("RELU_BIAS", partial(_inside.affine_relu, gemm, zeros, zeros, b, y))
+    if result is NotImplemented:
+        result = "declined"
+    elif not isinstance(result, str):
+        result = {"zero": str(float(y[0, 0])), "NaN": str(float(y[0, 1]))}
+    yield "RELU_BIAS", result
 
 
 def repeatability() -> Results:
@@ -171,22 +148,21 @@ def repeatability() -> Results:
     other, noise = cupy.cuda.Stream(non_blocking=True), normal(2048, 2048)
     stream.synchronize()
     x, w, dy = normal(100, 784), normal(784, 50), normal(100, 50)
-    for deterministic in (True, False):
-        gemm = lt.LtGemm(deterministic=deterministic)
-        y, dw, db = empty(100, 50), empty(784, 50), empty(50)
-        counts: dict[str, Any] = {}
-        for key, call, results in (
-            ("y", partial(gemm.affine, x, w, None, y), (y,)),
-            ("dw", partial(gemm.affine_dw, x, dy, dw), (dw,)),
-            ("dw and db", partial(gemm.affine_dw, x, dy, dw, db=db), (dw, db)),
-        ):
-            counts[key] = attempt(key, partial(distinct, call, results, other, noise))
-        splits = [splits_of(gemm, plan) for plan in gemm.plans.values() if plan.algorithm is not None]
-        how = "deterministic" if deterministic else "any algorithm"
-        yield how, {"results": counts, "splits": splits, "reductions": gemm.reductions}
-        if deterministic:
-            expect(all(n == 1 for n in counts.values() if isinstance(n, int)), "deterministic results repeat")
-            expect(max(splits, default=0) <= 1 or gemm.reductions != 0, "no split of k")
+    gemm = lt.LtGemm()
+    y, dw, db = empty(100, 50), empty(784, 50), empty(50)
+    counts: dict[str, Any] = {}
+    for key, call, results in (
+        ("y", partial(gemm.affine, x, w, None, y), (y,)),
+        ("dw", partial(gemm.affine_dw, x, dy, dw), (dw,)),
+        ("dw and db", partial(gemm.affine_dw, x, dy, dw, db=db), (dw, db)),
+    ):
+        counts[key] = attempt(key, partial(distinct, call, results, other, noise))
+    splits = [splits_of(gemm, plan) for plan in gemm.plans.values() if plan.algorithm is not None]
+    yield "results", counts
+    yield "splits", splits
+    yield "reductions", gemm.reductions
+    expect(all(n == 1 for n in counts.values() if isinstance(n, int)), "results repeat")
+    expect(max(splits, default=0) <= 1 or gemm.reductions != 0, "no split of k")
 
 
 def distinct(call: Callable[[], Any], results: tuple[Any, ...], other: Any, noise: Any) -> int | str:
@@ -245,19 +221,18 @@ def nodes() -> Results:
     for many in (1, 8, 64):
         name = f"empty kernel, {many} in a graph"
         yield name, attempt(name, partial(microseconds, partial(nothing, (1,), (32,), ()), many))
-    for case in product(SHAPES[:OF_NETWORKS], (False, True), (True, False)):
+    for case in product(SHAPES[:OF_NETWORKS], (False, True)):
         yield from nodes_of(*case)
 
 
-def nodes_of(shape: tuple[int, int, int], tf32: bool, deterministic: bool) -> Results:
-    (n, i, o), gemm = shape, lt.LtGemm(tf32=tf32, deterministic=deterministic)
-    x, w, b, dy, below = normal(n, i), normal(i, o), normal(o), normal(n, o), mask(n, i)
+def nodes_of(shape: tuple[int, int, int], tf32: bool) -> Results:
+    (n, i, o), gemm = shape, lt.LtGemm(tf32=tf32)
+    x, w, b, dy = normal(n, i), normal(i, o), normal(o), normal(n, o)
     y, dx, dw, db = empty(n, o), empty(n, i), empty(i, o), empty(o)
     calls: dict[str, Callable[[], Any]] = {
         "affine": lambda: gemm.affine(x, w, b, y),
-        "affine and ReLU": lambda: gemm.affine(x, w, b, y, relu=True),
+        "affine and ReLU": lambda: _inside.affine_relu(gemm, x, w, b, y),
         "dx": lambda: gemm.affine_dx(dy, w, dx),
-        "dx and DRELU": lambda: gemm.affine_dx(dy, w, dx, mask=below),
         "dw": lambda: gemm.affine_dw(x, dy, dw),
         "dw and db": lambda: gemm.affine_dw(x, dy, dw, db=db),
     }
@@ -266,7 +241,7 @@ def nodes_of(shape: tuple[int, int, int], tf32: bool, deterministic: bool) -> Re
         return "declined" if call() is NotImplemented else microseconds(call)
 
     for what, call in calls.items():
-        name = f"{n}x{i}x{o}, {what}{', TF32' if tf32 else ''}{'' if deterministic else ', any algorithm'}"
+        name = f"{n}x{i}x{o}, {what}{', TF32' if tf32 else ''}"
         yield name, attempt(name, partial(time_of, call))
 
 
@@ -282,6 +257,12 @@ extern "C" __global__ void cross_entropy(const float *z, const int *t, float *dz
   loss[row] = logf(sum) + top - z[t[row]];
 }
 """
+RELU_BACKWARD = r"""
+extern "C" __global__ void relu_backward(float *dh, const float *h, int n) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) dh[i] *= h[i] > 0;
+}
+"""
 SGD = r"""
 extern "C" __global__ void sgd(float *p, const float *g, const float *hyper, int n) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -291,7 +272,7 @@ extern "C" __global__ void sgd(float *p, const float *g, const float *hyper, int
 
 
 class Step:
-    """A training step of 784-50-10 by eight launches at most. branches: dw of the second layer on a stream of its own,
+    """A training step of 784-50-10 by eight launches. branches: dw of the second layer on a stream of its own,
     beside dx."""
 
     def __init__(self, *, tf32: bool, branches: bool) -> None:
@@ -299,6 +280,7 @@ class Step:
         self._side = cupy.cuda.Stream(non_blocking=True)
         self._begin, self._end = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
         self._cross_entropy = cupy.RawKernel(CROSS_ENTROPY, "cross_entropy")
+        self._relu_backward = cupy.RawKernel(RELU_BACKWARD, "relu_backward")
         self._sgd = cupy.RawKernel(SGD, "sgd")
         shapes = ((784, 50), (50,), (50, 10), (10,))
         starts = np.cumsum([0, *(-(-int(np.prod(shape)) // 32) * 32 for shape in shapes)])
@@ -311,13 +293,13 @@ class Step:
         self._x, self._t = normal(100, 784), cupy.asarray(rng.integers(0, 10, 100).astype("int32"))
         self._hyper = cupy.asarray(np.array([0.1], "float32"))
         self._h, self._z, self._dz, self._dh = empty(100, 50), empty(100, 10), empty(100, 10), empty(100, 50)
-        self._mask, self._loss = mask(100, 50), empty(100)
+        self._loss = empty(100)
 
     def __call__(self) -> bool:
         """Whether nothing was declined."""
         gemm, n, c = self._gemm, np.int32(100), np.int32(10)
         results = [
-            gemm.affine(self._x, self._w1, self._b1, self._h, relu=True, mask=self._mask),
+            _inside.affine_relu(gemm, self._x, self._w1, self._b1, self._h),
             gemm.affine(self._h, self._w2, self._b2, self._z),
         ]
         self._cross_entropy((1,), (128,), (self._z, self._t, self._dz, self._loss, n, c))
@@ -329,7 +311,8 @@ class Step:
                 self._end.record(self._side)
         else:
             results.append(gemm.affine_dw(self._h, self._dz, self._dw2, db=self._db2))
-        results.append(gemm.affine_dx(self._dz, self._w2, self._dh, mask=self._mask))
+        results.append(gemm.affine_dx(self._dz, self._w2, self._dh))
+        self._relu_backward((-(-self._dh.size // 256),), (256,), (self._dh, self._h, np.int32(self._dh.size)))
         results.append(gemm.affine_dw(self._x, self._dh, self._dw1, db=self._db1))
         if self._branches:
             stream.wait_event(self._end)

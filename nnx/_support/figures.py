@@ -1,4 +1,4 @@
-"""The pictures of a run: learning curves (matplotlib) and a sheet of test images (Pillow)."""
+"""The pictures of a run: learning curves, and a sheet of test images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +11,9 @@ from . import plots as plotting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-_RIGHT, _WRONG, _INK, _PAPER = "#1a7f37", "#c4162a", "#24292f", "#ffffff"
+_RIGHT, _WRONG = "#1a7f37", "#c4162a"
 
 
 def curves(path: Path, history: Mapping[str, Sequence[float]], title: str) -> None:
@@ -65,14 +66,7 @@ def draw_curve(axes: "Axes", history: Mapping[str, Sequence[float]], name: str) 
 
 
 def samples(
-    path: Path,
-    images: HostArray,
-    predicted: HostArray,
-    true: HostArray,
-    classes: Sequence[str],
-    *,
-    columns: int = 10,
-    rows: int = 5,
+    path: Path, images: HostArray, predicted: HostArray, true: HostArray, classes: Sequence[str], most: int = 50
 ) -> None:
     """Draw a sheet of test images with the predicted and the true label: mistakes first, at most half of the sheet.
 
@@ -84,49 +78,50 @@ def samples(
         predicted: (n,) indices into `classes`.
         true: likewise.
         classes: the names of the labels.
-        columns: images in a row of the sheet.
-        rows: rows of the sheet at most.
+        most: images on the sheet.
     """
-    from PIL import Image, ImageDraw, ImageFont
-
-    wrong = np.flatnonzero(predicted != true)
-    right = np.flatnonzero(predicted == true)
-    count = min(columns * rows, len(images))
-    shown_wrong = wrong[: max(count // 2, count - len(right))]
-    chosen = np.concatenate([shown_wrong, right[: count - len(shown_wrong)]])
-
-    size, pad = 84, 12
-    font = ImageFont.load_default(13)
-    label_height, header = 36, 46
-    width = pad + columns * (size + pad)
-    lines = -(-count // columns)
-    sheet = Image.new("RGB", (width, header + lines * (size + label_height + pad) + pad), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    correct = len(right) / len(images)
-    draw.text(
-        (pad, 14),
-        f"{len(images)} test images, {correct:.2%} right. Of {len(wrong)} mistakes these are {len(shown_wrong)}, in "
-        "red: predicted, and below it the true label.",
-        fill=_INK,
-        font=font,
+    wrong, right = np.flatnonzero(predicted != true), np.flatnonzero(predicted == true)
+    count = min(most, len(images))
+    wrong_shown = wrong[: max(count // 2, count - len(right))]
+    chosen = np.concatenate([wrong_shown, right[: count - len(wrong_shown)]])
+    captions = []
+    for i in chosen.tolist():
+        label, good = short(classes[predicted[i]], 11), predicted[i] == true[i]
+        captions.append((label, _RIGHT) if good else (f"{label}\nis {short(classes[true[i]], 11)}", _WRONG))
+    title = (
+        f"{len(images)} test images, {len(right) / len(images):.2%} right. Of {len(wrong)} mistakes these are "
+        f"{len(wrong_shown)}, in red: predicted, and below it the true label."
     )
-    for place, i in enumerate(chosen.tolist()):
-        x = pad + place % columns * (size + pad)
-        y = header + place // columns * (size + label_height + pad)
-        tile = Image.fromarray(_to_uint8(images[i])).resize((size, size), Image.Resampling.NEAREST)
-        sheet.paste(tile, (x, y))
-        good = predicted[i] == true[i]
-        draw.rectangle((x - 2, y - 2, x + size + 1, y + size + 1), outline=_RIGHT if good else _WRONG, width=2)
-        draw.text((x, y + size + 3), _fit(classes[predicted[i]]), fill=_RIGHT if good else _WRONG, font=font)
-        if not good:
-            draw.text((x, y + size + 18), f"is {_fit(classes[true[i]])}", fill=_INK, font=font)
-    sheet.save(path)
+    with plotting.style():
+        figure = image_sheet(images[chosen], captions, title, columns=10, size=0.9)
+    plotting.save(figure, path)
 
 
-def _fit(label: str) -> str:
-    return label if len(label) <= 11 else label[:10] + "…"
+def image_sheet(
+    images: HostArray, captions: Sequence[tuple[str, str]], title: str, *, columns: int, size: float
+) -> "Figure":
+    """Draw images in rows, each with a caption of two lines at most below it. Call it within `plotting.style`.
+
+    Args:
+        images: (n, height, width), each drawn from black (least) to white (greatest).
+        captions: the text and the colour of each.
+        title: above all of them.
+        columns: images in a row.
+        size: width of an image in inches.
+    """
+    lines = -(-len(images) // columns)
+    figure, ((axes,),) = plotting.panels(1, 1, title, width=1.15 * size * columns, height=(size + 0.4) * lines)
+    step = 1 + 0.4 / size  # an image is 1 high and wide
+    for place, (image, (caption, colour)) in enumerate(zip(images, captions, strict=True)):
+        x, y = 1.15 * (place % columns), step * (place // columns)
+        axes.imshow(image, cmap="gray", extent=(x, x + 1, y + 1, y), interpolation="nearest")
+        axes.plot([x, x + 1, x + 1, x, x], [y, y, y + 1, y + 1, y], color=colour, linewidth=1.5)
+        axes.text(x, y + 1.05, caption, color=colour, va="top", fontsize=7, parse_math=False)
+    axes.set(xlim=(-0.05, 1.15 * columns), ylim=(step * lines, -0.05))
+    axes.set_axis_off()
+    return figure
 
 
-def _to_uint8(image: HostArray) -> HostArray:
-    low, high = float(image.min()), float(image.max())
-    return ((image.astype(np.float64) - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+def short(name: str, most: int = 12) -> str:
+    """Cut a class's name off after so many letters."""
+    return name if len(name) <= most else name[: most - 1] + "…"

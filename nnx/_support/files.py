@@ -4,7 +4,27 @@ import os
 import secrets
 from pathlib import Path
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
+
+
+def make_folder(path: Path, option: str = "", *, writable: bool = False) -> None:
+    """Make a folder, with those above it, unless it is there.
+
+    Args:
+        path: the folder.
+        option: what to pass another one by, for the message, such as "--out".
+        writable: whether to check that files can be written there.
+
+    Raises:
+        InputError: it cannot be made, or is not writable.
+    """
+    advice = f"pass another{' ' if option else ''}{option}."
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made a folder ({error.strerror}); {advice}") from None
+    if writable and not os.access(path, os.W_OK):
+        raise InputError(f"{path}: is not writable; {advice}")
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from ..errors import InputError
 from . import plots as plotting
 from .checks import check_path
-from .files import write_atomically
+from .files import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,10 +68,7 @@ class Result:
             InputError: the folder cannot be made.
         """
         folder = check_path("folder", folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be made a folder ({error.strerror}); pass another.") from None
+        make_folder(folder)
         written = []
         for name, (columns, rows) in self.tables().items():
             written.append(folder / f"{name}.csv")

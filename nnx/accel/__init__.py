@@ -8,12 +8,14 @@ in Python; each works in its own process only. What is replaced:
   script would import the book's own, or none. A module of these names that defines anything else is left alone.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from ._finder import Accelerator
 from ._report import Report
+from ._script import run_module, run_script
 
-__all__ = ["install", "load_ipython_extension", "uninstall", "unload_ipython_extension"]
+__all__ = ["install", "load_ipython_extension", "run", "uninstall", "unload_ipython_extension"]
 
 _installed: list[Accelerator] = []
 
@@ -36,6 +38,23 @@ def uninstall() -> None:
     """Undo `install`: what is imported from now on is the original. Names that a script has already imported stay."""
     while _installed:
         _installed.pop().uninstall()
+
+
+def run(script: str, arguments: Sequence[str], *, module: bool = False) -> int:
+    """Run a script as `__main__`, and print what `install` was asked to report at its end.
+
+    Args:
+        script: Its path, or "-" for standard input; with `module`, a module's name.
+        arguments: The script's own.
+        module: Whether to run a module, as `python -m` does.
+
+    Returns:
+        The exit status.
+    """
+    status = (run_module if module else run_script)(script, arguments)
+    for accelerator in _installed:
+        accelerator.report.finish()
+    return status
 
 
 def load_ipython_extension(ipython: Any) -> None:

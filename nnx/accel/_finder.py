@@ -129,17 +129,15 @@ class Accelerator(MetaPathFinder):
 
 
 def _imported_for_a_module(package: str) -> bool:
-    """Return whether the current import is of one of the book's modules, and not of a package by this name alone."""
+    """Return whether the current import is of one of the book's modules, and not of a package by this name alone.
+
+    A finder is not told: a module's name is where Python's import system calls itself for the module's package.
+    """
     frame: FrameType | None = sys._getframe()  # noqa: SLF001  its documented name
-    while frame is not None:
-        names = (*frame.f_code.co_names, frame.f_locals.get("name"))
-        if any(name in BOOK and name.startswith(package + ".") for name in names if isinstance(name, str)):
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith(("importlib", __name__)):
+        name = frame.f_locals.get("name")
+        if name in BOOK and name.startswith(f"{package}."):
             return True
-        if not frame.f_code.co_filename.startswith("<frozen importlib") and frame.f_globals.get("__name__") not in (
-            __name__,
-            "importlib",
-        ):
-            return False
         frame = frame.f_back
     return False
 

@@ -19,6 +19,11 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def describe(backend: Backend) -> dict[str, str]:
     """Return by name: the backend, the processor, and what the backend's `device_info` tells."""
     return {"backend": backend.name, "processor": processor(), **backend.device_info()}

@@ -8,7 +8,7 @@ import numpy as np
 
 from .measure import per_call
 from .networks import NETWORKS, batches
-from .peers import nnx_candidate
+from .steps import nnx_candidate
 
 SIZES = (1, 4, 16, 64, 256, 1024)
 
@@ -19,7 +19,7 @@ def rows_per_second(backend: str, network: str) -> dict[int, float]:
     x, t = (np.concatenate(part) for part in zip(*batches(replace(net, batch=256), 4), strict=True))
     rates = {}
     for size in SIZES:
-        run, wait = nnx_candidate(net, backend, [(x[:size], t[:size])])
+        run, wait = nnx_candidate(backend, net, [(x[:size], t[:size])])
         rates[size] = size / per_call(run, wait, seconds=0.2)
     return rates
 

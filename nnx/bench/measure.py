@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import environment
 from ..ops import Ops
-from .threads import threads
 
 
 def nothing_to_wait_for() -> None:
@@ -73,7 +73,7 @@ def triad_rate(size: int = 32_000_000) -> float:
 
     The float32 arrays are far larger than the caches; an element counts 12 bytes.
     """
-    count = threads()
+    count = environment.cores()
     a, b, c = (np.ones(size, np.float32) for _ in range(3))
     parts = [slice(i * size // count, (i + 1) * size // count) for i in range(count)]
     with ThreadPoolExecutor(count) as pool:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .._support.differences import central_difference
 from ..backend import active_ops
 from ..ops import Array
 
@@ -27,15 +28,7 @@ def numerical_gradient(f: Callable[[Array], Any], x: Array) -> Array:
     """
     gradient = np.zeros_like(x) if isinstance(x, np.ndarray) else active_ops().xp.zeros_like(x)
     for index in np.ndindex(*x.shape):
-        value = float(x[index])
-        try:
-            x[index] = value + _H
-            above = f(x)
-            x[index] = value - _H
-            below = f(x)
-        finally:
-            x[index] = value
-        gradient[index] = (above - below) / (2 * _H)
+        gradient[index] = central_difference(lambda: f(x), x, index, _H)
     return gradient
 
 

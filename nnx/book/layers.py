@@ -9,19 +9,10 @@ from .. import layers
 from ..backend import active_ops
 from ..layers import RELU
 from ..ops import Array, Ops, dtype_name
+from . import functions as _functions
 from ._arrays import floats, like, native
-from .functions import (
-    cross_entropy_error,
-    identity_function,
-    relu,
-    relu_grad,
-    sigmoid,
-    sigmoid_grad,
-    softmax,
-    softmax_loss,
-    step_function,
-    sum_squared_error,
-)
+from .functions import *  # noqa: F403  as the book's module gives them on
+from .functions import cross_entropy_error, sigmoid, softmax
 from .util import col2im, from_columns, im2col, to_columns
 
 __all__ = [
@@ -34,19 +25,9 @@ __all__ = [
     "Sigmoid",
     "SoftmaxWithLoss",
     "col2im",
-    "cross_entropy_error",
-    "identity_function",
     "im2col",
-    "np",
-    "relu",
-    "relu_grad",
-    "sigmoid",
-    "sigmoid_grad",
-    "softmax",
-    "softmax_loss",
-    "step_function",
-    "sum_squared_error",
 ]
+__all__ += _functions.__all__
 
 _SIGMOID_BACKWARD = layers.Sigmoid().formula_backward
 

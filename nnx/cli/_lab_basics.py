@@ -8,7 +8,6 @@ from .. import lab as laboratory
 from .. import optimizers as rules
 from .._support.checks import check_count
 from ..datasets import as_splits
-from ..training import RunConfig
 from . import _values as values
 from ._lab import Out, lab, show
 from ._options import (
@@ -85,14 +84,7 @@ def gradient_check(
 ) -> None:
     """Compare the gradients of a network with numerical ones, in float64: the relative error by parameter."""
     check_count("--rows", rows)
-    config = RunConfig(
-        hidden=values.sizes("--hidden", hidden),
-        activation=activation,
-        init=values.initialiser(init),
-        batchnorm=batchnorm,
-        dropout=dropout,
-    )
-    config.model(2)  # wrong settings are refused before the data are loaded
+    config = values.network(hidden, activation, init, batchnorm, dropout)
     train = as_splits(dataset, seed).train
     train = train.take(range(min(rows, len(train))))
     model = config.model(len(train.classes))

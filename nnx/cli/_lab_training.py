@@ -7,7 +7,6 @@ import typer
 
 from .. import lab as laboratory
 from ..datasets import Splits, as_splits
-from ..training import RunConfig
 from . import _values as values
 from ._lab import Out, lab, show
 from ._options import (
@@ -116,14 +115,7 @@ def lr_find(
     out: Out = None,
 ) -> None:
     """Run a learning-rate range test: the rate grows from step to step until the loss diverges; with a suggestion."""
-    config = RunConfig(
-        hidden=values.sizes("--hidden", hidden),
-        activation=activation,
-        init=values.initialiser(init),
-        batchnorm=batchnorm,
-        dropout=dropout,
-    )
-    config.model(2)  # wrong settings are refused before the data are loaded
+    config = values.network(hidden, activation, init, batchnorm, dropout)
     splits: Splits = as_splits(dataset, seed)
     result = laboratory.lr_find(
         splits,

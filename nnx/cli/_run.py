@@ -1,25 +1,43 @@
-"""`nnx run`: run an unchanged script on nnx."""
+"""`nnx run` and `python -m nnx.accel`: run an unchanged script on nnx."""
 
+import os
 import sys
 from typing import Annotated
 
 import typer
 
+from .. import accel
+from ..backend import get_backend
 from ._app import app
 
 
-@app.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []},
-    add_help_option=False,
-)
+@app.command(context_settings={"allow_interspersed_args": False})
 def run(
-    arguments: Annotated[list[str], typer.Argument(metavar="[OPTIONS] SCRIPT [ARGS...]")],
+    script: Annotated[str, typer.Argument(metavar="SCRIPT", help="A path, a module's name, or - for standard input.")],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="The script's own.")] = None,
+    module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module's name, as for python -m.")] = False,
+    no_sklearn: Annotated[bool, typer.Option("--no-sklearn", help="Leave scikit-learn's classes as they are.")] = False,
+    no_book: Annotated[bool, typer.Option("--no-book", help="Leave the book's modules as they are.")] = False,
+    backend: Annotated[
+        str | None, typer.Option(help="The array backend; default: NNX_BACKEND, or the best that can run.")
+    ] = None,
+    float32: Annotated[
+        bool,
+        typer.Option(
+            "--float32",
+            help="Compute in float32: faster, and equal to about six digits (NNX_SCRIPT_DTYPE=float32).",
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say on standard error what was replaced, and what not.")
+    ] = False,
 ) -> None:
-    """Run a script as it is, with scikit-learn's MLP and the modules of Deep Learning from Scratch replaced by nnx's.
-
-    `nnx run --help` shows the options.
-    """
-    from ..accel.__main__ import main
-
+    """Run a script as it is, with nnx's in place of scikit-learn's MLP and of Deep Learning from Scratch's modules."""
+    if backend is not None:
+        get_backend(backend)  # an unknown name is an error before the script starts
+        os.environ["NNX_BACKEND"] = backend  # for the processes that the script starts, too
+    if float32:
+        os.environ["NNX_SCRIPT_DTYPE"] = "float32"
     sys.excepthook = sys.__excepthook__  # typer has put its own there; a script's errors are shown as python shows them
-    sys.exit(main(arguments, prog="nnx run"))
+    accel.install(sklearn=not no_sklearn, book=not no_book, verbose=verbose)
+    sys.exit(accel.run(script, arguments or [], module=module))

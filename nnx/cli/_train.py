@@ -1,6 +1,5 @@
 """`nnx train`: from a data set to a trained network, its curves and its mistakes."""
 
-import importlib.util
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -175,20 +174,15 @@ def _trainer(config: RunConfig, backend: str | None, folder: RunFolder | None, c
 
 def _pictures(folder: RunFolder, config: RunConfig, trainer: Trainer, test: Dataset) -> list[Path]:
     """Draw the pictures that can be made, and say which cannot, and why; return the files."""
-    made = []
     if not plotting.available():
-        print("left out: curves.png (matplotlib is not installed; pip install 'nnx-array[plot]')")
-    else:
-        layers = "-".join(map(str, (int(np.prod(test.x.shape[1:])), *config.hidden, len(test.classes))))
-        title = f"{Path(config.dataset).name}: {layers}, {config.activation}, {trainer.optimizer!r}, seed {config.seed}"
-        figures.curves(folder.curves, trainer.history, title)
-        made.append(folder.curves)
+        print("left out: curves.png, samples.png (matplotlib is not installed; pip install 'nnx-array[plot]')")
+        return []
+    layers = "-".join(map(str, (int(np.prod(test.x.shape[1:])), *config.hidden, len(test.classes))))
+    title = f"{Path(config.dataset).name}: {layers}, {config.activation}, {trainer.optimizer!r}, seed {config.seed}"
+    figures.curves(folder.curves, trainer.history, title)
     if test.x.ndim != 3:
         print("left out: samples.png (the inputs are no grey images)")
-    elif importlib.util.find_spec("PIL") is None:
-        print("left out: samples.png (Pillow is not installed; pip install 'nnx-array[plot]')")
-    else:
-        predicted = np.argmax(trainer.model.predict(test), axis=1)
-        figures.samples(folder.samples, test.x, predicted, test.t, test.classes)
-        made.append(folder.samples)
-    return made
+        return [folder.curves]
+    predicted = np.argmax(trainer.model.predict(test), axis=1)
+    figures.samples(folder.samples, test.x, predicted, test.t, test.classes)
+    return [folder.curves, folder.samples]

@@ -4,6 +4,7 @@ from typing import Any
 
 from .. import initializers
 from ..errors import InputError
+from ..training import RunConfig
 
 
 def words(text: str) -> list[str]:
@@ -38,6 +39,19 @@ def named_numbers(flag: str, text: str | None) -> dict[str, float] | None:
         return {name.strip(): float(value) for name, value in pairs}
     except ValueError:
         raise InputError(f"{flag}: got {text!r}, expected NAME=NUMBER pairs, such as sgd=0.1,adam=0.001.") from None
+
+
+def network(hidden: str, activation: str, init: str | None, batchnorm: bool, dropout: float) -> RunConfig:
+    """Parse the flags that describe a network; raise for settings that make none, before any data are loaded."""
+    config = RunConfig(
+        hidden=sizes("--hidden", hidden),
+        activation=activation,
+        init=initialiser(init),
+        batchnorm=batchnorm,
+        dropout=dropout,
+    )
+    config.model(2)
+    return config
 
 
 def number_or_word(text: str) -> "str | float":

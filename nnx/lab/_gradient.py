@@ -14,14 +14,13 @@ from ..errors import InputError, InputTypeError
 from ..functions import numerical_gradient
 from ..ops import HostArray, Ops
 from ..optimizers import SGD
-from ._descent import check_point, descend
+from ._descent import check_point, descend, draw_map, draw_path, gone
 from ._surfaces import SURFACES, Function2D, Surface, parse
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GRID = 17  # points of the field a side
-_FAR = 1e3  # sizes of the region away: gone
 _NEAR = 0.01  # sizes of the region from the minimum: arrived
 _RATES = (0.01, 0.5, 0.95, 1.05)  # of 2 / curvature, beyond which descent diverges on a quadratic function
 _ENDS = {
@@ -125,10 +124,7 @@ class Gradient(Result):
         x, y, f = self.contours
         known = f[np.isfinite(f)]
         levels = np.unique(np.quantile(known, np.linspace(0.04, 0.99, 14))) if known.size else np.zeros(0)
-        if len(levels) > 1:
-            axes.contour(x, y, np.ma.masked_invalid(f), levels=levels, colors=plotting.FAINT, linewidths=0.6)
-        axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), xlabel="x", ylabel="y")
-        axes.grid(visible=False)
+        draw_map(axes, x, y, np.ma.masked_invalid(f), levels)
 
     def _draw_field(self, axes: Any) -> None:
         self._draw_map(axes)
@@ -147,9 +143,8 @@ class Gradient(Result):
 
     def _draw_path(self, axes: Any, path: Path, look: dict[str, Any]) -> None:
         self._draw_map(axes)
-        axes.plot(*path.points.T, **{**look, "linestyle": "-", "linewidth": 1.1, "markersize": 3.5})
+        draw_path(axes, path.points, {**look, "markersize": 3.5})
         axes.annotate("start", path.points[0], (5, 6), textcoords="offset points", fontsize=8, weight="bold")
-        axes.plot(*path.points[0], "o", color=plotting.INK, markersize=6)
         axes.set_title(f"learning rate {path.rate:.3g}: {path}")
 
     def _draw_falls(self, axes: Any) -> None:
@@ -297,26 +292,26 @@ def _path(ops: Ops, surface: Surface, rate: float, steps: int) -> Path:
     left, right, bottom, top = surface.region
     size = max(right - left, top - bottom)
 
-    def gone(point: HostArray) -> bool:
-        return not (np.abs(point).max() < _FAR * size and np.isfinite(_value(surface.f, *point)))
+    def done(point: HostArray) -> bool:
+        return gone(point, size) or not np.isfinite(_value(surface.f, *point))
 
-    points = descend(ops, SGD(lr=rate), lambda point: _slope(surface.f, point), surface.start, steps, gone)
+    points = descend(ops, SGD(lr=rate), lambda point: _slope(surface.f, point), surface.start, steps, done)
     f = np.array([_value(surface.f, *point) for point in points])
     slope = np.array([np.hypot(*_slope(surface.f, point)) for point in points])
     moves = np.diff(points, axis=0)
     turns = (moves[1:] * moves[:-1]).sum(axis=1) < 0
     away = np.flatnonzero(np.hypot(*(points - points[-1]).T) > _NEAR * size)
-    end = _end(surface.f, points[-1], f, size, gone(points[-1]))
+    end = _end(surface.f, points[-1], f, size)
     arrived = (int(away[-1]) + 1 if away.size else 0) if end == "arrived" else None
     return Path(rate, points, f, slope, arrived, bool(turns.size and turns.mean() > 0.5), end)
 
 
-def _end(function: Function2D, point: HostArray, f: HostArray, size: float, gone: bool) -> str:
+def _end(function: Function2D, point: HostArray, f: HostArray, size: float) -> str:
     if not np.isfinite(f[-1]):
         return "undefined"
     if f[-1] > f[0]:
         return "diverged"
-    if gone:
+    if gone(point, size):
         return "unbounded"
     hessian = _hessian(function, point)
     if np.isfinite(hessian).all() and np.abs(curvatures := np.linalg.eigvalsh(hessian)).min() > 0:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._support import plots as plotting
+from .._support.figures import image_sheet, short
 from .._support.plots import COLOURS, INK
 from ..ops import HostArray
 
@@ -136,9 +137,9 @@ def confusion(axes: "Axes", counts: HostArray, classes: Sequence[str]) -> None:
             weight = "normal" if i == j else "bold"
             axes.text(j, i, f"{counts[i, j]}", ha="center", va="center", fontsize=7, weight=weight)
         axes.set_xticks(
-            range(size), [_short(name) for name in classes], rotation=90 if max(map(len, classes)) > 2 else 0
+            range(size), [short(name) for name in classes], rotation=90 if max(map(len, classes)) > 2 else 0
         )
-        axes.set_yticks(range(size), [_short(name) for name in classes])
+        axes.set_yticks(range(size), [short(name) for name in classes])
     right, total = int(np.trace(counts)), int(counts.sum())
     axes.set_title(f"confusion matrix: {total - right} mistakes in {total} rows (off the diagonal)")
     axes.set_xlabel("predicted class")
@@ -148,25 +149,13 @@ def confusion(axes: "Axes", counts: HostArray, classes: Sequence[str]) -> None:
 
 def mistake_sheet(images: HostArray, mistakes: "Sequence[Mistake]", classes: Sequence[str]) -> "Figure":
     """Draw the worst mistakes as images, the highest loss first."""
-    columns = 5
     title = f"The worst {len(images)} of {len(mistakes)} mistakes, the highest loss first (p: given to the wrong class)"
-    figure, grid = plotting.panels(-(-len(images) // columns), columns, title, width=2.0, height=2.25)
-    flat = [axes for row in grid for axes in row]
-    for axes, image, mistake in zip(flat, images, mistakes, strict=False):
-        axes.imshow(image, cmap="gray_r")
-        axes.set_title(
-            f"{_short(classes[mistake.true])} taken for {_short(classes[mistake.predicted])}\n"
+    captions = [
+        (
+            f"{short(classes[mistake.true])} taken for {short(classes[mistake.predicted])}\n"
             f"row {mistake.row}: p {mistake.probability:.3f}, loss {mistake.loss:.2f}",
-            fontsize=7.5,
+            INK,
         )
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(True)
-    for axes in flat[len(images) :]:
-        axes.set_axis_off()
-    return figure
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 12 else name[:11] + "…"
+        for mistake in mistakes[: len(images)]
+    ]
+    return image_sheet(images, captions, title, columns=5, size=1.8)

@@ -16,7 +16,7 @@ from ..errors import InputError, InputTypeError, look_up
 from ..model import MLP
 from ..ops import HostArray, Ops
 from ..training import Trainer
-from ._descent import check_point, descend
+from ._descent import check_point, descend, draw_map, draw_path, gone
 from ._training import Curve, ticking, train
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ BOWL_RATES = {
     "lion": 0.1,
 }
 """Learning rates that suit the bowl: of SGD, Momentum, AdaGrad and Adam those of the study notes."""
-
-_FAR = 1e3
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,15 +130,12 @@ class Optimizers(Result):
 
     def _draw_descent(self, axes: Any, name: str, descent: Descent, look: dict[str, Any]) -> None:
         wide, high = 1.3 * max(abs(self.start[0]), 1), 1.6 * max(abs(self.start[1]), 1)
-        x, y = np.meshgrid(np.linspace(-wide, wide, 81), np.linspace(-high, high, 81))
-        f = x**2 / 20 + y**2
-        axes.contour(x, y, f, levels=f.max() * np.linspace(0.05, 1, 10) ** 2, colors=plotting.FAINT, linewidths=0.6)
-        axes.plot(*descent.points.T, **{**look, "linestyle": "-", "linewidth": 1.1})
-        axes.plot(*self.start, "o", color=plotting.INK, markersize=6)
+        x, y = np.linspace(-wide, wide, 81), np.linspace(-high, high, 81)
+        f = x**2 / 20 + y[:, None] ** 2
+        draw_map(axes, x, y, f, f.max() * np.linspace(0.05, 1, 10) ** 2)
+        draw_path(axes, descent.points, look)
         axes.plot(0, 0, "+", color=plotting.INK, markersize=9)
-        axes.set(xlim=(-wide, wide), ylim=(-high, high), xlabel="x", ylabel="y")
         axes.set_title(f"{_title(name)}, learning rate {descent.rate:g}\n{descent}")
-        axes.grid(visible=False)
         if name == "adamw":
             paper = {"facecolor": plotting.PAPER, "edgecolor": "none", "pad": 1.5}
             note = "without weights to decay it is Adam"
@@ -274,13 +269,13 @@ def _rates(what: str, rates: Any, names: Sequence[str]) -> dict[str, float]:
 
 def _descend(ops: Ops, name: str, rate: float, start: tuple[float, float], steps: int, distance: float) -> Descent:
     def done(point: HostArray) -> bool:
-        return not distance < np.hypot(*point) < far
+        return bool(np.hypot(*point) <= distance) or gone(point, size)
 
-    far = _FAR * max(np.hypot(*start), 1.0)
+    size = max(float(np.hypot(*start)), 1.0)
     with np.errstate(over="ignore", invalid="ignore"):  # a rate that is far too great
         points = descend(ops, rules.optimizer(name, lr=rate), _slope, start, steps, done)
-    last = np.hypot(*points[-1])
-    return Descent(rate, points, "arrived" if last <= distance else "on its way" if last < far else "diverged")
+    end = "diverged" if gone(points[-1], size) else "arrived" if done(points[-1]) else "on its way"
+    return Descent(rate, points, end)
 
 
 def _slope(point: HostArray) -> HostArray:

@@ -115,13 +115,17 @@ class Activation(Layer):
         return self.ops.activation_backward(self.formula_backward, dout, x, y)
 
 
-class ReLU(Activation):
-    """max(x, 0) (Nair & Hinton 2010). The derivative at 0 is 0."""
-
-    init = "he"
+class _WithoutSettings(Activation):
+    """Base of the functions below that take no argument."""
 
     def __init__(self) -> None:
         super().__init__()
+
+
+class ReLU(_WithoutSettings):
+    """max(x, 0) (Nair & Hinton 2010). The derivative at 0 is 0."""
+
+    init = "he"
 
     def function(self, x: Number) -> Number:
         return maximum(x, 0.0)
@@ -130,21 +134,15 @@ class ReLU(Activation):
         return where(y > 0, 1.0, 0.0)
 
 
-class Sigmoid(Activation):
+class Sigmoid(_WithoutSettings):
     """1 / (1 + exp(-x)), computed without overflow."""
-
-    def __init__(self) -> None:
-        super().__init__()
 
     def function(self, x: Number) -> Number:
         return sigmoid(x)
 
 
-class Tanh(Activation):
+class Tanh(_WithoutSettings):
     """The hyperbolic tangent, (exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
-
-    def __init__(self) -> None:
-        super().__init__()
 
     def function(self, x: Number) -> Number:
         return tanh(x)
@@ -192,37 +190,28 @@ class ELU(Activation):
         return where(y > 0, 1.0, y + self.alpha)
 
 
-class GELU(Activation):
+class GELU(_WithoutSettings):
     """x * (1 + erf(x / sqrt(2))) / 2: x times the normal distribution function at x (Hendrycks & Gimpel 2016)."""
 
     init = "he"
-
-    def __init__(self) -> None:
-        super().__init__()
 
     def function(self, x: Number) -> Number:
         return 0.5 * x * (1.0 + erf(math.sqrt(0.5) * x))
 
 
-class SiLU(Activation):
+class SiLU(_WithoutSettings):
     """x * sigmoid(x), also known as swish (Elfwing, Uchibe & Doya 2018)."""
 
     init = "he"
-
-    def __init__(self) -> None:
-        super().__init__()
 
     def function(self, x: Number) -> Number:
         return x * sigmoid(x)
 
 
-class Softplus(Activation):
+class Softplus(_WithoutSettings):
     """log(1 + exp(x)), a smooth ReLU (Dugas et al. 2001), computed without overflow."""
 
     init = "he"
-
-    def __init__(self) -> None:
-        super().__init__()
 
     def function(self, x: Number) -> Number:
         return softplus(x)

@@ -1,7 +1,5 @@
 """A run's folder: its configuration, checkpoint, history and pictures."""
 
-import csv
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -10,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import optimizers
-from .._support.files import write_atomically
+from .._support.files import make_folder, write_atomically
+from .._support.result import write_csv
 from ..backend import BackendLike
 from ..errors import CheckpointError, InputError, InputTypeError, unknown
 from ..model import MLP, Sequential
@@ -116,12 +115,7 @@ class RunFolder:
         folder = cls(out)
         if folder.config.exists() or folder.checkpoint.exists():
             raise InputError(f"{out}: holds a run already; pass --resume to continue it, or another --out.")
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{out}: cannot be made a folder ({error.strerror}); pass another --out.") from None
-        if not os.access(out, os.W_OK):
-            raise InputError(f"{out}: is not writable; pass another --out.")
+        make_folder(out, "--out", writable=True)
         return folder
 
     @classmethod
@@ -164,12 +158,8 @@ class RunFolder:
 
     def write_history(self, history: Mapping[str, Sequence[float]]) -> None:
         """Write history.csv: a row for each epoch, numbers in full precision."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["epoch", *history])
-        for epoch, row in enumerate(zip(*history.values(), strict=True), 1):
-            writer.writerow([epoch, *map(repr, row)])
-        write_atomically(self.history, text.getvalue().encode())
+        rows = enumerate(zip(*history.values(), strict=True), 1)
+        write_csv(self.history, ["epoch", *history], ([epoch, *map(repr, row)] for epoch, row in rows))
 
 
 def read_settings(path: Path) -> dict[str, Any]:

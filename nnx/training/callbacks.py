@@ -88,17 +88,38 @@ def _rises(monitor: str) -> bool:
     return "accuracy" in monitor or "r2" in monitor
 
 
-def _monitored(callback: Any, logs: dict[str, float]) -> float:
-    """Return the entry that a callback monitors, with such a sign that less is better."""
-    if callback.monitor not in logs:
-        raise InputError(
-            f"{type(callback).__name__}: there is no {callback.monitor!r} in the history, only {', '.join(logs)}; "
-            "pass validation_data to fit, or monitor another entry."
-        )
-    return -logs[callback.monitor] if _rises(callback.monitor) else logs[callback.monitor]
+class _Waiting(Callback):
+    """Base of callbacks that count the epochs in which an entry of the history has not got better."""
+
+    def __init__(self, monitor: str, patience: int, min_delta: float) -> None:
+        self.monitor = monitor
+        self.patience = check_count("patience", patience)
+        self.min_delta = check_number("min_delta", min_delta, 0)
+        self.best, self.waited = math.inf, 0
+
+    def improved(self, logs: dict[str, float]) -> bool:
+        """Return whether the epoch was better than all before it, and count it as waited for if not."""
+        if self.monitor not in logs:
+            raise InputError(
+                f"{type(self).__name__}: there is no {self.monitor!r} in the history, only {', '.join(logs)}; pass "
+                "validation_data to fit, or monitor another entry."
+            )
+        value = -logs[self.monitor] if _rises(self.monitor) else logs[self.monitor]
+        better = value < self.best - self.min_delta
+        self.best, self.waited = (value, 0) if better else (self.best, self.waited + 1)
+        return better
+
+    def state_dict(self) -> dict[str, HostArray]:
+        """Return what a checkpoint keeps."""
+        return {"progress": np.array([self.best, self.waited], np.float64)}
+
+    def load_state_dict(self, state: dict[str, HostArray]) -> None:
+        """Take over what `state_dict` gave."""
+        best, waited = state["progress"]
+        self.best, self.waited = float(best), int(waited)
 
 
-class EarlyStopping(Callback):
+class EarlyStopping(_Waiting):
     """Ends the training when an entry of the history has stopped getting better.
 
     Args:
@@ -111,22 +132,13 @@ class EarlyStopping(Callback):
     def __init__(
         self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True
     ) -> None:
-        self.monitor = monitor
-        self.patience = check_count("patience", patience)
-        self.min_delta = check_number("min_delta", min_delta, 0)
+        super().__init__(monitor, patience, min_delta)
         self.restore_best = restore_best
-        self.best = math.inf
-        self.waited = 0
         self._best_state: dict[str, HostArray] = {}
 
     def __call__(self, trainer: "Trainer", epoch: int, logs: dict[str, float]) -> bool:
-        value = _monitored(self, logs)
-        if value < self.best - self.min_delta:
-            self.best, self.waited = value, 0
-            if self.restore_best:
-                self._best_state = trainer.model.state_dict()
-            return False
-        self.waited += 1
+        if self.improved(logs) and self.restore_best:
+            self._best_state = trainer.model.state_dict()
         return self.waited >= self.patience
 
     def on_end(self, trainer: "Trainer", finished: bool) -> None:
@@ -135,20 +147,17 @@ class EarlyStopping(Callback):
             trainer.model.load_state_dict(self._best_state)
 
     def state_dict(self) -> dict[str, HostArray]:
-        """Return what a checkpoint keeps."""
-        return {"progress": np.array([self.best, self.waited], np.float64), **self._best_state}
+        return {**super().state_dict(), **self._best_state}
 
     def load_state_dict(self, state: dict[str, HostArray]) -> None:
-        """Take over what `state_dict` gave."""
-        arrays = dict(state)
-        best, waited = arrays.pop("progress")
-        self.best, self.waited, self._best_state = float(best), int(waited), arrays
+        super().load_state_dict(state)
+        self._best_state = {name: array for name, array in state.items() if name != "progress"}
 
 
-class ReduceOnPlateau(Callback):
+class ReduceOnPlateau(_Waiting):
     """Lowers the optimizer's learning rate when an entry of the history has stopped getting better, and counts anew.
 
-    The rate must be a number; a schedule decides by itself when to fall.
+    The rate must be a number; a schedule decides by itself when to fall. In a checkpoint the optimizer keeps the rate.
 
     Args:
         monitor: the entry, as for `EarlyStopping`.
@@ -169,12 +178,9 @@ class ReduceOnPlateau(Callback):
         min_delta: float = 0.0,
         least: float = 0.0,
     ) -> None:
-        self.monitor = monitor
         self.factor = check_number("factor", factor, 0, 1, above=True)
-        self.patience = check_count("patience", patience)
-        self.min_delta = check_number("min_delta", min_delta, 0)
+        super().__init__(monitor, patience, min_delta)
         self.least = check_number("least", least, 0)
-        self.best, self.waited = math.inf, 0
 
     def on_begin(self, trainer: "Trainer") -> None:
         if not isinstance(trainer.optimizer.lr, float):
@@ -183,21 +189,7 @@ class ReduceOnPlateau(Callback):
             )
 
     def __call__(self, trainer: "Trainer", epoch: int, logs: dict[str, float], /) -> None:
-        value = _monitored(self, logs)
-        if value < self.best - self.min_delta:
-            self.best, self.waited = value, 0
-            return
-        self.waited += 1
-        if self.waited >= self.patience:
+        if not self.improved(logs) and self.waited >= self.patience:
             rate = trainer.optimizer.rate(trainer.steps)
             trainer.optimizer.lr = max(rate * self.factor, min(self.least, rate))
             self.waited = 0
-
-    def state_dict(self) -> dict[str, HostArray]:
-        """Return what a checkpoint keeps; the optimizer keeps the rate."""
-        return {"progress": np.array([self.best, self.waited], np.float64)}
-
-    def load_state_dict(self, state: dict[str, HostArray]) -> None:
-        """Take over what `state_dict` gave."""
-        best, waited = state["progress"]
-        self.best, self.waited = float(best), int(waited)

@@ -1,7 +1,6 @@
 """Callbacks that write a training's history for other programs: CSV, and TensorBoard's event files."""
 
 import csv
-import io
 import os
 import time
 from importlib.util import find_spec
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._support.checks import check_flag, check_path
-from .._support.files import write_atomically
+from .._support.files import make_folder
+from .._support.result import write_csv
 from ..errors import InputError
 from .callbacks import Callback
 
@@ -44,11 +44,7 @@ class CSVLogger(Callback):
         self._rows = {number: row for number, row in self._rows.items() if number < epoch}
         self._rows[epoch] = {"epoch": str(epoch), **{name: repr(float(value)) for name, value in logs.items()}}
         columns = list(dict.fromkeys(name for row in self._rows.values() for name in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows.values())
-        write_atomically(self.path, text.getvalue().encode())
+        write_csv(self.path, columns, ([row.get(name, "") for name in columns] for row in self._rows.values()))
 
     def _read(self) -> dict[int, dict[str, str]]:
         if not self.path.exists():
@@ -85,10 +81,7 @@ class TensorBoard(Callback):
         self.folder, self.histograms = check_path("folder", folder), check_flag("histograms", histograms)
         if find_spec("tensorboardX") is None:
             raise InputError("TensorBoard: needs tensorboardX; pip install 'nnx-array[tensorboard]'.")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be made a folder ({error.strerror}); pass another.") from None
+        make_folder(self.folder)
         self._writer: Any = None
 
     def __call__(self, trainer: "Trainer", epoch: int, logs: dict[str, float]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._support.checks import check_path
+from .._support.files import make_folder
 from ..errors import CheckpointError, InputError, InputTypeError
 from ..training import RUNS, RunFolder
 from ._settings import Settings
@@ -70,7 +71,7 @@ class Place:
     @contextmanager
     def begun(self, settings: Settings) -> "Iterator[tuple[RDBStorage, str]]":
         """Open the storage and begin the search, or check that the one in it is the same; yield storage and name."""
-        self.make_folder()
+        make_folder(self.folder, writable=True)
         attrs = {"search": settings.to_json(), "ranges": ranges_to_json(settings.space.ranges)}
         if self.file is not None and not self.file.exists():
             create_file(self.file, self.name or self.folder.absolute().name, settings.metric, attrs)
@@ -102,12 +103,3 @@ class Place:
             known = ", ".join(names(storage)) or "none"
             raise InputError(f"{shown(self.url)}: holds no search {name!r}; there are: {known}.") from None
         return Settings.from_json(study.user_attrs.get("search"), str(self))
-
-    def make_folder(self) -> None:
-        """Make the folder of the results if need be, and check that it is writable."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be made a folder ({error.strerror}); pass another.") from None
-        if not os.access(self.folder, os.W_OK):
-            raise InputError(f"{self.folder}: is not writable; pass another.")

@@ -1,45 +1,21 @@
 """What a search shows: a line for every round and for every range that became narrower, and in a terminal a bar."""
 
-import sys
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
 
+from .._support.console import Lines
 from ._narrow import Narrowing
 from ._settings import Settings
 from ._trial import Trial, ranked
 
 
-class SearchProgress:
+class SearchProgress(Lines):
     """Prints a search's progress: lines to standard output and, in a terminal, a bar while it runs."""
 
     def __init__(self, enabled: bool, settings: Settings) -> None:
-        self._enabled, self._settings = enabled, settings
-        self._bar: Any = None
-        if enabled and sys.stdout.isatty() and "ipykernel" not in sys.modules:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("trials"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[state]}"),
-                transient=True,
-            )
+        super().__init__(enabled, "{task.description}", "trials", "{task.fields[state]}")
+        self._settings = settings
+        if self._bar is not None:
             self._task = self._bar.add_task("", total=settings.trials * settings.rounds, state="")
-
-    def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def show(self, number: int, done: int, *, waiting: bool) -> None:
         """Update the bar.
@@ -67,11 +43,3 @@ class SearchProgress:
             self.line(f"  trial {trial.number} failed: {trial.reason}")
         for narrowing in narrowings:
             self.line(f"  {narrowing}")
-
-    def line(self, text: str) -> None:
-        """Print a line of text above the bar."""
-        if self._enabled:
-            if self._bar is not None:
-                self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
-            else:
-                print(text, flush=True)

@@ -212,6 +212,7 @@ ALIKE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALIKE)
 def test_a_script_behaves_as_under_python(tmp_path, name):
     text, arguments = ALIKE[name]
@@ -252,7 +253,7 @@ def test_ctrl_c(tmp_path):
     [
         (["nowhere.py"], 2, "can't open file"),
         (["--backend", "nunpy", "s.py"], 1, "nnx: unknown backend 'nunpy'. Did you mean 'numpy'"),
-        (["--verbos", "s.py"], 2, "unrecognized arguments: --verbos"),
+        (["--verbos", "s.py"], 2, "No such option: --verbos"),
         ([], 2, "SCRIPT"),
     ],
 )
@@ -310,6 +311,7 @@ def run_stand_in(folder, script, *options):
     return python(*RUN, *options, "user.py", folder=folder, env=env)
 
 
+@pytest.mark.slow
 def test_scikit_learns_classes_are_replaced(stand_ins):
     done = run_stand_in(stand_ins, USER, "--verbose")
     assert done.stdout == "nnx.sklearn True nnx.sklearn\n", done.stderr

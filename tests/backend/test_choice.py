@@ -5,6 +5,7 @@ import logging
 import threading
 
 import pytest
+from plugins import Entry
 
 import nnx
 from nnx.backend import _choice as registry
@@ -64,35 +65,9 @@ class Nameless:
     synchronize, device_info, unavailable = Good.synchronize, Good.device_info, Good.unavailable
 
 
-class Entry:
-    def __init__(self, name, target, value=None, dist="some-dist"):
-        self.name, self.target, self.value = name, target, value or f"module:{name}"
-        self.dist = type("Dist", (), {"name": dist, "version": "1.2"})
-
-    def load(self):
-        if isinstance(self.target, Exception):
-            raise self.target
-        return self.target
-
-
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch):
-    monkeypatch.delenv("NNX_BACKEND", raising=False)
-    monkeypatch.setattr(registry, "_default", None)
-    monkeypatch.setattr(registry, "_backends", {})
-    monkeypatch.setattr(registry, "_logged", set())
-    registry._installed.cache_clear()
-    yield
-    registry._installed.cache_clear()
-
-
-@pytest.fixture
-def install(monkeypatch):
-    def use(*entries):
-        monkeypatch.setattr(registry, "entry_points", lambda group: entries)
-        registry._installed.cache_clear()
-
-    return use
+def install(install_only):
+    return install_only
 
 
 def test_precedence(install, monkeypatch):

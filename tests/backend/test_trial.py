@@ -10,6 +10,7 @@ import numpy as np
 import pooch
 import pytest
 from nnx_numpy import NumpyBackend
+from plugins import Entry
 
 import nnx
 from nnx.backend import _choice as registry
@@ -68,16 +69,6 @@ class Slow(Device):
         return super().matmul(a, b, out=out)
 
 
-class Entry:
-    dist = None
-
-    def __init__(self, name, target):
-        self.name, self.value, self.target = name, f"module:{name}", target
-
-    def load(self):
-        return self.target
-
-
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path) -> Path:
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / name)
@@ -85,22 +76,14 @@ def cache(monkeypatch, tmp_path) -> Path:
 
 
 @pytest.fixture
-def auto(monkeypatch):
+def auto(install_only):
     """A function that gives what auto chooses where a device backend is installed, as a new process would."""
-    monkeypatch.delenv("NNX_BACKEND", raising=False)
-    monkeypatch.setattr(registry, "_default", None)
 
     def choose(target, request="auto"):
-        entries = [Entry("cupy", target), Entry("numpy", NumpyBackend)]
-        monkeypatch.setattr(registry, "entry_points", lambda group: entries)
-        monkeypatch.setattr(registry, "_backends", {})
-        monkeypatch.setattr(registry, "_logged", set())
-        monkeypatch.setattr(trial, "_verdicts", {})
-        registry._installed.cache_clear()
+        install_only(Entry("cupy", target), Entry("numpy", NumpyBackend))
         return registry.choose(request)
 
-    yield choose
-    registry._installed.cache_clear()
+    return choose
 
 
 @pytest.fixture
@@ -175,6 +158,7 @@ def test_arrays_on_the_host_need_no_trial(auto, trials):
     assert trials == []
 
 
+@pytest.mark.slow
 def test_threads_that_ask_at_once_share_one_trial(auto, trials):
     auto(Slow, "cupy")
     names = []

@@ -44,12 +44,16 @@ sys.exit(0 if report.ok else str(report))
 """
 
 
-@pytest.mark.parametrize("setting", [{"NUMBA_DISABLE_JIT": "1"}, {"NNX_NUM_THREADS": "1"}], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "setting", [pytest.param({"NUMBA_DISABLE_JIT": "1"}, marks=pytest.mark.long), {"NNX_NUM_THREADS": "1"}], ids=str
+)
 def test_the_kit_passes_with(setting):
     status, output = in_a_process(KIT, **setting)
     assert status == 0, output
 
 
+@pytest.mark.long
 def test_the_kit_passes_with_bounds_checked(tmp_path):
     status, output = in_a_process(KIT, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
     assert status == 0, output
@@ -103,6 +107,7 @@ def test_same_bits_whatever_the_threads(size, kind, backend):
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_large_arrays_go_through_threads_and_are_right(backend, dtype):
     reference = nnx.get_backend("numpy")
@@ -169,12 +174,13 @@ assert failures == [], failures
 """
 
 
+@pytest.mark.long
 def test_many_threads_may_meet_a_kernel_that_is_not_compiled_yet(tmp_path):
     status, output = in_a_process(COLD, NUMBA_CACHE_DIR=str(tmp_path))
     assert status == 0, output
 
 
-def train(seed, steps=2500):
+def train(seed, steps=1000):
     data = digits()
     model = nnx.MLP((40, 30), 10, batch_norm=True, dropout=0.2)
     trainer = nnx.Trainer(model, weight_decay=1e-4, backend="numba", seed=seed)
@@ -185,6 +191,7 @@ def train(seed, steps=2500):
     return model.state_dict()
 
 
+@pytest.mark.slow
 def test_four_models_in_four_threads_are_as_each_alone():
     alone, together = [train(seed) for seed in range(4)], [None] * 4
 
@@ -207,6 +214,7 @@ def in_child(queue):
     queue.put((float(buffers[0].min()), train(0, 20)["1.W"]))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -1,18 +1,18 @@
-"""`nnx bench`: whoever stops it keeps what it has measured, and the peers compute what nnx computes."""
+"""`nnx bench`: whoever stops it keeps what it has measured."""
 
 import json
-import re
 import subprocess
 import sys
+from functools import partial
 
 import pytest
+from command_line import nnx_command
 
 import nnx
-from nnx.bench import crossover, overhead, peers, steps
+from nnx.bench import crossover, overhead, steps
 from nnx.bench import ops as ops_table
-from nnx.bench.networks import Network, batches
+from nnx.bench.networks import Network
 from nnx.bench.report import Report
-from nnx.cli import main
 
 SMALL = Network("S", (784, 5, 10), 4, "sgd")
 
@@ -48,11 +48,7 @@ def bench(monkeypatch, tmp_path):
     path = tmp_path / "b.json"
 
     def run(*arguments, json_file=path):
-        command = ["nnx", "bench", "--backends", "numpy", "--rounds", "1", *arguments, "--json", str(json_file)]
-        monkeypatch.setattr(sys, "argv", command)
-        with pytest.raises(SystemExit) as end:
-            main()
-        return end.value.code or 0
+        return nnx_command("bench", "--backends", "numpy", "--rounds", 1, *arguments, "--json", json_file)
 
     run.path = path
     return run
@@ -64,7 +60,7 @@ def test_the_json_grows_with_every_candidate_and_section(bench, monkeypatch, cap
     def read():
         held.append(json.loads(bench.path.read_text()))
 
-    def in_turns(module, names, arguments, rounds):
+    def in_turns(worker, names, arguments, rounds):
         read()
         for name in names:
             yield name, row if name == "numpy" else row | {"error": "out of memory"}
@@ -76,17 +72,17 @@ def test_the_json_grows_with_every_candidate_and_section(bench, monkeypatch, cap
 
     monkeypatch.setattr(steps, "in_turns", in_turns)
     monkeypatch.setattr(overhead, "run_overhead", run_overhead)
-    assert bench("--steps", "--networks", "S") == 0
-    assert "hand-written NumPy: failed: out of memory" in capsys.readouterr().out
+    assert bench("--backends", "numpy,numba", "--steps", "--networks", "S") == 0
+    assert "numba: failed: out of memory" in capsys.readouterr().out
     assert [list(report.get("steps", {}).get("S", {})) for report in held] == [
-        [], ["numpy"], ["numpy", "hand-written NumPy"], ["numpy", "hand-written NumPy"]
+        [], ["numpy"], ["numpy", "numba"], ["numpy", "numba"], ["numpy", "numba"]
     ]  # fmt: skip
     assert "crossover" in held[-1]
     assert not any(report["complete"] for report in held)
     last = json.loads(bench.path.read_text())
     assert last["complete"] is True
-    assert last["failed"] == {"hand-written NumPy": "out of memory"}
-    assert last["overhead"] == {"numpy": {"step": 1e-6, "fit": 1e-6}}
+    assert last["failed"] == {"numba": "out of memory"}
+    assert last["overhead"] == {name: {"step": 1e-6, "fit": 1e-6} for name in ("numpy", "numba")}
 
 
 def test_what_was_measured_outlives_a_failure(bench, monkeypatch):
@@ -108,8 +104,8 @@ def test_a_worker_tells_after_each_network(monkeypatch):
     monkeypatch.setattr(steps, "_WARM_UP_SECONDS", 0.0)
     monkeypatch.setattr(steps, "_SECONDS", 0.001)
     monkeypatch.setattr(steps, "NETWORKS", {"S": SMALL, "T": Network("T", (784, 5, 10), 4, "adam", "bfloat16")})
-    assert [list(so_far) for so_far in map(dict, steps.worker("numpy", ["S", "T"]))] == [["S"], ["S", "T"]]
-    assert [list(so_far) for so_far in map(dict, steps.worker("hand-written NumPy", ["S", "T"]))] == [["S"], ["S"]]
+    told = map(dict, steps.worker(partial(steps.nnx_candidate, "numpy"), ["S", "T"]))
+    assert [list(so_far) for so_far in told] == [["S"], ["S", "T"]]
 
 
 @pytest.mark.parametrize(("code", "more"), [(0, {}), (1, {"error": "OutOfMemory"})])
@@ -117,37 +113,4 @@ def test_a_worker_that_fails_later_keeps_what_it_told(monkeypatch, code, more):
     out = '{"S": 1}\na line of a library\n{"S": 1, "L": 2}\n'
     done = subprocess.CompletedProcess([], code, out, "warning\nOutOfMemory\n" if code else "")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
-    assert [*steps.in_turns("m", ["x"], [], 1)] == [("x", {"S": 1, "L": 2} | more)]
-
-
-def test_pytorch_takes_no_tf32():
-    torch = pytest.importorskip("torch")
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("medium")
-        peers.candidate("PyTorch", SMALL, batches(SMALL, 1)).run(0)
-        assert torch.get_float32_matmul_precision() == "highest"
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-@pytest.mark.parametrize(("precision", "highest"), [("float32", 5), ("bfloat16", 0)])
-def test_jax_takes_no_tf32(monkeypatch, precision, highest):
-    """All products of a step of two layers: two forward, three backward."""
-    jax = pytest.importorskip("jax")
-    pytest.importorskip("optax")
-    seen, jit = [], jax.jit
-
-    def recording(function, **options):
-        def run(*arguments):
-            seen.append(str(jax.make_jaxpr(function)(*arguments)))
-            return jit(function, **options)(*arguments)
-
-        return run
-
-    monkeypatch.setattr(jax, "jit", recording)
-    net = Network("S", (784, 5, 10), 4, "sgd", precision)
-    peers.candidate("JAX jit", net, batches(net, 1)).run(0)
-    step = next(text for text in seen if "dot_general" in text)
-    assert step.count("dot_general[") == 5
-    assert len(re.findall(r"precision=\(Precision\.HIGHEST, Precision\.HIGHEST\)", step)) == highest
+    assert [*steps.in_turns(["-m", "m"], ["x"], [], 1)] == [("x", {"S": 1, "L": 2} | more)]

@@ -1,12 +1,10 @@
 """`nnx lab`, as a person meets it."""
 
-import sys
-
 import pytest
+from command_line import nnx_command
 
 import nnx
 from nnx._support import plots as plotting
-from nnx.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +21,7 @@ def without_figures(monkeypatch):
 
 
 def run(*arguments):
-    """Exit status of the command line in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["nnx", "lab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-    return end.value.code or 0
+    return nnx_command("lab", *arguments)
 
 
 def test_activations_says_what_is_to_be_seen_and_what_was_written(here, capsys):

@@ -2,13 +2,12 @@
 
 import json
 import re
-import sys
 
 import pytest
+from command_line import nnx_command
 
 import nnx
 from nnx._support import plots as plotting
-from nnx.cli import main
 from nnx.cli._tune import parse_space
 from nnx.tune import Choice, Linear, Log
 
@@ -23,17 +22,9 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(*arguments):
-    """Exit status of the command line in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["nnx", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-    return end.value.code or 0
-
-
+@pytest.mark.slow
 def test_from_a_search_to_a_trained_network(here, capsys):
-    assert run(*QUICK, "--test") == 0
+    assert nnx_command(*QUICK, "--test") == 0
     out = capsys.readouterr().out
     assert "digits: 1294 rows to train on, 144 to validate, 359 put aside for the test" in out
     assert re.search(r"round 1 of 2: 3 trials, best val_accuracy 0\.\d{4} \(trial [123]\)", out)
@@ -45,22 +36,22 @@ def test_from_a_search_to_a_trained_network(here, capsys):
     assert out.splitlines()[-1] == "train it with: nnx train --config runs/tune-digits/best.json"
 
     # The same rows, weights and batches: the same network as the search evaluated.
-    assert run("train", "--config", "runs/tune-digits/best.json") == 0
+    assert nnx_command("train", "--config", "runs/tune-digits/best.json") == 0
     assert f"test accuracy {accuracy}\n" in capsys.readouterr().out
 
-    assert run("tune", "--repeat", 4) == 0
+    assert nnx_command("tune", "--repeat", 4) == 0
     assert re.search(r"trial 4: val_accuracy 0\.\d{4}; again: the same, bit for bit", capsys.readouterr().out)
 
     # Nothing is left to do, and the settings are the search's own.
-    assert run("tune", "--resume", "--out", "runs/tune-digits", "--test") == 0
+    assert nnx_command("tune", "--resume", "--out", "runs/tune-digits", "--test") == 0
     assert f"test accuracy {accuracy}" in capsys.readouterr().out
-    assert run("tune", "--resume", "--epochs", 2) == 1
+    assert nnx_command("tune", "--resume", "--epochs", 2) == 1
     assert "epochs is 1 there, got 2" in capsys.readouterr().err
-    assert run("tune", "--resume", "lr=log:1e-4..1", "hidden=20") == 1
+    assert nnx_command("tune", "--resume", "lr=log:1e-4..1", "hidden=20") == 1
     assert "lr is Log(0.0001, 0.1) there, got Log(0.0001, 1)" in capsys.readouterr().err
-    assert run(*QUICK, "--out", "runs/tune-digits") == 1
+    assert nnx_command(*QUICK, "--out", "runs/tune-digits") == 1
     assert "runs/tune-digits: holds a search already; pass --resume" in capsys.readouterr().err
-    assert run(*QUICK) == 0
+    assert nnx_command(*QUICK) == 0
     assert "written to runs/tune-digits-2" in capsys.readouterr().out
 
 
@@ -71,11 +62,11 @@ def test_interrupted_and_resumed(here, capsys, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(nnx.Trainer, "fit", interrupted)
-        assert run(*QUICK, "--out", "my search") == 130
+        assert nnx_command(*QUICK, "--out", "my search") == 130
     out = capsys.readouterr().out
     assert "interrupted; the finished trials are kept" in out
     assert out.splitlines()[-1] == "continue with: nnx tune --resume --out 'my search'"
-    assert run("tune", "--resume", "--out", "my search") == 0
+    assert nnx_command("tune", "--resume", "--out", "my search") == 0
     assert "6 trials in 2 rounds" in capsys.readouterr().out
     assert json.loads((here / "my search/best.json").read_text())["hidden"] == [20]
 
@@ -119,7 +110,7 @@ def test_ranges_as_they_are_written():
     ],
 )
 def test_bad_flags_are_one_message(arguments, message, here, capsys):
-    assert run("tune", *arguments.split()) == 1
+    assert nnx_command("tune", *arguments.split()) == 1
     captured = capsys.readouterr()
     assert captured.err.startswith("nnx: ")
     assert captured.err.count("\n") == 1
@@ -131,5 +122,5 @@ def test_bad_flags_are_one_message(arguments, message, here, capsys):
 def test_a_search_begun_in_python(here, capsys):
     data = nnx.datasets.load("digits")
     nnx.tune.search({"lr": Log(1e-3, 1)}, data, trials=1, rounds=1, epochs=1, folder=here / "study", verbose=False)
-    assert run("tune", "--resume", "--out", "study") == 1
+    assert nnx_command("tune", "--resume", "--out", "study") == 1
     assert "this search was begun in Python" in capsys.readouterr().err

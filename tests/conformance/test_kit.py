@@ -56,8 +56,8 @@ class TestConforming:
         assert report.explanation.declined, "the optimizers decline strided arrays"
 
     def test_numpy_in_many_blocks(self, monkeypatch):
-        monkeypatch.setattr("nnx_numpy._formula.BLOCK", 16)
-        monkeypatch.setattr("nnx_numpy._backend.BLOCK", 16)
+        monkeypatch.setattr("nnx_numpy._formula.BLOCK", 100)
+        monkeypatch.setattr("nnx_numpy._backend.BLOCK", 100)
         ops = Ops(NumpyBackend())
         for check in testing.checks(["activation", "activation_backward", "loss", "update_"]):
             check.run(ops)
@@ -68,7 +68,14 @@ class TestConforming:
         assert report.explanation.fused == ()
         assert "everything passed by falling back to the compositions" in str(report)
 
-    @pytest.mark.parametrize("version", ["2023.12", array_api_strict.get_array_api_strict_flags()["api_version"]])
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        "version",
+        [
+            pytest.param("2023.12", marks=pytest.mark.long),
+            array_api_strict.get_array_api_strict_flags()["api_version"],
+        ],
+    )
     def test_the_compositions_use_nothing_but_the_array_api(self, members_only, version):
         class Strict(members_only):
             name = "strict"

@@ -7,6 +7,8 @@ import pytest
 from nnx import testing
 from nnx.ops import spec
 
+pytestmark = pytest.mark.slow
+
 PYTEST = ("-m", "pytest", "-p", "nnx.testing")
 SUMMARY = (
     rf"nnx conformance: backend toy: 2 operations fused, {len(spec.OPERATIONS) - 2} composed, (\d+) declined calls"

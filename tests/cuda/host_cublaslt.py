@@ -32,11 +32,8 @@ SUPPORTED = {
 # Ways to add up what was split: by atomics and the like, or in a fixed order
 IN_PLACE, IN_ORDER = 1, 2
 # The epilogues' bits
-RELU, BIAS, BACKWARD, BGRAD, AUX, BGRADA, BGRADB = 2, 4, 8, 16, 128, 256, 512
-EPILOGUES = {
-    *(1, RELU, BIAS, RELU | BIAS, RELU | AUX, RELU | AUX | BIAS),
-    *(BACKWARD | AUX, BACKWARD | AUX | BGRAD, BGRADA, BGRADB),
-}
+RELU, BIAS, BGRADA, BGRADB = 2, 4, 256, 512
+EPILOGUES = {1, RELU, BIAS, RELU | BIAS, BGRADA, BGRADB}
 
 
 class RuleError(AssertionError):
@@ -52,8 +49,7 @@ class HostCublasLt:
     """The library.
 
     real: libcublasLt, for the descriptors. splits: of k, by the heuristics' candidates; a negative one adds the parts
-    in place, in any order. keeps_nan: whether its ReLU does; cuBLASLt's makes NaN 0. launch: does the work of a
-    product, or records it for a graph.
+    in place, in any order. launch: does the work of a product, or records it for a graph.
     """
 
     def __init__(
@@ -63,10 +59,9 @@ class HostCublasLt:
         version: int | None = None,
         splits: tuple[int, ...] = (1,),
         workspace: int = 1 << 12,
-        keeps_nan: bool = False,
         launch: Callable[[Callable[[], None]], None] = lambda work: work(),
     ) -> None:
-        self.real, self.splits, self.keeps_nan, self.launch = real, splits, keeps_nan, launch
+        self.real, self.splits, self.launch = real, splits, launch
         self.workspace = workspace
         """Bytes that every algorithm asks for."""
         self.version = version or (real.cublasLtGetVersion() if real else 131000)
@@ -133,8 +128,6 @@ class HostCublasLt:
             transpose_b=get(4, ctypes.c_int32),
             epilogue=get(7, ctypes.c_uint32, 1),
             vector=get(8, ctypes.c_uint64),
-            mask=get(11, ctypes.c_uint64),
-            mask_ld=get(12, ctypes.c_int64),
         )
 
     def _layout(self, made: int) -> SimpleNamespace:
@@ -191,13 +184,10 @@ class HostCublasLt:
         rule(not p.epilogue & BGRADA or not p.transpose_a, "BGRADA only works with a non-transposed A")
         rule(not p.epilogue & BGRADB or bool(p.transpose_b), "BGRADB only works with a transposed B")
         rule(not p.epilogue & (BGRADA | BGRADB) or a.order == b.order == 0, "BGRAD only works with column order")
-        rule(d.order == 0 or not p.epilogue & (BIAS | AUX), "row-order output with bias or mask")
-        has_vector = bool(p.epilogue & (BIAS | BGRAD | BGRADA | BGRADB))
+        rule(d.order == 0 or not p.epilogue & BIAS, "row-order output with bias")
+        has_vector = bool(p.epilogue & (BIAS | BGRADA | BGRADB))
         rule(bool(p.vector) == has_vector, "bias pointer exactly where the epilogue has one")
-        rule(p.vector % 16 == 0 and p.mask % 16 == 0, "alignment of bias and mask")
-        if p.epilogue & AUX:
-            rule(p.mask != 0, "a mask")
-            rule(p.mask_ld % 128 == 0 and p.mask_ld >= m, "mask's ld: a multiple of 128 and not below D's rows")
+        rule(p.vector % 16 == 0, "alignment of the bias")
         p.a, p.b, p.d, p.m, p.n, p.k = a, b, d, m, n, k
         return p
 
@@ -219,11 +209,8 @@ class HostCublasLt:
         self.calls.append((p.m, p.n, p.k))
         left, right, out = self._view(a, p.a), self._view(b, p.b), self._view(d, p.d)
         vector = np.frombuffer(self._memory(p.vector, p.m * out.itemsize), out.dtype) if p.vector else None
-        bits = None
-        if p.epilogue & AUX:
-            bits = np.frombuffer(self._memory(p.mask, p.mask_ld // 8 * p.n), np.uint8).reshape(p.n, -1)
         scalars = alpha._obj.value, beta._obj.value
-        self.launch(partial(self._compute, p, scalars, left, right, out, vector, bits, self.noted.arrays))
+        self.launch(partial(self._compute, p, scalars, left, right, out, vector, self.noted.arrays))
         return 0
 
     def _compute(
@@ -234,7 +221,6 @@ class HostCublasLt:
         b: Any,
         out: Any,
         vector: Any,
-        bits: Any,
         *_: Any,
     ) -> None:
         """In float64. The last argument keeps the operands' memory alive in a graph."""
@@ -248,14 +234,8 @@ class HostCublasLt:
             if epilogue & BIAS:
                 result += vector.astype(np.float64)[:, None]
             if epilogue & RELU:
-                if epilogue & AUX:
-                    padded = np.zeros((p.n, p.mask_ld), bool)
-                    padded[:, : p.m] = (result > 0).T
-                    bits[...] = np.packbits(padded, axis=1, bitorder="little")
-                result = (np.maximum if self.keeps_nan else np.fmax)(result, 0)
-            if epilogue & BACKWARD:
-                result *= np.unpackbits(bits, axis=1, bitorder="little")[:, : p.m].T
-            for bit, sums in ((BGRAD, lambda: result.sum(1)), (BGRADA, lambda: a.sum(1)), (BGRADB, lambda: b.sum(0))):
+                result = np.fmax(result, 0)  # NaN becomes 0
+            for bit, sums in ((BGRADA, lambda: a.sum(1)), (BGRADB, lambda: b.sum(0))):
                 if epilogue & bit:
                     vector[...] = sums().astype(out.dtype)
             out[...] = result.astype(out.dtype)
@@ -282,8 +262,8 @@ class HostGemm(LtGemm):
     def __init__(self, lib: HostCublasLt | None = None, xp: HostCuda | None = None, **settings: Any) -> None:
         super().__init__(lib=lib or HostCublasLt(), xp=xp or HostCuda(), **{"workspace": 1 << 16, **settings})
 
-    def _run(self, d: Any, left: Any, right: Any, epilogue: int, vector: Any, mask: Any, *accumulate: bool) -> Any:
-        given = (d, left[0], right[0], vector, mask)
+    def _run(self, d: Any, left: Any, right: Any, epilogue: int, vector: Any) -> Any:
+        given = (d, left[0], right[0], vector)
         space = self.workspaces.current(self.xp.cuda.get_current_stream().ptr)
         self.lib.note([array for array in given if array is not None], space)
-        return super()._run(d, left, right, epilogue, vector, mask, *accumulate)
+        return super()._run(d, left, right, epilogue, vector)

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 from emulator import EmulatedBackend
+from orders import ORDERS, SOME_ORDERS
 
 from nnx import testing
 
-ORDERS = (0, 1, 7, 11)
-"""Of warps: ascending, descending, and two random ones."""
+pytestmark = pytest.mark.slow
+
 DTYPES = ("float32", "float64")
 TOLERANCE = {"float32": 4e-6, "float64": 2e-14}
 WHOLE = [(1, 1), (1, 7), (2, 3), (9, 1), (100, 10), (256, 300), (1024, 33), (3, 100_000)]
@@ -43,7 +44,7 @@ def hyper(dtype: str) -> Array:
 
 
 @pytest.mark.parametrize("op", ["batch_norm", "batch_norm_backward", "batch_norm_inference"])
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", SOME_ORDERS)
 def test_conformance(op: str, order: int) -> None:
     report = testing.run(EmulatedBackend(order), [op])
     assert report.ok, str(report)

@@ -81,10 +81,6 @@ def check(got: Array, expected: Array, tolerance: float) -> None:
         assert np.isnan(exact(whole[:, got.shape[1] :])).all()
 
 
-def bits(mask: Array, columns: int) -> Array:
-    return np.unpackbits(mask, axis=1, bitorder="little")[:, :columns]
-
-
 def check_products(
     lib: HostCublasLt,
     r: np.random.Generator,
@@ -98,28 +94,17 @@ def check_products(
     tolerance = TOLERANCE[operands]
     x, w, dy = (normal(r, s, operands, pad, at) for s, at in (((n, i), offset), ((i, o), 0), ((n, o), offset)))
     b = normal(r, (o,), output)
-    for bias, relu, masked in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 1, 1), (1, 1, 1)):
-        y, mask = array((n, o), output, pad), array(lt.mask_shape(n, o), "uint8") if masked else None
-        assert gemm.affine(x, w, b if bias else None, y, relu=bool(relu), mask=mask) is y
-        expected = exact(x) @ exact(w) + (exact(b) if bias else 0)
-        check(y, np.maximum(expected, 0) if relu else expected, tolerance)
-        if mask is not None:
-            np.testing.assert_array_equal(bits(mask, o), expected > 0)
-    kept = r.random((n, i)) < 0.5
-    below = array(lt.mask_shape(n, i), "uint8")
-    below[...] = np.packbits(np.pad(kept, ((0, 0), (0, below.shape[1] * 8 - i))), axis=1, bitorder="little")
-    for masked, with_db in ((0, 0), (1, 0), (1, 1)):
-        dx, db = array((n, i), output, pad), array((i,), output) if with_db else None
-        assert gemm.affine_dx(dy, w, dx, mask=below if masked else None, db=db) is dx
-        expected = exact(dy) @ exact(w).T * (kept if masked else 1)
-        check(dx, expected, tolerance)
-        if db is not None:
-            check(db, expected.sum(0), tolerance)
-    for with_db, accumulate in ((0, 0), (1, 0), (0, 1)):
-        dw, db = normal(r, (i, o), output, pad), array((o,), output) if with_db else None
-        start = exact(dw).copy()
-        assert gemm.affine_dw(x, dy, dw, db=db, accumulate=bool(accumulate)) is dw
-        check(dw, exact(x).T @ exact(dy) + accumulate * start, tolerance)
+    for bias in (None, b):
+        y = array((n, o), output, pad)
+        assert gemm.affine(x, w, bias, y) is y
+        check(y, exact(x) @ exact(w) + (0 if bias is None else exact(bias)), tolerance)
+    dx = array((n, i), output, pad)
+    assert gemm.affine_dx(dy, w, dx) is dx
+    check(dx, exact(dy) @ exact(w).T, tolerance)
+    for db in (None, array((o,), output)):
+        dw = array((i, o), output, pad)
+        assert gemm.affine_dw(x, dy, dw, db=db) is dw
+        check(dw, exact(x).T @ exact(dy), tolerance)
         if db is not None:
             check(db, exact(dy).sum(0), tolerance)
     assert not gemm.declined
@@ -135,8 +120,8 @@ def check_network(lib: HostCublasLt, r: np.random.Generator) -> None:
 
     x, t = normal(r, (n, i), "float32"), r.integers(0, o, n)
     w1, b1, w2, b2 = (array(s, "float32", fill=0.05 * r.normal(size=s)) for s in ((i, h), (h,), (h, o), (o,)))
-    hidden, mask, z, dz, dh = new(n, h), array(lt.mask_shape(n, h), "uint8"), new(n, o), new(n, o), new(n, h)
-    dw1, db1, db1_below, dw2, db2 = new(i, h), new(h), new(h), new(h, o), new(o)
+    hidden, z, dz, dh = new(n, h), new(n, o), new(n, o), new(n, h)
+    dw1, db1, dw2, db2 = new(i, h), new(h), new(h, o), new(o)
 
     def gradient(z: Array) -> Array:
         p = np.exp(z - z.max(1, keepdims=True))
@@ -144,11 +129,13 @@ def check_network(lib: HostCublasLt, r: np.random.Generator) -> None:
         p[np.arange(n), t] -= 1
         return p / n
 
-    gemm.affine(x, w1, b1, hidden, relu=True, mask=mask)
+    gemm.affine(x, w1, b1, hidden)
+    np.maximum(hidden, 0, out=hidden)
     gemm.affine(hidden, w2, b2, z)
     dz[...] = gradient(z)
     gemm.affine_dw(hidden, dz, dw2, db=db2)
-    gemm.affine_dx(dz, w2, dh, mask=mask, db=db1_below)
+    gemm.affine_dx(dz, w2, dh)
+    dh *= hidden > 0
     gemm.affine_dw(x, dh, dw1, db=db1)
     a = exact(x) @ exact(w1) + exact(b1)
     wanted_h = np.maximum(a, 0)
@@ -157,11 +144,11 @@ def check_network(lib: HostCublasLt, r: np.random.Generator) -> None:
     wanted_dh = wanted_dz @ exact(w2).T * (a > 0)
     for got, expected in (
         *((hidden, wanted_h), (z, wanted_z), (dw2, wanted_h.T @ wanted_dz), (db2, wanted_dz.sum(0)), (dh, wanted_dh)),
-        *((dw1, exact(x).T @ wanted_dh), (db1, wanted_dh.sum(0)), (db1_below, wanted_dh.sum(0))),
+        *((dw1, exact(x).T @ wanted_dh), (db1, wanted_dh.sum(0))),
     ):
         check(got, expected, 1e-5)
     assert lib.calls[-5:] == [(h, n, i), (o, n, h), (o, h, n), (h, n, o), (h, i, n)]
-    gemm.affine(x, w1, b1, hidden, relu=True, mask=mask)
+    gemm.affine(x, w1, b1, hidden)
     assert len(gemm.plans) == 5  # used again
     assert not gemm.declined
 
@@ -197,9 +184,7 @@ def test_a_training_step(lib: HostCublasLt, r: np.random.Generator) -> None:
 CONSTANTS = {
     "operands' transposition swapped": ("TRANSA", 4),
     "bias missing": ("BIAS", 0),
-    "backward as forward ReLU": ("DRELU", 130),
     "BGRADB for BGRADA": ("BGRADA", 512),
-    "mask's leading dimension not set": ("AUX_LD", 13),
     "float32 computed as float64": ("COMPUTE_32F", 70),
 }
 """Mistakes in a number of the library's."""
@@ -207,23 +192,19 @@ ARGUMENTS = {
     "operands not swapped": lambda d, a, b, *rest: (d, b, a, *rest),
     "A not transposed in dx": lambda d, a, *rest: (d, (a[0], False), *rest),
     "B transposed in forward": lambda d, a, b, *rest: (d, a, (b[0], True), *rest),
-    "always accumulating": lambda d, a, b, epilogue, vector, mask, *rest: (d, a, b, epilogue, vector, mask, True),
-    "never accumulating": lambda d, a, b, epilogue, vector, mask, *rest: (d, a, b, epilogue, vector, mask, False),
 }
 """Mistakes in what a product is made of."""
 
 
-@pytest.mark.parametrize("bug", [*CONSTANTS, *ARGUMENTS, "mask's rows not padded"])
+@pytest.mark.parametrize("bug", [*CONSTANTS, *ARGUMENTS])
 def test_seeded_bugs_are_noticed(
     lib: HostCublasLt, r: np.random.Generator, monkeypatch: pytest.MonkeyPatch, bug: str
 ) -> None:
     run = lt.LtGemm._run
     if bug in CONSTANTS:
         monkeypatch.setattr(lt, *CONSTANTS[bug])
-    elif bug in ARGUMENTS:
-        monkeypatch.setattr(lt.LtGemm, "_run", lambda self, *given: run(self, *ARGUMENTS[bug](*given)))
     else:
-        monkeypatch.setattr(lt, "mask_shape", lambda n, o: (n, -(-o // 8)))
+        monkeypatch.setattr(lt.LtGemm, "_run", lambda self, *given: run(self, *ARGUMENTS[bug](*given)))
     with pytest.raises((AssertionError, ValueError, lt.LtError)):
         check_all(lib, r)
 
@@ -236,7 +217,7 @@ def test_the_stand_in_notices_writes_out_of_bounds(lib: HostCublasLt, r: np.rand
     space = gemm.workspaces.current(gemm.xp.stream)
     lib.note([x, w, y[:8]], space)
     with pytest.raises(RuleError, match="out of bounds"):
-        plan.launch(lt.pointer(w), lt.pointer(x), lt.pointer(y), 0, 0, False, lt.pointer(space.arrays[0]), 0)
+        plan.launch(lt.pointer(w), lt.pointer(x), lt.pointer(y), 0, lt.pointer(space.arrays[0]), 0)
 
 
 # What surrounds them --------------------------------------------------------------------------------------------------
@@ -365,26 +346,22 @@ def test_declines_are_counted_and_write_nothing(lib: HostCublasLt) -> None:
     def single(shape: tuple[int, ...], offset: int = 0) -> Array:
         return normal(r, shape, "float32", 0, offset)
 
-    below = array(lt.mask_shape(8, 6), "uint8")
-    db, dw, dx = array((4,), "float32"), array((6, 4), "float32"), array((8, 6), "float32")
+    db, dw = array((4,), "float32"), array((6, 4), "float32")
     for reason, call in (
         ("a dimension of one", lambda: gemm.affine(x[:1], w, b, y[:1])),
         ("a dimension of one", lambda: gemm.affine(x[:, :0], w[:0], b, y)),
-        ("a dimension of one", lambda: gemm.affine_dx(single((8, 1)), single((6, 1)), dx, mask=below)),
+        ("a dimension of one", lambda: gemm.affine_dw(x[:1], single((1, 4)), dw, db=db)),
         ("not row-major", lambda: gemm.affine(np.asfortranarray(x), w, b, y)),
         ("not on 16 bytes", lambda: gemm.affine(x, w, single((4,), 4), y)),
-        ("not on 16 bytes", lambda: gemm.affine_dx(y, w, dx, mask=array((8, 16), "uint8", pad=16))),
         ("dtypes float32, float64", lambda: gemm.affine(x.astype(float), w, b, y)),
         ("dtypes int64, int64", lambda: gemm.affine(x.astype(int), w.astype(int), b, y)),
         ("dtypes float32, float32, int64", lambda: gemm.affine(x, w, None, np.empty((8, 4), int))),
-        ("without a ReLU mask", lambda: gemm.affine_dx(y, w, dx, db=array((6,), "float32"))),
-        ("accumulating", lambda: gemm.affine_dw(x, single((8, 4)), dw, db=db, accumulate=True)),
     ):
         gemm.declined.clear()
         assert call() is NotImplemented, reason
         assert [reason in why for why in gemm.declined] == [True], gemm.declined
     assert lib.calls == []
-    assert all(np.isnan(array).all() for array in (y, db, dw, dx))
+    assert all(np.isnan(array).all() for array in (y, db, dw))
 
 
 def test_wrong_shapes_raise(lib: HostCublasLt) -> None:
@@ -393,10 +370,6 @@ def test_wrong_shapes_raise(lib: HostCublasLt) -> None:
         gemm.affine(x, w[:5], b, y)
     with pytest.raises(ValueError, match=r"the bias must have the shape \(4,\)"):
         gemm.affine(x, w, b[:3], y)
-    with pytest.raises(ValueError, match=r"and the mask \(8, 16\)"):
-        gemm.affine(x, w, b, y, relu=True, mask=array((8, 1), "uint8"))
-    with pytest.raises(ValueError, match="pass relu=True"):
-        gemm.affine(x, w, b, y, mask=array((8, 16), "uint8"))
 
 
 @pytest.mark.parametrize(
@@ -410,13 +383,11 @@ def test_tf32_only_for_float32_and_only_on_request(lib: HostCublasLt, dtype: str
 
 
 @pytest.mark.parametrize(
-    ("version", "deterministic", "chosen"),
-    [(130400, True, 1), (lt.SPLITS_ARE_RIGHT, True, 2), (130400, False, 4), (lt.SPLITS_ARE_RIGHT, False, 4)],
+    ("version", "chosen"),
+    [(130400, 1), (lt.SPLITS_ARE_RIGHT, 2)],
 )
-def test_k_is_split_only_in_a_fixed_order_and_where_that_is_right(
-    version: int, deterministic: bool, chosen: int
-) -> None:
-    gemm = HostGemm(HostCublasLt(version=version, splits=(-4, 2, 1)), deterministic=deterministic)
+def test_k_is_split_only_in_a_fixed_order_and_where_that_is_right(version: int, chosen: int) -> None:
+    gemm = HostGemm(HostCublasLt(version=version, splits=(-4, 2, 1)))
     gemm.affine(*Operands())
     assert next(iter(gemm.plans.values())).algorithm[lt.SPLIT_K] == chosen
 
@@ -462,14 +433,6 @@ def test_an_error_of_the_library_is_named(lib: HostCublasLt, monkeypatch: pytest
     monkeypatch.setattr(lib, "cublasLtCreate", lambda *given: 1, raising=False)
     with pytest.raises(lt.LtError, match=r"cublasLtCreate: \w+; CUBLASLT_LOG_LEVEL=2"):
         HostGemm(lib)
-
-
-@pytest.mark.parametrize("keeps_nan", [False, True])
-def test_relu_of_nan(keeps_nan: bool) -> None:
-    operands = Operands()
-    operands.b[1] = np.nan
-    HostGemm(HostCublasLt(keeps_nan=keeps_nan)).affine(*operands, relu=True)
-    assert np.isnan(operands.y[:, 1]).all() == keeps_nan
 
 
 def test_threads_share_a_plan(lib: HostCublasLt) -> None:
@@ -519,7 +482,6 @@ def test_relu_is_not_asked_of_the_library() -> None:
     """Whose own may make NaN 0."""
     backend, x = EmulatedBackend(), np.full((4, 4), np.nan, np.float32)
     assert np.isnan(backend.affine(x, x, x[0], activation=RELU)).all()
-    assert not any(problem.epilogue & lt.RELU for problem in backend._gemm.plans)
 
 
 def test_a_recorded_training_follows_the_reference() -> None:
@@ -550,16 +512,13 @@ def test_constants_and_signatures_are_the_headers() -> None:
             values[name] = eval(known)
     for ours, theirs in (
         *(("TRANSA", "MATMUL_DESC_TRANSA"), ("TRANSB", "MATMUL_DESC_TRANSB"), ("EPILOGUE", "MATMUL_DESC_EPILOGUE")),
-        *(("BIAS_POINTER", "MATMUL_DESC_BIAS_POINTER"), ("AUX_POINTER", "MATMUL_DESC_EPILOGUE_AUX_POINTER")),
-        *(("AUX_LD", "MATMUL_DESC_EPILOGUE_AUX_LD"), ("PREF_WORKSPACE", "MATMUL_PREF_MAX_WORKSPACE_BYTES")),
+        ("BIAS_POINTER", "MATMUL_DESC_BIAS_POINTER"),
+        ("PREF_WORKSPACE", "MATMUL_PREF_MAX_WORKSPACE_BYTES"),
         *(("PREF_REDUCTIONS", "MATMUL_PREF_REDUCTION_SCHEME_MASK"), ("SPLIT_K", "ALGO_CONFIG_SPLITK_NUM")),
-        *(("REDUCTION", "ALGO_CONFIG_REDUCTION_SCHEME"), ("DEFAULT", "EPILOGUE_DEFAULT"), ("RELU", "EPILOGUE_RELU")),
-        *(("BIAS", "EPILOGUE_BIAS"), ("DRELU", "EPILOGUE_DRELU"), ("BGRADA", "EPILOGUE_BGRADA")),
+        *(("REDUCTION", "ALGO_CONFIG_REDUCTION_SCHEME"), ("DEFAULT", "EPILOGUE_DEFAULT")),
+        *(("BIAS", "EPILOGUE_BIAS"), ("BGRADA", "EPILOGUE_BGRADA")),
     ):
         assert getattr(lt, ours) == values["CUBLASLT_" + theirs], ours
-    assert values["CUBLASLT_EPILOGUE_RELU_BIAS"] == lt.RELU | lt.BIAS
-    assert values["CUBLASLT_EPILOGUE_RELU_AUX_BIAS"] == lt.RELU | lt.AUX | lt.BIAS
-    assert values["CUBLASLT_EPILOGUE_DRELU_BGRAD"] == lt.DRELU | lt.BGRAD
     alignments = (values[f"CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_{matrix}_BYTES"] for matrix in "ABCD")
     assert tuple(alignments) == lt.PREF_ALIGNMENTS
     for name in ("COMPUTE_32F", "COMPUTE_32F_FAST_TF32", "COMPUTE_64F"):

@@ -48,6 +48,7 @@ def trained(backend, **settings):
     return trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_training_ahead_of_its_device_has_the_bits_of_one_in_step(backend, precision):
     late, in_step = trained(backend, precision=precision), trained(Eager(), precision=precision)

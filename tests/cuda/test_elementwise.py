@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from emulator import EmulatedBackend, EmulatedDevice
 from nnx_cupy import _launch
+from orders import SOME_ORDERS
 
 import nnx
 from nnx import testing
@@ -13,8 +14,8 @@ from nnx.layers import RELU
 from nnx.ops import Ops
 from nnx.testing._formulas import activated, evaluate
 
-ORDERS = (0, 1, 7, 11)
-"""Of warps: ascending, descending, and two random ones."""
+pytestmark = pytest.mark.slow
+
 OPS = ("activation", "activation_backward", "philox", "dropout", "dropout_backward", "take")
 LAYERS = (nnx.ReLU(), nnx.Sigmoid(), nnx.Tanh())
 DTYPES = ("float32", "float64")
@@ -50,7 +51,7 @@ def close(got: Array, expected: Array, dtype: str, terms: int = 1) -> None:
 
 
 @pytest.mark.parametrize("op", OPS)
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", SOME_ORDERS)
 def test_conformance(op: str, order: int) -> None:
     report = testing.run(EmulatedBackend(order), [op])
     assert report.ok, str(report)

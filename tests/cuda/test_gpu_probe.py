@@ -14,6 +14,8 @@ import nnx
 from nnx.bench import networks
 from nnx.bench.networks import Network
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cupy(monkeypatch):

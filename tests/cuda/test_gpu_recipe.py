@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import runpy
 import signal
 import subprocess
 import tarfile
@@ -13,7 +14,9 @@ from types import SimpleNamespace
 import pytest
 from gpu_script import BENCH, on_the_host, script
 
-from nnx.bench import networks, peers
+from nnx.bench import networks
+
+pytestmark = pytest.mark.slow
 
 FAKE_PROGRAM = """#!/bin/sh
 case "$*" in *--query-gpu*) exit ;; esac  # beside the parts
@@ -116,7 +119,7 @@ def test_a_part_that_hangs_is_ended_and_the_others_go_on(recipe):
     assert done.stdout.splitlines()[-1] == "failed: steps_jax (over 1 s)"
     ends = re.findall(r"^(\w+): (.*), \d+ s$", (recipe.out / "summary.txt").read_text(), re.MULTILINE)
     assert ends == [(part, "over 1 s" if part == "steps_jax" else "ok") for part in PARTS]
-    assert archived(recipe.out / "results.tar.gz")["steps_jax.txt"].startswith("ran -m nnx.bench.steps JAX jit, GPU")
+    assert archived(recipe.out / "results.tar.gz")["steps_jax.txt"].startswith("ran bench/peers/steps.py JAX jit, GPU")
 
 
 def test_no_part_starts_without_time_for_it(recipe):
@@ -150,7 +153,7 @@ def test_a_recipe_that_is_ended_in_the_middle_leaves_what_it_had(recipe, how):
     before = PARTS[: PARTS.index("steps_jax") + 1]
     assert {f"{part}.txt" for part in before} <= {*files}
     assert {*files} & {f"{part}.txt" for part in PARTS} == {f"{part}.txt" for part in before}
-    assert files["steps_jax.txt"].startswith("ran -m nnx.bench.steps JAX jit, GPU")
+    assert files["steps_jax.txt"].startswith("ran bench/peers/steps.py JAX jit, GPU")
     assert (running if how == signal.SIGKILL else "steps_jax: stopped") in files["summary.txt"]
     assert len([*recipe.out.iterdir()]) <= 8
     if how == signal.SIGTERM:
@@ -211,6 +214,7 @@ def test_what_the_recipe_runs_is_there(recipe, monkeypatch):
 
     on_the_host(monkeypatch)
     command, questions = get_command(app), script("probe").QUESTIONS
+    peers = runpy.run_path(str(BENCH / "peers" / "steps.py"))["GPU_PEERS"]
     calls = recipe.run().calls
     ours = [call.split(" ", 1)[1] for call in calls if call.startswith("python ") and "pip freeze" not in call]
     ours += [call.split("/python ")[1] for call in calls if call.startswith("compute-sanitizer ")]
@@ -221,9 +225,9 @@ def test_what_the_recipe_runs_is_there(recipe, monkeypatch):
             name, *rest = words[2:]
             parsed = command.commands[name].make_context(name, rest).params
             assert set((parsed["networks"] or "S").split(",")) <= set(networks.NETWORKS)
-        elif words[:2] == ["-m", "nnx.bench.steps"]:
-            candidate, nets = line.removeprefix("-m nnx.bench.steps ").rsplit(" ", 1)
-            assert candidate in {"cupy", *peers.GPU_PEERS}
+        elif words[0] == "bench/peers/steps.py":
+            candidate, nets = line.removeprefix("bench/peers/steps.py ").rsplit(" ", 1)
+            assert candidate in {"cupy", *peers}
             assert nets.split(",") == list(networks.NETWORKS)
         elif words[:2] == ["-m", "pytest"]:
             assert Path(BENCH.parent, words[-1]).is_dir()
@@ -233,4 +237,4 @@ def test_what_the_recipe_runs_is_there(recipe, monkeypatch):
                 assert set(words[1:]) <= set(questions)
     asked = {word for line in ours if "probe.py" in line for word in line.split()[1:]}
     assert asked == set(questions)
-    assert {c for c in peers.GPU_PEERS if any(c in line for line in ours)} == set(peers.GPU_PEERS)
+    assert {c for c in peers if any(c in line for line in ours)} == set(peers)

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from emulator import EmulatedBackend
+from orders import ORDERS, SOME_ORDERS
 
 import nnx
 from nnx import testing
 
-ORDERS = (0, 1, 7, 11)
-"""Of warps: ascending, descending, and two random ones."""
+pytestmark = pytest.mark.slow
+
 DTYPES = ("float32", "float64")
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
 SMALL = [(1, 1), (9, 1), (1, 7), (100, 10), (64, 256)]
@@ -19,7 +20,7 @@ SMALL = [(1, 1), (9, 1), (1, 7), (100, 10), (64, 256)]
 FEW = [(9000, 2), (600, 33), (140, 128)]
 MANY = [(5, 257), (2, 1000), (3, 6015), (2, 11_000), (3, 12_029)]
 """A block for each row, in shared memory."""
-LONG = [(4, 13_001), (1, 100_000)]
+LONG = [(4, 13_001), pytest.param((1, 100_000), marks=pytest.mark.long)]
 """Rows beyond shared memory."""
 SHAPES = [*SMALL, *FEW, *MANY, *LONG]
 
@@ -101,7 +102,7 @@ def loss_of(backend: EmulatedBackend, op: str) -> Any:
 
 
 @pytest.mark.parametrize("op", OPS)
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", SOME_ORDERS)
 def test_conformance(op: str, order: int) -> None:
     report = testing.run(EmulatedBackend(order), [op])
     assert report.ok, str(report)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from emulator import EmulatedBackend
 from nnx_cupy import _launch
+from orders import SOME_ORDERS
 
 import nnx
 from nnx import testing
 from nnx.ops import spec
 
-ORDERS = (0, 1, 7, 11)
-"""Of warps: ascending, descending, and two random ones."""
+pytestmark = pytest.mark.slow
+
 OPTIMIZERS = [nnx.SGD, nnx.Momentum, nnx.Nesterov, nnx.AdaGrad, nnx.RMSprop, nnx.Adam, nnx.AdamW]
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
 
@@ -51,7 +52,7 @@ def expected(kind: type[nnx.Optimizer], given: list[Array], hyper: Array, decay:
 
 
 @pytest.mark.parametrize("op", ["update_", "clip_"])
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", SOME_ORDERS)
 def test_conformance(op: str, order: int) -> None:
     report = testing.run(EmulatedBackend(order), [op])
     assert report.ok, str(report)

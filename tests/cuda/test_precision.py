@@ -7,6 +7,8 @@ from ml_dtypes import bfloat16
 
 from nnx import testing
 
+pytestmark = pytest.mark.slow
+
 FORMATS = {"bfloat16": bfloat16, "float16": np.float16}
 
 

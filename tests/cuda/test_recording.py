@@ -17,6 +17,8 @@ import pytest
 import recording
 from nnx_kernels.cuda import files, source
 
+pytestmark = pytest.mark.slow
+
 Facts = dict[str, Any]
 
 PROCESSES = (

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 from emulator import EmulatedBackend
+from orders import ORDERS, SOME_ORDERS
 
 from nnx import testing
 
-ORDERS = (0, 1, 7, 11)
-"""Of warps: ascending, descending, and two random ones."""
+pytestmark = pytest.mark.slow
+
 DTYPES = ("float32", "float64")
 TOLERANCE = {"float32": 1e-6, "float64": 1e-14}
 
@@ -22,7 +23,7 @@ def r() -> np.random.Generator:
 
 
 @pytest.mark.parametrize("op", ["sum_squares", "global_norm", "count_correct"])
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", SOME_ORDERS)
 def test_conformance(op: str, order: int) -> None:
     report = testing.run(EmulatedBackend(order), [op])
     assert report.ok, str(report)

@@ -14,8 +14,15 @@ import nnx
 from nnx.layers import RELU, RUNNING_AVERAGE
 from nnx.ops._bind import Ops
 
+pytestmark = pytest.mark.slow
+
 Array = np.ndarray[Any, Any]
-ORDERS_AND_STARTS = [(0, 0), (1, 1), (7, 1), (11, 0)]
+ORDERS_AND_STARTS = [
+    (0, 0),
+    (7, 1),
+    pytest.param(1, 1, marks=pytest.mark.long),
+    pytest.param(11, 0, marks=pytest.mark.long),
+]
 """Of the warps, and elements after a multiple of 16 bytes."""
 SHAPES = [(1, 1), (1, 7), (9, 1), (40, 33), (1025, 3), (1, 100_000)]
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}

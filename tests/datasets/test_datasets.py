@@ -117,8 +117,11 @@ def test_idx_that_holds_far_more_than_it_announces_is_not_unpacked(tmp_path):
         (b"\0\0\x0e\x03" + struct.pack(">3I", *[2**32 - 1] * 3) + b"abcd", "is cut off: .*but it holds 4"),
         (b"\0\0\x08\x41" + struct.pack(">65I", *[1] * 65) + b"a", "announces a shape that NumPy cannot hold"),
         (b"\0\0\x08\x04" + struct.pack(">4I", 0, *[2**32 - 1] * 3), "announces a shape that NumPy cannot hold"),
-        (gzip.compress(b"\0\0\x08\x01" + struct.pack(">I", 3) + b"abc") + b"junk", "is damaged or cut off"),
-        (gzip.compress(b"\0\0\x08\x01" + struct.pack(">I", 3) + b"abc")[:-4] + b"\0\0\0\0", "is damaged or cut off"),
+        (gzip.compress(b"\0\0\x08\x01" + struct.pack(">I", 3) + b"abc", mtime=0) + b"junk", "is damaged or cut off"),
+        (
+            gzip.compress(b"\0\0\x08\x01" + struct.pack(">I", 3) + b"abc", mtime=0)[:-4] + b"\0\0\0\0",
+            "is damaged or cut off",
+        ),
     ],
 )
 def test_damaged_idx(tmp_path, data, message):

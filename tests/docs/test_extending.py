@@ -12,6 +12,8 @@ from nnx.layers import LAYERS
 from nnx.losses import LOSSES
 from nnx.optimizers import OPTIMIZERS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -16,10 +16,11 @@ def test_quick_start_is_one_block_of_two_lines():
     (block,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     first, second = block.splitlines()
     assert first.endswith("nnx train")
-    assert second.endswith("pytest")
+    assert second.endswith("pytest -n auto")
     assert all(line.startswith("python3 -m venv .venv && ") for line in (first, second))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
 def test_python_of_the_readme(code, tmp_path):
     run([sys.executable, "-W", "error", "-c", code], tmp_path)
@@ -28,7 +29,8 @@ def test_python_of_the_readme(code, tmp_path):
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", [pytest.param("numpy", marks=pytest.mark.long), "numba"])
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.name)
 def test_example(script, backend, tmp_path, monkeypatch):
     monkeypatch.setenv("NNX_BACKEND", backend)

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from command_line import nnx_command
 
 import nnx
-from nnx.cli import main
 from nnx.formula import abs, exp, log1p, maximum, minimum, sqrt, where  # noqa: A004  the field's name
 
 BACKENDS = [s.name for s in nnx.list_backends() if s.usable]
@@ -139,10 +139,7 @@ def test_refused(tmp_path, monkeypatch):
 
 def test_export_of_a_run(tmp_path, monkeypatch, capsys):
     def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["nnx", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return end.value.code or 0, capsys.readouterr()
+        return nnx_command(*arguments), capsys.readouterr()
 
     monkeypatch.chdir(tmp_path)
     assert (

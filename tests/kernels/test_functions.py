@@ -65,9 +65,12 @@ def points(name, dtype):
     ]).astype(dtype)  # fmt: skip
     if name == "decay":
         x = -np.abs(x)
+    if name == "erf":
+        x = x[::8]  # its exact value takes 300 terms
     return np.abs(x) if name == "log" else x[x > -1] if name == "log1p" else x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", EXACT)
 def test_within_two_units_in_the_last_place(name, dtype):

@@ -9,6 +9,8 @@ import nnx
 from nnx import InputError, InputTypeError
 from nnx.lab._surfaces import parse
 
+pytestmark = pytest.mark.slow
+
 BACKENDS = ["numpy", "numba"]
 
 

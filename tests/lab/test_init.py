@@ -10,6 +10,8 @@ import nnx
 from nnx import InputError, InputTypeError
 from nnx.lab import _init
 
+pytestmark = pytest.mark.slow
+
 BACKENDS = ["numpy", "numba"]
 BRIEF = {"epochs": 1, "batch_size": 100}
 

@@ -1,17 +1,18 @@
 """`nnx.lab.inspect` and its parts: what they measure is compared with plain NumPy; nothing of the run changes."""
 
 import csv
-import sys
 
 import numpy as np
 import pytest
+from command_line import nnx_command
 from PIL import Image
 
 import nnx
 from nnx import lab
-from nnx.cli import main
 from nnx.datasets import Dataset
 from nnx.lab import _inspect as parts
+
+pytestmark = pytest.mark.slow
 
 BACKENDS = ["numpy", "numba"]
 TRAIN, VALIDATION, TEST = nnx.datasets.load("digits", seed=0)
@@ -26,16 +27,8 @@ def trained(backend="numpy", epochs=2, **settings):
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inspected") / "run"
-    assert cli("train", "--epochs", "2", "--hidden", "20", "--out", folder) == 0
+    assert nnx_command("train", "--epochs", "2", "--hidden", "20", "--out", folder) == 0
     return folder
-
-
-def cli(*arguments):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["nnx", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-    return end.value.code or 0
 
 
 def test_confusion_matrix_counts_true_in_rows():
@@ -152,12 +145,12 @@ def test_data_may_be_arrays_that_are_no_images(tmp_path):
 
 
 def test_command(run_folder, tmp_path, capsys):
-    assert cli("lab", "inspect", run_folder, "--out", tmp_path / "look", "--images", "3") == 0
+    assert nnx_command("lab", "inspect", run_folder, "--out", tmp_path / "look", "--images", "3") == 0
     out = capsys.readouterr().out
     assert "359 rows of digits" in out
     assert "units dead" in out
     assert (tmp_path / "look" / "inspect-mistakes.png").is_file()
-    assert cli("lab", "inspect", tmp_path) == 1
+    assert nnx_command("lab", "inspect", tmp_path) == 1
     assert "is no run folder" in capsys.readouterr().err
 
 

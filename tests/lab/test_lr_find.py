@@ -1,14 +1,13 @@
 """`nnx.lab.lr_find`: the suggestion is one to train with, the given network stays as it is."""
 
 import csv
-import sys
 
 import numpy as np
 import pytest
+from command_line import nnx_command
 
 import nnx
 from nnx import lab
-from nnx.cli import main
 from nnx.lab import _lr_find as parts
 
 BACKENDS = ["numpy", "numba"]
@@ -105,11 +104,8 @@ def test_files(tmp_path):
     assert f"suggestion: lr = {found.suggestion:.2g}" in str(found)
 
 
-def test_command(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["nnx", "lab", "lr-find", "--hidden", "20", "--out", str(tmp_path / "out")])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert not end.value.code
+def test_command(tmp_path, capsys):
+    assert nnx_command("lab", "lr-find", "--hidden", "20", "--out", tmp_path / "out") == 0
     assert "suggestion: lr = " in capsys.readouterr().out
     assert (tmp_path / "out" / "lr-find.png").is_file()
 

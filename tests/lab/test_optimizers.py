@@ -6,6 +6,8 @@ import pytest
 import nnx
 from nnx import InputError, InputTypeError
 
+pytestmark = pytest.mark.slow
+
 BACKENDS = ["numpy", "numba"]
 QUICK = {"epochs": 1, "hidden": (10,), "batch_size": 100}
 

@@ -2,25 +2,22 @@
 
 import csv
 import itertools
-import sys
 
 import pytest
+from command_line import nnx_command
 
 import nnx
 from nnx import lab
-from nnx.cli import main
 from nnx.lab._learning import Learning
+
+pytestmark = pytest.mark.slow
 
 BACKENDS = ["numpy", "numba"]
 SMALL = {"hidden": (20, 20), "epochs": 2, "verbose": False}
 
 
 def cli(*arguments):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["nnx", "lab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-    return end.value.code or 0
+    return nnx_command("lab", *arguments)
 
 
 @pytest.mark.slow

@@ -15,14 +15,16 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from command_line import nnx_command
 from PIL import Image
 
 import nnx
 import nnx.tune
 from nnx import report
-from nnx.cli import main
 from nnx.datasets import digits, write_idx
 from nnx.report._html import picture
+
+pytestmark = pytest.mark.slow
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "a & b", "$x_$", "' onload='x", "5", "&lt;")
 PARTS = ["numbers", "curves", "confusion", "mistakes", "network", "settings", "machine"]
@@ -30,15 +32,6 @@ VOID = {"img", "meta", "link", "br", "hr"}
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: the page cannot be opened")
-
-
-def run(*arguments):
-    """Exit status of the command line in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["nnx", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-    return end.value.code or 0
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +48,7 @@ def trained(tmp_path_factory):
     write_idx(data / "t10k-images-idx3-ubyte.gz", digits().x)
     write_idx(data / "t10k-labels-idx1-ubyte", digits().t.astype(np.uint8))
     flags = "--hidden 20 --epochs 2 --lr 0.002 --backend numpy --batchnorm --dropout 0.1"
-    assert run("train", "--dataset", data, *flags.split(), "--out", folder) == 0
+    assert nnx_command("train", "--dataset", data, *flags.split(), "--out", folder) == 0
     config = json.loads((folder / "config.json").read_text())
     config["data"]["classes"][: len(HOSTILE)] = HOSTILE
     (folder / "config.json").write_text(json.dumps(config))
@@ -186,18 +179,18 @@ def test_figures_are_in_inks_that_turn_dark(page):
 def test_the_command_line(trained, tmp_path, capsys, monkeypatch):
     opened = []
     monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or False)
-    assert run("report", trained, "--backend", "numpy") == 0
+    assert nnx_command("report", trained, "--backend", "numpy") == 0
     assert capsys.readouterr().out == f"written to {trained / 'report.html'}\n"
     assert opened == []
-    assert run("report", trained, "--out", tmp_path / "page.html", "--open") == 0
+    assert nnx_command("report", trained, "--out", tmp_path / "page.html", "--open") == 0
     assert opened == [(tmp_path / "page.html").as_uri()]
     assert "no browser could be started here" in capsys.readouterr().out
     assert Page((tmp_path / "page.html").read_text(encoding="utf-8")).ids
-    assert run("report", trained, "--out", tmp_path / "none" / "page.html") == 1
+    assert nnx_command("report", trained, "--out", tmp_path / "none" / "page.html") == 1
     assert "page.html: cannot be written; expected a file in a folder that exists" in capsys.readouterr().err
-    assert run("report", trained, "--out", tmp_path) == 1
+    assert nnx_command("report", trained, "--out", tmp_path) == 1
     assert "cannot be written" in capsys.readouterr().err
-    assert run("report", trained, "--backend", "nunpy") == 1
+    assert nnx_command("report", trained, "--backend", "nunpy") == 1
     assert "Did you mean 'numpy'" in capsys.readouterr().err
 
 
@@ -205,7 +198,7 @@ def test_what_is_no_run_is_refused(copy, tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()
     for folder in (empty, tmp_path / "nowhere", copy / "config.json"):
-        assert run("report", folder) == 1
+        assert nnx_command("report", folder) == 1
         assert f"{folder}: is neither a run (it has no config.json" in capsys.readouterr().err
     with pytest.raises(nnx.InputTypeError, match="folder: got 3, expected a path"):
         report.write(3)
@@ -272,7 +265,7 @@ def test_how_a_training_ended(trained, copy, tmp_path):
     (copy / "config.json").write_text(json.dumps(config))
     assert "Epochs2 of 982 updates; not finished" in Page(report.write(copy).read_text(encoding="utf-8")).text
     flags = "--hidden 20 --epochs 30 --lr 0.1 --early-stopping 1 --out"
-    assert run("train", *flags.split(), tmp_path / "early") == 0
+    assert nnx_command("train", *flags.split(), tmp_path / "early") == 0
     text = Page(report.write(tmp_path / "early").read_text(encoding="utf-8")).text
     assert re.search(r"Epochs\d+ of 30\d+ updates; stopped early, the network is that of the least", text)
 
@@ -300,7 +293,7 @@ def test_many_classes_and_inputs_that_are_no_images(tmp_path):
     rng = np.random.default_rng(0)
     write_idx(tmp_path / "t10k-images-idx3-ubyte", rng.integers(0, 255, (900, 6), np.uint8))
     write_idx(tmp_path / "t10k-labels-idx1-ubyte", np.arange(900, dtype=np.uint8) % 60)
-    assert run("train", "--dataset", tmp_path, "--hidden", "", "--epochs", 1, "--out", tmp_path / "run") == 0
+    assert nnx_command("train", "--dataset", tmp_path, "--hidden", "", "--epochs", 1, "--out", tmp_path / "run") == 0
     parsed = Page(report.write(tmp_path / "run").read_text(encoding="utf-8"))
     assert "The pairs that are confused most" in parsed.text
     assert "mistakes with the highest loss." in parsed.text
@@ -389,7 +382,7 @@ def test_the_page_of_a_search(searched, study_page):
 
 def test_the_command_of_the_best_configuration_trains_it(searched, study_page, tmp_path):
     command = html.unescape(re.search(r"<code>(nnx train.*?)</code>", study_page.read_text(encoding="utf-8"))[1])
-    assert run(*shlex.split(command)[1:], "--backend", "numpy", "--out", tmp_path / "run") == 0
+    assert nnx_command(*shlex.split(command)[1:], "--backend", "numpy", "--out", tmp_path / "run") == 0
     trainer = nnx.Trainer.load(tmp_path / "run" / "checkpoint.safetensors", backend="numpy")
     assert trainer.history == searched.best.history
 
@@ -426,14 +419,14 @@ def test_a_search_without_a_result(tmp_path):
 
 def test_a_search_in_a_shared_storage(searched, tmp_path, capsys):
     url = f"sqlite:///{searched.folder / 'study.db'}"
-    assert run("report", tmp_path, "--storage", url, "--name", searched.folder.name) == 0
+    assert nnx_command("report", tmp_path, "--storage", url, "--name", searched.folder.name) == 0
     text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
     assert f"trial {searched.best.number}, round" in text
-    assert run("report", tmp_path, "--storage", url, "--name", "another") == 1
+    assert nnx_command("report", tmp_path, "--storage", url, "--name", "another") == 1
     assert "another" in capsys.readouterr().err
-    assert run("report", searched.folder, "--name", "lost") == 1
+    assert nnx_command("report", searched.folder, "--name", "lost") == 1
     assert "name: is that of a search in a shared storage; pass storage, too." in capsys.readouterr().err
-    assert run("report", searched.folder, "--backend", "numpy") == 1
+    assert nnx_command("report", searched.folder, "--backend", "numpy") == 1
     assert "backend: the report of a search looks at no network; leave backend out." in capsys.readouterr().err
 
 
@@ -446,7 +439,7 @@ def test_a_search_needs_optuna(searched, tmp_path, monkeypatch):
 
 def test_a_damaged_search_is_refused(searched, tmp_path, capsys):
     (tmp_path / "study.db").write_bytes((searched.folder / "study.db").read_bytes()[:5000])
-    assert run("report", tmp_path) == 1
+    assert nnx_command("report", tmp_path) == 1
     assert f"{tmp_path / 'study.db'}: " in capsys.readouterr().err
     assert not (tmp_path / "report.html").exists()
 

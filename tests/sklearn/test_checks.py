@@ -6,6 +6,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from nnx.sklearn import MLPClassifier, MLPRegressor
 
+pytestmark = pytest.mark.slow
+
 ESTIMATORS = [cls(max_iter=100, backend=name) for name in ("numpy", "numba") for cls in (MLPClassifier, MLPRegressor)]
 # As in scikit-learn's own suite: only these solvers come close enough to a minimum for the check of weights.
 SETTINGS = {

@@ -11,6 +11,8 @@ import pytest
 
 from nnx.training.checkpoint import read
 
+pytestmark = pytest.mark.slow
+
 FLAGS = ["--epochs", "8", "--batch-size", "16", "--dropout", "0.2", "--batchnorm", "--hidden", "100,100"]
 NNX = [sys.executable, "-m", "nnx", "train"]
 

@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from spies import watched
 
 import nnx
 from nnx.datasets import Dataset, digits
@@ -57,14 +58,13 @@ def test_history_is_what_evaluation_says(data):
 def test_epoch_loss_is_the_mean_of_its_rows(data):
     seen = []
 
-    class Recording(type(nnx.get_backend())):
-        def softmax_cross_entropy(self, z, t, *, bias=None, dz=None, db=None):
-            loss = super().softmax_cross_entropy(z, t, bias=bias, dz=dz, db=db)
-            if dz is not None:
-                seen.append((float(loss), len(z)))
-            return loss
+    def look(loss, z, t, *, dz=None, **others):
+        if dz is not None:
+            seen.append((float(loss), len(z)))
 
-    history = trainer(backend=Recording()).fit(data, epochs=1, batch_size=100, verbose=False)
+    history = trainer(backend=watched("softmax_cross_entropy", after=look)).fit(
+        data, epochs=1, batch_size=100, verbose=False
+    )
     assert [n for _, n in seen] == [100] * 17 + [97]  # every row once, the last batch smaller; no extra forward pass
     assert history["loss"] == [sum(loss * n for loss, n in seen) / len(data)]
 
@@ -72,14 +72,12 @@ def test_epoch_loss_is_the_mean_of_its_rows(data):
 def test_every_row_is_drawn_once_an_epoch():
     rows = []
 
-    class Recording(type(nnx.get_backend())):
-        def take(self, data, index, scale=None, *, out=None):
-            if data.ndim == 1:
-                rows.append(index.copy())
-            return super().take(data, index, scale, out=out)
+    def look(data, index, *others, **keywords):
+        if data.ndim == 1:
+            rows.append(index.copy())
 
     x, t = np.eye(23, dtype=np.float32), np.arange(23) % 2
-    nnx.Trainer(nnx.MLP((), 2), backend=Recording()).fit(x, t, epochs=2, batch_size=5, verbose=False)
+    nnx.Trainer(nnx.MLP((), 2), backend=watched("take", before=look)).fit(x, t, epochs=2, batch_size=5, verbose=False)
     epochs = [np.concatenate(rows[i : i + 5]) for i in (0, 6)]  # the sixth is the evaluation
     for drawn in epochs:
         np.testing.assert_array_equal(np.sort(drawn), np.arange(23))
@@ -259,17 +257,16 @@ def test_ctrl_c_ends_between_steps_and_the_run_can_go_on(data, tmp_path):
     whole = trainer()
     whole.fit(data, epochs=4, verbose=False)
 
-    class Interrupting(type(nnx.get_backend())):
-        calls = 0
+    updates = []
 
-        def update_(self, formula, *args, **kwargs):
-            Interrupting.calls += formula.name == "adam"
-            if formula.name == "adam" and Interrupting.calls == 25:  # in the second epoch, in the middle of an update
+    def interrupt(formula, *args, **kwargs):
+        if formula.name == "adam":
+            updates.append(formula)
+            if len(updates) == 25:  # in the second epoch, in the middle of an update
                 os.kill(os.getpid(), signal.SIGINT)
-            return super().update_(formula, *args, **kwargs)
 
     handler = signal.getsignal(signal.SIGINT)
-    cut = trainer(backend=Interrupting())
+    cut = trainer(backend=watched("update_", before=interrupt))
     history = cut.fit(data, epochs=4, checkpoint=tmp_path / "c", verbose=False)
     assert cut.interrupted
     assert (len(history["loss"]), cut.steps) == (1, 25)
@@ -296,13 +293,9 @@ def test_one_line_says_which_backend_runs(data, capsys):
 def test_schedules_reach_the_optimizer(data):
     rates = []
 
-    class Recording(type(nnx.get_backend())):
-        def update_(self, formula, hyper, *arrays, **kwargs):
-            rates.append(float(hyper[0]))
-            return super().update_(formula, hyper, *arrays, **kwargs)
-
+    recording = watched("update_", before=lambda formula, hyper, *arrays, **others: rates.append(float(hyper[0])))
     schedule = nnx.schedules.WarmUp(3, nnx.schedules.Step(0.5, every=2, factor=0.5))
-    t = nnx.Trainer(nnx.MLP((), 10), nnx.SGD(schedule), backend=Recording(), dtype="float64")
+    t = nnx.Trainer(nnx.MLP((), 10), nnx.SGD(schedule), backend=recording, dtype="float64")
     for _ in range(7):
         t.step(data.x[:5], data.t[:5])
     assert rates == pytest.approx([0.5 / 3, 1 / 3, 0.5, 0.5, 0.5, 0.25, 0.25])

@@ -24,6 +24,8 @@ from nnx.tune import Choice, Linear, Log, _queue, _storage
 from nnx.tune._choose import as_good, choose
 from nnx.tune._settings import check_settings
 
+pytestmark = pytest.mark.slow
+
 SPACE = {"lr": Log(1e-4, 1.0), "optimizer": Choice("adam", "sgd"), "hidden": (8,), "batch_size": 300}
 
 
@@ -519,7 +521,6 @@ def test_without_optuna(monkeypatch, tmp_path):
         search(tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_it_finds_a_learning_rate_as_good_as_a_grid_does(backend, tmp_path):
     """From six decades, in sixty trials of two epochs, within a factor of 3."""

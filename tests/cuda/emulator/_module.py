@@ -18,7 +18,7 @@ _HEADER = Path(__file__).with_name("cuda_emu.h")
 _KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\(([^),]+)[^)]*\)\s*)?(\w+)\s*\(')
 """Groups: the threads of a block at most, and the name."""
 _FLAGS = (
-    *("-x", "c++", "-std=c++20", "-O1", "-g", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-fno-strict-aliasing"),
+    *("-x", "c++", "-std=c++20", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-fno-strict-aliasing"),
     *("-fno-gnu-unique", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-unused-variable"),
 )
 
@@ -92,30 +92,38 @@ class Module:
 
 
 def _library(text: str, options: tuple[str, ...]) -> Path:
-    """The text's shared library, compiled if it is not there yet."""
+    """The text's shared library, compiled if it is not there yet: named by all that it is made of."""
     found = compiler()
     if found is None:
         raise RuntimeError("no C++ compiler: install g++, or set CXX")
     command = [found, *_FLAGS, *options, "-include", str(_HEADER), "-"]
     version = Path(found).stat()
     parts = [*command, text, _HEADER.read_text(), str(version.st_mtime_ns), str(version.st_size)]
-    # A compiler under the address sanitizer, which kernels compiled with it need in this process, takes minutes.
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     library = _folder() / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:24]}.so"
     if not library.exists():
-        handle, name = tempfile.mkstemp(dir=library.parent)
-        os.close(handle)
-        unfinished = Path(name)
-        try:
-            done = subprocess.run(
-                [*command, "-o", name], input=text, text=True, capture_output=True, check=False, env=environment
-            )
-            if done.returncode or done.stderr:
-                raise RuntimeError(done.stderr)
-            unfinished.replace(library)  # at once: others may be doing the same
-        finally:
-            unfinished.unlink(missing_ok=True)
+        import fcntl  # not on Windows, where the emulator does not run
+
+        # Of several processes that want the same one compiles it, and the others wait. A sixteenth of all share a lock.
+        with (library.parent / f"lock-{library.name[0]}").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not library.exists():
+                _compile(command, text, library)
     return library
+
+
+def _compile(command: list[str], text: str, library: Path) -> None:
+    # A compiler under the address sanitizer, which kernels compiled with it need in this process, takes minutes.
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    unfinished = library.with_suffix(".unfinished")
+    try:
+        done = subprocess.run(
+            [*command, "-o", str(unfinished)], input=text, text=True, capture_output=True, check=False, env=environment
+        )
+        if done.returncode or done.stderr:
+            raise RuntimeError(done.stderr)
+        unfinished.replace(library)  # whole, or not there
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _folder() -> Path:

@@ -4,15 +4,12 @@
 #include <setjmp.h>
 #include <ucontext.h>
 #include <link.h>
+// No <random>, <memory>, <string>, <algorithm>: to read them took half the time of compiling a kernel.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <algorithm>
 #include <limits>
-#include <memory>
-#include <random>
-#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -48,7 +45,12 @@ inline __half __float2half(float f) { return (__half)f; }
 namespace emu {
 constexpr size_t STACK = 64 << 10;
 enum St : char { RUN, BLOCK, WARP, DONE };
-struct Fiber { jmp_buf jb; St st; bool live = false; unsigned mask; int line; uint3 tid; std::unique_ptr<char[]> stack; };
+struct Fiber {
+  jmp_buf jb; St st; unsigned mask; int line; uint3 tid; char *stack = nullptr;
+  Fiber() = default; Fiber(Fiber &&f) { *this = f; f.stack = nullptr; }
+  ~Fiber() { delete[] stack; }
+ private: Fiber &operator=(const Fiber &) = default;
+};
 struct State {                                       // plain statics: TLS holds __shared__ only
   std::vector<Fiber> f; std::vector<uint64_t> slot; std::vector<int> order;
   jmp_buf sched; ucontext_t boot; int cur, n; void (*body)(void **); void **args;
@@ -64,9 +66,9 @@ inline void entry() { for (;;) { S.body(S.args); suspend(DONE, 0, 0); } }
 inline void resume(int i) {
   Fiber &f = S.f[i]; S.cur = i; threadIdx = f.tid; f.st = RUN;
   if (_setjmp(S.sched)) return;
-  if (f.live) _longjmp(f.jb, 1);
-  f.live = true; f.stack.reset(new char[STACK]);
-  ucontext_t c; getcontext(&c); c.uc_stack.ss_sp = f.stack.get(); c.uc_stack.ss_size = STACK; c.uc_link = nullptr;
+  if (f.stack) _longjmp(f.jb, 1);
+  f.stack = new char[STACK];
+  ucontext_t c; getcontext(&c); c.uc_stack.ss_sp = f.stack; c.uc_stack.ss_size = STACK; c.uc_link = nullptr;
   makecontext(&c, entry, 0); setcontext(&c);
 }
 inline bool fail(const char *what) {
@@ -91,10 +93,11 @@ inline void run_warp(int w, int end) {               // as far as it gets alone:
     }
   }
 }
+inline int least(int a, int b) { return a < b ? a : b; }
 inline bool run_block() {
   for (int i = 0; i < S.n; i++) S.f[i].st = RUN;
   for (;;) {
-    for (int w = 0; w < S.n;) { int e = w + std::min(32, S.n - (S.order[w] & ~31)); run_warp(w, e); w = e; if (S.fault) return fail(S.fault); }
+    for (int w = 0; w < S.n;) { int e = w + least(32, S.n - (S.order[w] & ~31)); run_warp(w, e); w = e; if (S.fault) return fail(S.fault); }
     int done = 0, blk = 0;
     for (int i = 0; i < S.n; i++) { done += S.f[i].st == DONE; blk += S.f[i].st == BLOCK && S.f[i].line == S.f[0].line; }
     if (done == S.n) return true;
@@ -117,6 +120,14 @@ inline void poison() {                               // fill every __shared__ va
   }, nullptr);
   if (!S.dynbuf.empty()) memset(S.dynbuf.data(), 0xFF, S.dynbuf.size());
 }
+inline void shuffle(int *a, int n, unsigned order) {
+  uint64_t r = order;
+  for (int i = n - 1; i > 0 && order; i--) {           // Fisher and Yates; to swap with the mirror image descends
+    r = r * 6364136223846793005u + 1442695040888963407u;
+    int j = order == 1 ? n - 1 - i : (int)((r >> 33) % (i + 1));
+    if (order > 1 || j < i) std::swap(a[i], a[j]);
+  }
+}
 // order: 0 ascending, 1 descending, else a seed of a random warp and lane order
 inline const char *launch(void (*body)(void **), void **args, const unsigned *g, const unsigned *b, unsigned shmem, unsigned order, int bound) {
   if (!g[0] || g[0] >> 31 || !g[1] || g[1] > 65535 || !g[2] || g[2] > 65535) return "invalid grid size";
@@ -128,35 +139,31 @@ inline const char *launch(void (*body)(void **), void **args, const unsigned *g,
   gridDim = {g[0], g[1], g[2]}; blockDim = {b[0], b[1], b[2]};
   if ((int)S.f.size() < S.n) { S.f.clear(); S.f.resize(S.n); }
   S.slot.assign(S.n + 32, 0); S.dynbuf = std::vector<char>(shmem); S.dyn = S.dynbuf.data();  // exact size, for ASan
-  S.order.resize(S.n); std::mt19937 rng(order);
-  for (int i = 0; i < S.n; i++) { S.order[i] = i; S.f[i].tid = {i % b[0], i / b[0] % b[1], i / (b[0] * b[1])}; }
-  if (order == 1) std::reverse(S.order.begin(), S.order.end());
-  if (order > 1) {                                   // shuffle the warps, and the lanes in each
-    int nw = (S.n + 31) / 32; std::vector<int> ws(nw), o; for (int i = 0; i < nw; i++) ws[i] = i;
-    std::shuffle(ws.begin(), ws.end(), rng);
-    for (int w : ws) { size_t at = o.size(); for (int i = w * 32; i < std::min(S.n, w * 32 + 32); i++) o.push_back(i); std::shuffle(o.begin() + at, o.end(), rng); }
-    S.order = o;
-  }
+  S.order.resize(S.n);
+  for (int i = 0; i < S.n; i++) S.f[i].tid = {i % b[0], i / b[0] % b[1], i / (b[0] * b[1])};
+  int nw = (S.n + 31) / 32, at = 0; std::vector<int> ws(nw); for (int i = 0; i < nw; i++) ws[i] = i;
+  shuffle(ws.data(), nw, order);
+  for (int w : ws) { int from = at; for (int i = w * 32; i < least(S.n, w * 32 + 32); i++) S.order[at++] = i; shuffle(&S.order[from], at - from, order > 1 ? order + w : order); }
   for (unsigned z = 0; z < g[2]; z++) for (unsigned y = 0; y < g[1]; y++) for (unsigned x = 0; x < g[0]; x++) {
     blockIdx = {x, y, z}; poison();
     if (!run_block()) return S.err;
   }
   return nullptr;
 }
-template <class T> void code(std::string &s) {       // NumPy's name of a parameter type: "f4", "*f4", "i8"
+template <class T> void code(char *&s) {             // NumPy's name of a parameter type: "f4", "*f4", "i8"
   using U = std::remove_cv_t<T>;
-  if constexpr (std::is_pointer_v<U>) { s += '*'; code<std::remove_pointer_t<U>>(s); }
-  else if constexpr (std::is_void_v<U>) s += 'V';
+  if constexpr (std::is_pointer_v<U>) { *s++ = '*'; code<std::remove_pointer_t<U>>(s); }
+  else if constexpr (std::is_void_v<U>) *s++ = 'V';
   else {
-    s += std::is_same_v<U, bool> ? 'b' : std::is_floating_point_v<U> || std::is_same_v<U, _Float16> ? 'f' : !std::is_integral_v<U> ? 'V' : std::is_signed_v<U> ? 'i' : 'u';
-    s += std::to_string(sizeof(U));
+    *s++ = std::is_same_v<U, bool> ? 'b' : std::is_floating_point_v<U> || std::is_same_v<U, _Float16> ? 'f' : !std::is_integral_v<U> ? 'V' : std::is_signed_v<U> ? 'i' : 'u';
+    s += snprintf(s, 4, "%zu", sizeof(U));
   }
 }
 template <auto K> struct Call;                        // unpack cuLaunchKernel-style void *args[]
 template <class... A, void (*K)(A...)> struct Call<K> {
   template <size_t... I> static void go(void **a, std::index_sequence<I...>) { K(*(std::remove_cv_t<A> *)a[I]...); }
   static void body(void **a) { go(a, std::index_sequence_for<A...>{}); }
-  static const char *sig() { static std::string s; s.clear(); ((code<A>(s), s += ' '), ...); return s.c_str(); }
+  static const char *sig() { static char text[8 * sizeof...(A) + 1]; char *s = text; ((code<A>(s), *s++ = ' '), ...); *s = 0; return text; }
 };
 inline int lane() { return S.cur & 31; }
 template <class T> T xchg(unsigned m, T v, int src, int line) {

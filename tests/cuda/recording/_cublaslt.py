@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from host_cublaslt import AUX, DTYPES, HostCublasLt
+from host_cublaslt import DTYPES, HostCublasLt
 
 from ._runtime import Call, RecordingCuda
 
@@ -29,8 +29,6 @@ class RecordingLt(HostCublasLt):
         operands = [(a, self._size(p.a)), (b, self._size(p.b)), (d, self._size(p.d)), (space, space_size)]
         if p.vector:
             operands.append((p.vector, p.m * np.dtype(DTYPES[p.d.type]).itemsize))
-        if p.epilogue & AUX:
-            operands.append((p.mask, p.mask_ld // 8 * p.n))
         stream = stream or 0
         with cuda.lock:
             for address, size in operands:

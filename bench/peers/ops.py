@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_backend
-from ..ops import Ops
-from ..optimizers import Adam
-from .measure import per_call
-from .threads import threads
+import nnx
+from nnx.backend import environment
+from nnx.bench.measure import per_call
 
 SHAPES = ((4096, 8192), (128, 1000))
 PARAMETERS = 10_000_000
@@ -24,7 +22,7 @@ def _inputs(n: int, c: int) -> tuple[Any, Any]:
 
 
 def _nnx(backend: str) -> dict[str, Callable[[int], Any]]:
-    ops = Ops(get_backend(backend))
+    ops = nnx.Ops(nnx.get_backend(backend))
 
     def cross_entropy(n: int, c: int) -> Callable[[int], Any]:
         z, t = map(ops.to_device, _inputs(n, c))
@@ -33,8 +31,8 @@ def _nnx(backend: str) -> dict[str, Callable[[int], Any]]:
 
     rng = np.random.default_rng(0)
     p, g, m, v = (ops.to_device(rng.random(PARAMETERS).astype(np.float32)) for _ in range(4))
-    hyper = ops.to_device(np.array(Adam(1e-6).hyper(0), np.float32))
-    adam = Adam.formula()
+    hyper = ops.to_device(np.array(nnx.Adam(1e-6).hyper(0), np.float32))
+    adam = nnx.Adam.formula()
     works = {f"softmax_cross_entropy {n} x {c}": cross_entropy(n, c) for n, c in SHAPES}
     return works | {f"adam_ {PARAMETERS:,}": lambda i: ops.update_(adam, hyper, p, g, m, v)}
 
@@ -42,7 +40,7 @@ def _nnx(backend: str) -> dict[str, Callable[[int], Any]]:
 def _torch(compiled: bool) -> dict[str, Callable[[int], Any]]:
     import torch
 
-    torch.set_num_threads(threads())
+    torch.set_num_threads(environment.cores())
 
     def forward_backward(z: Any, t: Any) -> Any:
         loss = torch.nn.functional.cross_entropy(z, t)

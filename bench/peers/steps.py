@@ -1,36 +1,99 @@
-"""The same networks in other libraries: the same shapes, batches and optimizer, each in its own idiom."""
+"""The networks of `nnx bench` in other libraries: the same shapes, batches and optimizer, each in its own idiom.
+
+To measure one candidate by hand, `python bench/peers/steps.py CANDIDATE NETWORKS` prints a line of JSON after each
+network. A candidate is a library or one of nnx's backends.
+"""
 
 import importlib.util
+import json
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from math import sqrt
+from typing import Any
 
 import numpy as np
 
-from .measure import nothing_to_wait_for
-from .networks import Batch, Network, handwritten_step, nnx_trainer
-from .threads import threads
+from nnx.backend import environment
+from nnx.bench.measure import nothing_to_wait_for
+from nnx.bench.networks import NETWORKS, Batch, Network
+from nnx.bench.steps import Candidate, Maker, in_turn, nnx_candidate
+from nnx.bench.steps import worker as times
 
 
-class Candidate(NamedTuple):
-    """One update per call, on the library's own arrays."""
+def handwritten_step(net: Network) -> Callable[[Any, Any], Any]:
+    """Return a training step in hand-written NumPy: all buffers allocated beforehand, every operation in place."""
+    rng, f4 = np.random.default_rng(0), np.float32
+    pairs = list(zip(net.sizes, net.sizes[1:], strict=False))
+    weights = [(rng.standard_normal(p) * sqrt(2 / p[0])).astype(f4) for p in pairs]
+    biases = [np.zeros(o, f4) for _, o in pairs]
+    d_weights, d_biases = [np.zeros_like(w) for w in weights], [np.zeros_like(b) for b in biases]
+    outputs = [np.zeros((net.batch, o), f4) for _, o in pairs]
+    gradients = [np.zeros((net.batch, o), f4) for _, o in pairs]
+    masks = [np.zeros((net.batch, o), bool) for _, o in pairs[:-1]]
+    column, total, rows = np.zeros((net.batch, 1), f4), np.zeros((net.batch, 1), f4), np.arange(net.batch)
+    params, grads = weights + biases, d_weights + d_biases
+    first, second = [np.zeros_like(p) for p in params], [np.zeros_like(p) for p in params]
+    scratch = [np.zeros_like(p) for p in params]
+    count = 0
 
-    run: Callable[[int], Any]
-    """run(i) makes an update on batch i. It may return before a device has done it."""
-    wait: Callable[[], Any] = nothing_to_wait_for
-    """Returns when the device has done all updates."""
+    def update_adam() -> None:
+        nonlocal count
+        count += 1
+        rate, root = f4(0.001 / (1 - 0.9**count)), f4(1 / sqrt(1 - 0.999**count))
+        for p, g, m, v, s in zip(params, grads, first, second, scratch, strict=True):
+            np.subtract(g, m, out=s)
+            np.multiply(s, f4(0.1), out=s)
+            np.add(m, s, out=m)
+            np.multiply(g, g, out=s)
+            np.subtract(s, v, out=s)
+            np.multiply(s, f4(0.001), out=s)
+            np.add(v, s, out=v)
+            np.sqrt(v, out=s)
+            np.multiply(s, root, out=s)
+            np.add(s, f4(1e-8), out=s)
+            np.divide(m, s, out=s)
+            np.multiply(s, rate, out=s)
+            np.subtract(p, s, out=p)
 
+    def update_sgd() -> None:
+        for p, g, s in zip(params, grads, scratch, strict=True):
+            np.multiply(g, f4(0.01), out=s)
+            np.subtract(p, s, out=p)
 
-def _turns(step: Callable[[Any, Any], Any], data: Sequence[tuple[Any, Any]]) -> Callable[[int], Any]:
-    return lambda i: step(*data[i % len(data)])
+    update = update_adam if net.optimizer == "adam" else update_sgd
 
+    def step(x: Any, t: Any) -> Any:
+        h = x
+        for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
+            np.matmul(h, w, out=outputs[i])
+            h = outputs[i]
+            np.add(h, b, out=h)
+            if i < len(weights) - 1:
+                np.maximum(h, 0, out=h)
+        d = gradients[-1]
+        np.max(h, axis=1, keepdims=True, out=column)
+        np.subtract(h, column, out=h)
+        np.exp(h, out=d)
+        np.sum(d, axis=1, keepdims=True, out=total)
+        loss = (np.log(total[:, 0]) - h[rows, t]).mean()
+        np.divide(d, total, out=d)
+        d[rows, t] -= 1
+        np.divide(d, len(x), out=d)
+        for i in reversed(range(len(weights))):
+            below = outputs[i - 1] if i else x
+            np.matmul(below.T, d, out=d_weights[i])
+            np.sum(d, axis=0, out=d_biases[i])
+            if i:
+                np.matmul(d, weights[i].T, out=gradients[i - 1])
+                d = gradients[i - 1]
+                np.greater(below, 0, out=masks[i - 1])
+                np.multiply(d, masks[i - 1], out=d)
+        update()
+        return loss
 
-def nnx_candidate(net: Network, backend: str, data: Sequence[Batch]) -> Candidate:
-    """Return the public `Trainer.step` on a backend, with batches in its arrays."""
-    trainer = nnx_trainer(net, backend)
-    to_device, synchronize = trainer.model.backend.to_device, trainer.model.backend.synchronize
-    return Candidate(_turns(trainer.step, [(to_device(x), to_device(t)) for x, t in data]), synchronize)
+    return step
 
 
 def pytorch(net: Network, data: Sequence[Batch], *, compiled: bool = False, gpu: bool = False) -> Candidate:
@@ -59,7 +122,9 @@ def pytorch(net: Network, data: Sequence[Batch], *, compiled: bool = False, gpu:
         optimizer.step()
         return loss
 
-    return Candidate(_turns(step, _torch_batches(data, device)), torch.cuda.synchronize if gpu else nothing_to_wait_for)
+    return Candidate(
+        in_turn(step, _torch_batches(data, device)), torch.cuda.synchronize if gpu else nothing_to_wait_for
+    )
 
 
 def pytorch_graph(net: Network, data: Sequence[Batch]) -> Candidate:
@@ -95,13 +160,13 @@ def pytorch_graph(net: Network, data: Sequence[Batch]) -> Candidate:
         graph.replay()
         return loss.clone()
 
-    return Candidate(_turns(step, batches), torch.cuda.synchronize)
+    return Candidate(in_turn(step, batches), torch.cuda.synchronize)
 
 
 def _torch_parts(net: Network, device: str, *, capturable: bool = False) -> tuple[Any, Any, Any]:
     import torch
 
-    torch.set_num_threads(threads())
+    torch.set_num_threads(environment.cores())
     torch.set_float32_matmul_precision("highest")  # no TF32: PyTorch's default, unless an environment changes it
     torch.manual_seed(0)
     layers: list[Any] = []
@@ -174,7 +239,7 @@ def jax_jit(net: Network, data: Sequence[Batch], *, gpu: bool = False) -> Candid
     def wait() -> None:
         loss.block_until_ready()
 
-    return Candidate(_turns(step, batches), wait)
+    return Candidate(in_turn(step, batches), wait)
 
 
 def scikit_learn(net: Network, data: Sequence[Batch]) -> Candidate:
@@ -187,7 +252,7 @@ def scikit_learn(net: Network, data: Sequence[Batch]) -> Candidate:
     model = MLPClassifier(net.sizes[1:-1], batch_size=net.batch, alpha=0.0, random_state=0, **settings)
     warnings.filterwarnings("ignore", module="sklearn")
     model.partial_fit(*data[0], classes=np.arange(net.sizes[-1]))
-    return Candidate(_turns(model.partial_fit, data))
+    return Candidate(in_turn(model.partial_fit, data))
 
 
 def thinc(net: Network, data: Sequence[Batch]) -> Candidate:
@@ -205,13 +270,11 @@ def thinc(net: Network, data: Sequence[Batch]) -> Candidate:
         backward((y - t) / len(x))
         model.finish_update(optimizer)
 
-    return Candidate(_turns(step, targets))
+    return Candidate(in_turn(step, targets))
 
-
-Maker = Callable[[Network, Sequence[Batch]], Candidate]
 
 PEERS: dict[str, tuple[str, Maker]] = {
-    "hand-written NumPy": ("numpy", lambda net, data: Candidate(_turns(handwritten_step(net), data))),
+    "hand-written NumPy": ("numpy", lambda net, data: Candidate(in_turn(handwritten_step(net), data))),
     "PyTorch": ("torch", pytorch),
     "torch.compile": ("torch", partial(pytorch, compiled=True)),
     "JAX jit": ("jax optax", jax_jit),
@@ -240,4 +303,15 @@ def installed_peers(backends: Sequence[str]) -> list[str]:
 def candidate(name: str, net: Network, data: Sequence[Batch]) -> Candidate:
     """Return the step of a peer, or of the backend of that name."""
     peers = PEERS | GPU_PEERS
-    return peers[name][1](net, data) if name in peers else nnx_candidate(net, name, data)
+    return peers[name][1](net, data) if name in peers else nnx_candidate(name, net, data)
+
+
+def worker(name: str, networks: Sequence[str]) -> Iterator[dict[str, dict[str, float]]]:
+    """Yield what `nnx.bench.steps.worker` yields, without the networks whose precision the candidate does not have."""
+    known = [n for n in networks if NETWORKS[n].precision == "float32" or name not in FLOAT32_ONLY]
+    return times(partial(candidate, name), known)
+
+
+if __name__ == "__main__":
+    for so_far in worker(sys.argv[1], sys.argv[2].split(",")):
+        print(json.dumps(so_far), flush=True)
