@@ -1,11 +1,12 @@
-.PHONY: help check test bench
+.PHONY: help check test bench mutants
 
 PYTHON ?= .venv/bin/python
 
 help:
-	@echo "make check   lint, types, import arrows"
-	@echo "make test    all tests"
-	@echo "make bench   operations and training steps on every usable backend"
+	@echo "make check    lint, types, import arrows"
+	@echo "make test     all tests"
+	@echo "make mutants  small mistakes in the sources, which the tests have to find: hours (pip install -e '.[mutants]')"
+	@echo "make bench    operations and training steps on every usable backend"
 	@echo "with PYTHON=... an environment of your own; default .venv: pip install -e '.[dev]'"
 
 check:
@@ -19,3 +20,6 @@ test:
 
 bench:
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PYTHON) -m nnx bench
+
+mutants:
+	nice $(PYTHON) tests/mutants
