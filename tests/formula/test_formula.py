@@ -72,6 +72,12 @@ def test_comparisons_are_decided_as_they_are_computed(compare):
         assert "where" not in [op for _, op, _ in fixed.instructions]
 
 
+def test_a_result_that_is_a_number_has_the_inputs_shape():
+    (got,) = one(lambda x: 2.0).on_arrays(np, x=X.astype(np.float32))
+    assert np.array_equal(got, np.full_like(X, 2.0))
+    assert got.dtype == np.float32
+
+
 def test_a_choice_between_equals_is_none():
     made = Formula("f", lambda x, s: where(x > 0, s * x, 0.0), ["x"], ["y"], ["s"]).fix(s=0)
     assert made.instructions == ()

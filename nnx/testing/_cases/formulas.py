@@ -17,7 +17,7 @@ from .layers import AFFINE
 from .losses import large_logits, weighted, without_bias
 
 _MANY, _MANY_DECAYED = 70001, 40003  # several of the blocks that an implementation might do at a time
-_EXTREMES = np.array([[-1e4, 1e4, 0.0], [-0.0, -90.0, 90.0], [-1e-6, 1e-6, 1.0]])
+_EXTREMES = np.array([[-1e4, 1e4, 0.0], [-0.0, -90.0, 90.0], [-1e-6, 1e-6, 1.0], [-7.5, 7.5, -6.0]])
 
 
 def _made(kinds: Iterable[type[Any]], base: type[Any]) -> list[Any]:
