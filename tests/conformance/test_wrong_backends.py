@@ -225,6 +225,14 @@ def by_the_count_of_steps(right, x, scaling):
     right(x, scaling[::-1].copy())
 
 
+@wrong("rescale_")
+def one_element_too_far(right, x, scaling):
+    right(x, scaling)
+    if x.ndim == 1 and x.flags.c_contiguous:
+        beyond = np.lib.stride_tricks.as_strided(x, (x.size + 1,))
+        beyond[x.size :] *= scaling[0]
+
+
 @wrong("unscale_")
 def one_step_late(right, hyper, norm, scaling):
     scaling[2] += 1
