@@ -1,4 +1,4 @@
-.PHONY: help check test test-fast test-long coverage bench hooks lock wheel
+.PHONY: help check test test-fast test-long coverage mutants bench hooks lock wheel
 
 PYTHON ?= .venv/bin/python
 
@@ -8,6 +8,7 @@ help:
 	@echo "make test-fast   what to run at each change: under a minute on two cores"
 	@echo "make test-long   the long proofs, some minutes; the CUDA kernels under g++'s sanitizers"
 	@echo "make coverage    the tests, and which lines they ran: printed, and as htmlcov/index.html"
+	@echo "make mutants     small mistakes in the sources, which the tests have to find: hours (pip install -e '.[mutants]')"
 	@echo "make bench       operations and training steps on every usable backend"
 	@echo "make hooks       run the checks at every commit from now on"
 	@echo "make lock        renew requirements-dev.txt after a change of pyproject.toml"
@@ -36,11 +37,13 @@ coverage:
 bench:
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PYTHON) -m nnx bench
 
+mutants:
+	nice $(PYTHON) tests/mutants
+
 hooks:
 	$(PYTHON) -m pre_commit install
 
-# For every system and every Python from the oldest on, with hashes, and without an
-# address, so that any mirror serves.
+# For every system and every Python from the oldest on, with hashes, and without an address: any mirror serves.
 lock:
 	$(PYTHON) -m uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 		--no-emit-index-url --custom-compile-command "make lock" \

@@ -42,11 +42,19 @@ class Placed:
     """`values` on the device as a window into a larger array of junk, which must not change around it.
 
     `array` is what an operation gets. Only `to_device` and `to_host` are used to make and read it.
+
+    Args:
+        ops: the bound operations.
+        values: on the host.
+        layout: "contiguous" or one of `LAYOUTS`.
+        updated: whether the operation updates it. Its surroundings are then a number: NaN would stay NaN under an
+            update that goes beyond the end.
     """
 
-    def __init__(self, ops: Ops, values: HostArray, layout: str = "contiguous") -> None:
+    def __init__(self, ops: Ops, values: HostArray, layout: str = "contiguous", updated: bool = False) -> None:
         self._ops, self._shape, self._layout = ops, values.shape, layout
-        self._before = np.full(2 * _MARGIN + 2 * values.size + 1, junk(values.dtype), values.dtype)
+        around = 1.5 if updated else junk(values.dtype)
+        self._before = np.full(2 * _MARGIN + 2 * values.size + 1, around, values.dtype)
         self._inside(self._before)[...] = values
         self._memory = ops.to_device(self._before.copy())
         self.array = _window(ops.xp, self._memory, self._shape, layout)

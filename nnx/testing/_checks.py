@@ -148,7 +148,12 @@ class _Trial:
 
     def _call(self, what: str, inputs: Inputs, given: Iterable[str], layout: str = "contiguous") -> _Call:
         placed = {
-            name: Placed(self.ops, value, "contiguous" if _stays_contiguous(name, value) else layout)
+            name: Placed(
+                self.ops,
+                value,
+                "contiguous" if _stays_contiguous(name, value) else layout,
+                updated=name in self.expected,
+            )
             for name, value in inputs.items()
             if isinstance(value, np.ndarray)
         }

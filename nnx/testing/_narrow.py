@@ -29,7 +29,9 @@ def rounding(ops: Ops, precision: str) -> None:
     random = np.random.default_rng(0).integers(0, 2**32, 5000, np.uint64).astype(np.uint32)
     ties = [random >> digits << digits | 1 << digits - 1 for digits in (16, 13)]
     limits = np.array([0, -0.0, 1, 65519, 65520, -65520, 3.3961775e38, 2**-24, 2**-25, -(2**-26), np.inf, -np.inf])
-    x = np.concatenate([random.view(np.float32), *(t.astype(np.uint32).view(np.float32) for t in ties)])
+    powers = 2.0 ** np.arange(-24, 16, dtype=np.float32)
+    edges = [np.nextafter(powers, np.float32(0)), powers, np.nextafter(powers, np.float32(np.inf))]
+    x = np.concatenate([random.view(np.float32), *edges, *(t.astype(np.uint32).view(np.float32) for t in ties)])
     x = np.concatenate([x[np.abs(x) > 1e-36], limits.astype(np.float32), [np.float32(np.nan)]])  # GPUs flush denormals
     expected = rounded(x, precision)
     with np.errstate(over="ignore", invalid="ignore"):

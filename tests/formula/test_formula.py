@@ -1,6 +1,7 @@
 """A formula: traced once, then evaluated, differentiated and written in other languages."""
 
 import math
+import operator
 
 import numpy as np
 import pytest
@@ -53,6 +54,34 @@ def test_derivatives_of_combinations():
     slope = Formula("slope", lambda x: derivative(function(x), x), ["x"], ["dx"])
     numeric = (one(function).on_arrays(np, x=x + h)[0] - one(function).on_arrays(np, x=x - h)[0]) / (2 * h)
     np.testing.assert_allclose(slope.on_arrays(np, x=x)[0], numeric, atol=1e-7)
+
+
+def test_the_greater_of_equals_has_the_slope_of_the_second():
+    for function in (f.maximum, f.minimum):
+        slope = Formula("slope", lambda x, g=function: derivative(g(2 * x, 3 * x), x), ["x"], ["dx"])
+        assert slope.on_arrays(np, x=np.zeros(1))[0] == 3
+
+
+@pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge])
+def test_comparisons_are_decided_as_they_are_computed(compare):
+    whole = Formula("f", lambda x, s: where(compare(s, 0.0), x, 2 * x), ["x"], ["y"], ["s"])
+    for s in (-1.0, 0.0, 1.0):
+        fixed, expected = whole.fix(s=s), X if compare(s, 0.0) else 2 * X
+        assert np.array_equal(fixed.on_arrays(np, x=X)[0], expected)
+        assert np.array_equal(whole.on_arrays(np, x=X, s=np.full_like(X, s))[0], expected)
+        assert "where" not in [op for _, op, _ in fixed.instructions]
+
+
+def test_a_result_that_is_a_number_has_the_inputs_shape():
+    (got,) = one(lambda x: 2.0).on_arrays(np, x=X.astype(np.float32))
+    assert np.array_equal(got, np.full_like(X, 2.0))
+    assert got.dtype == np.float32
+
+
+def test_a_choice_between_equals_is_none():
+    made = Formula("f", lambda x, s: where(x > 0, s * x, 0.0), ["x"], ["y"], ["s"]).fix(s=0)
+    assert made.instructions == ()
+    assert made.results == (0.0,)
 
 
 def test_what_stands_twice_is_computed_once():

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...formula import Formula
+from ...formula import Formula, Number, where
 from ...layers import LAYERS, RUNNING_AVERAGE, Activation
 from ...losses import LOSSES, ElementwiseLoss
 from ...optimizers import OPTIMIZERS
@@ -17,7 +17,7 @@ from .layers import AFFINE
 from .losses import large_logits, weighted, without_bias
 
 _MANY, _MANY_DECAYED = 70001, 40003  # several of the blocks that an implementation might do at a time
-_EXTREMES = np.array([[-1e4, 1e4, 0.0], [-0.0, -90.0, 90.0], [-1e-6, 1e-6, 1.0]])
+_EXTREMES = np.array([[-1e4, 1e4, 0.0], [-0.0, -90.0, 90.0], [-1e-6, 1e-6, 1.0], [-7.5, 7.5, -6.0]])
 
 
 def _made(kinds: Iterable[type[Any]], base: type[Any]) -> list[Any]:
@@ -129,9 +129,20 @@ def _binary(r: np.random.Generator) -> Inputs:
     return {"z": large_logits(r)["z"], "t": r.choice([0.0, 1.0, 0.3], (37, 13))}
 
 
+def _comparisons(x: Number) -> Number:
+    """Return a number that tells which comparisons with 0 hold."""
+    return where(x < 0, 1, 0) + where(x <= 0, 2, 0) + where(x > 0, 4, 0) + where(x >= 0, 8, 0)
+
+
+def _signs(r: np.random.Generator) -> Inputs:
+    return {"x": r.choice([-1.0, -0.0, 0.0, 1.0], (37, 13))}
+
+
+_COMPARISONS = Formula("comparisons", _comparisons, ["x"], ["y"])
 _SIGMOID = LOSSES["SigmoidCrossEntropy"]().formula  # type: ignore[attr-defined]
 CASES = [
     *(case for layer in ACTIVATIONS for case in activation_cases(layer)),
+    *cases("activation", {"comparisons-at-0": _signs}, EXACT, formula=_COMPARISONS),
     *(case for loss in ELEMENTWISE for case in loss_cases(loss)),
     *cases("loss", {"sigmoidcrossentropy-large-logits": _binary}, SUMS, formula=_SIGMOID),
     *(case for kind in OPTIMIZERS.values() for case in update_cases(kind.formula())),

@@ -25,6 +25,12 @@ def large_logits(r: np.random.Generator) -> Inputs:
     return _labelled(r, 37, 13) | {"z": r.choice([-1e4, 0.0, 1e4], (37, 13)), "bias": r.integers(-3, 4, 13) * 1.0}
 
 
+def _rows_apart(r: np.random.Generator) -> Inputs:
+    """Rows so far apart that the exponentials of one vanish beside those of another."""
+    inputs = _labelled(r, 37, 13)
+    return inputs | {"z": inputs["z"] + r.choice([-1e4, 0.0, 1e4], (37, 1))}
+
+
 def _out_of_range(label: int, row: int) -> Maker:
     def make(r: np.random.Generator) -> Inputs:
         inputs = _labelled(r, 37, 13)
@@ -55,12 +61,15 @@ def _flat(size: int) -> Maker:
 CASES = [
     *cases("softmax", by_shape(lambda r, n, c: normal(r, x=(n, c))), SUMS, nan="x"),
     *cases("softmax", {"large-logits": lambda r: {"x": large_logits(r)["z"]}}, SUMS),
+    *cases("softmax", {"rows-apart": lambda r: {"x": _rows_apart(r)["z"]}}, SUMS),
     *cases(
         "softmax_cross_entropy",
         {
             **by_shape(_labelled),
             "no-bias": lambda r: without_bias(_labelled(r, 37, 13)),
             "large-logits": large_logits,
+            "rows-apart": lambda r: without_bias(_rows_apart(r)),
+            "probabilities-large-logits": lambda r: large_logits(r) | {"t": r.dirichlet(np.ones(13), 37)},
             "probabilities": lambda r: _mixed(r, 37, 13),
             "probabilities-one-row": lambda r: _mixed(r, 1, 7),
             "probabilities-no-bias": lambda r: without_bias(_mixed(r, 515, 3)),

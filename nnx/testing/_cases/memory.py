@@ -52,7 +52,7 @@ CASES = [
         {
             "scaled-bytes": lambda r: _bytes(r, 7) | _scale(1 / 255),
             "scaled-images": lambda r: _bytes(r, 3, 5) | _scale(1 / 255),
-            "scaled-floats": lambda r: _floats(r, 7) | _scale(-1.75),
+            "scaled-floats": lambda r: _floats(r, 9) | _scale(-1.75),
         },
     ),
 ]

@@ -25,6 +25,7 @@ CASES = [
             "matrix": _gradient(37, 13),
             "vector": _gradient(515),
             "one-element": _gradient(1, 1),
+            "large": _gradient(70001),
         },
         EXACT,
         nan="x",
