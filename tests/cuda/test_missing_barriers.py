@@ -19,6 +19,8 @@ from nnx import testing
 from nnx.formula import _formula
 from nnx.ops import Ops
 
+pytestmark = pytest.mark.slow
+
 ORDERS = (0, 1, 7)
 """Of warps: a missing barrier may show in one only."""
 (FOLDER,) = map(Path, nnx_kernels.cuda.__path__)
