@@ -1,4 +1,4 @@
-"""Mutation testing: `python tests/mutants [--workers N] [FILE ...]`; the whole takes hours and runs at night.
+"""Mutation testing: `python tests/mutants [--workers N] [FILE ...]`; it takes an hour and runs at night.
 
 A mutant is a source with one small mistake: another sign, a bound off by one, a statement left out. For each, the
 commands of `targets.toml` run in a copy of the tree, in processes of their own and for a limited time; one of them has
@@ -64,6 +64,11 @@ class Mutant:
     @property
     def key(self) -> str:
         return f"{self.file} {self.where}\n{self.change}"
+
+
+def by_default() -> list[str]:
+    files: list[str] = tomllib.loads((HERE / "targets.toml").read_text())["by_default"]
+    return files
 
 
 def targets() -> list[Target]:
@@ -195,15 +200,16 @@ def _operations() -> set[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python tests/mutants", description=__doc__.splitlines()[0])
-    parser.add_argument("files", nargs="*", help="those of targets.toml to mutate; default: all")
+    parser.add_argument("files", nargs="*", help="those of targets.toml to mutate; default: its list `by_default`")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--list", action="store_true", help="say how many mutants there are, and run none")
     parser.add_argument("--results", type=Path, help="a file for the figures, as JSON, and for the survivors")
     parser.add_argument("--again", type=Path, help="only what survived by these results, of an earlier run")
     arguments = parser.parse_args()
     only = {k for f in json.loads(arguments.again.read_text()) for k in f["survived"]} if arguments.again else None
-    chosen = [(t, f) for t in targets() for f in t.files if not arguments.files or f in arguments.files]
-    if unknown := set(arguments.files) - {f for _, f in chosen}:
+    wanted = set(arguments.files or by_default())
+    chosen = [(t, f) for t in targets() for f in t.files if f in wanted]
+    if unknown := wanted - {f for _, f in chosen}:
         parser.error(f"not in targets.toml: {', '.join(sorted(unknown))}")
     if arguments.list:
         for _, file in chosen:

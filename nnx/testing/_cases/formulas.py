@@ -72,6 +72,8 @@ def loss_cases(loss: ElementwiseLoss) -> list[Case]:
         **by_shape(problem),
         "no-bias": lambda r: without_bias(problem(r, 37, 13)),
         "weights": lambda r: weighted(r, problem(r, 37, 13)),
+        "weights-narrow": lambda r: weighted(r, problem(r, 37, 7)),
+        "weights-wide": lambda r: weighted(r, problem(r, 3, 515)),
     }
     return cases("loss", _named(formula, makers), SUMS, nan="z", formula=formula)
 

@@ -51,6 +51,7 @@ CASES = [
         "take",
         {
             "scaled-bytes": lambda r: _bytes(r, 7) | _scale(1 / 255),
+            "scaled-integers": lambda r: {"data": r.integers(-999, 999, (50, 9)), "index": _INDEX} | _scale(1 / 255),
             "scaled-images": lambda r: _bytes(r, 3, 5) | _scale(1 / 255),
             "scaled-floats": lambda r: _floats(r, 9) | _scale(-1.75),
         },
