@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 _FLUSH = np.uint32(0x8040)  # flush to zero, denormals are zero: Intel's manual, volume 1, section 10.2.3
 _COMPILED = not config.DISABLE_JIT
-_X86 = platform.machine().lower() in ("x86_64", "amd64")
+X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
 def _declare(builder, name):
@@ -65,7 +65,7 @@ def _end_nothing(before):
     pass
 
 
-if _X86 and _COMPILED:
+if X86 and _COMPILED:
     begin, end = _begin, _end
 else:
     begin, end = (njit(f) for f in (_begin_nothing, _end_nothing))
