@@ -116,7 +116,7 @@ def test_a_wrong_operation_fails(backends, capsys):
     assert "not well" in out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_misspelt_operation_is_noted(backends, capsys):
     composed = next(name for name in Ops(NUMPY()).explain().composed if len(name) > 5)
     backends(numpy=type("Misspelt", (NUMPY,), {composed + "s": lambda self: None}))
@@ -137,7 +137,7 @@ def test_the_list_of_backends_keeps_the_brackets_of_what_to_install(backends, ca
     assert "pip install 'nnx-array[cuda12]'" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_backend_asked_for_cannot_run(backends, capsys, monkeypatch):
     backends(numpy=NUMPY, cupy=NoDriver)
     monkeypatch.setenv("NNX_BACKEND", "cupy")

@@ -44,10 +44,8 @@ sys.exit(0 if report.ok else str(report))
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "setting", [pytest.param({"NUMBA_DISABLE_JIT": "1"}, marks=pytest.mark.long), {"NNX_NUM_THREADS": "1"}], ids=str
-)
+@pytest.mark.long
+@pytest.mark.parametrize("setting", [{"NUMBA_DISABLE_JIT": "1"}, {"NNX_NUM_THREADS": "1"}], ids=str)
 def test_the_kit_passes_with(setting):
     status, output = in_a_process(KIT, **setting)
     assert status == 0, output

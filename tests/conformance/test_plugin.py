@@ -76,6 +76,7 @@ def test_a_wrong_backend_fails_with_what_is_wrong(toy, wrong_site):
     assert "FAILED nnx.testing::activation[float32-relu-odd-sizes]" not in done.stdout
 
 
+@pytest.mark.long
 def test_the_command(toy, wrong_site):
     done = toy("-m", "nnx.testing", "toy")
     assert done.returncode == 0, done.stdout

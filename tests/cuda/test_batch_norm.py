@@ -5,9 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from emulator import EmulatedBackend
-from orders import ORDERS, SOME_ORDERS
-
-from nnx import testing
+from orders import ORDERS
 
 pytestmark = pytest.mark.slow
 
@@ -41,14 +39,6 @@ def close(got: Array, expected: Array, tolerance: float) -> None:
 
 def hyper(dtype: str) -> Array:
     return np.array([EPS, 0.9, 0.1], dtype)
-
-
-@pytest.mark.parametrize("op", ["batch_norm", "batch_norm_backward", "batch_norm_inference"])
-@pytest.mark.parametrize("order", SOME_ORDERS)
-def test_conformance(op: str, order: int) -> None:
-    report = testing.run(EmulatedBackend(order), [op])
-    assert report.ok, str(report)
-    assert op in report.explanation.fused
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

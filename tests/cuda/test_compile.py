@@ -14,7 +14,7 @@ from nnx.layers import RUNNING_AVERAGE
 from nnx.optimizers import OPTIMIZERS
 from nnx.testing._cases.formulas import ACTIVATIONS, ELEMENTWISE
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 OF_CUPY = ("-ftz=true", "--device-as-default-execution-space")

@@ -6,17 +6,14 @@ import numpy as np
 import pytest
 from emulator import EmulatedBackend, EmulatedDevice
 from nnx_cupy import _launch
-from orders import SOME_ORDERS
 
 import nnx
-from nnx import testing
 from nnx.layers import RELU
 from nnx.ops import Ops
 from nnx.testing._formulas import activated, evaluate
 
 pytestmark = pytest.mark.slow
 
-OPS = ("activation", "activation_backward", "philox", "dropout", "dropout_backward", "take")
 LAYERS = (nnx.ReLU(), nnx.Sigmoid(), nnx.Tanh())
 DTYPES = ("float32", "float64")
 SHAPES = ((1, 1), (1, 7), (9, 1), (40, 33), (257, 10), (1025, 3), (5000, 40), (3, 100_000))
@@ -48,14 +45,6 @@ def guarded(size: int, dtype: str, start: int) -> tuple[Array, Array]:
 def close(got: Array, expected: Array, dtype: str, terms: int = 1) -> None:
     tolerance = TOLERANCE[dtype] * np.sqrt(terms)
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize("op", OPS)
-@pytest.mark.parametrize("order", SOME_ORDERS)
-def test_conformance(op: str, order: int) -> None:
-    report = testing.run(EmulatedBackend(order), [op])
-    assert report.ok, str(report)
-    assert op in report.explanation.fused
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)

@@ -16,7 +16,7 @@ from gpu_script import BENCH, on_the_host, script
 
 from nnx.bench import networks
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 FAKE_PROGRAM = """#!/bin/sh
 case "$*" in *--query-gpu*) exit ;; esac  # beside the parts

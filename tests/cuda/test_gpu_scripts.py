@@ -18,7 +18,7 @@ from nnx.bench.networks import Network
 from nnx.bench.report import Report
 from nnx.ops._bind import Ops
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture
@@ -166,7 +166,6 @@ def test_a_call_that_is_refused_ends_nothing_else(check, monkeypatch, tmp_path, 
 # The sanitizers' run --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
 def test_our_kernels_alone_pass_the_kit(cupy, monkeypatch, capsys):
     own_kernels = script("own_kernels")
     assert own_kernels.OPERATIONS == nnx.ops.spec.OPERATIONS

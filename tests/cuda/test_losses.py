@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from emulator import EmulatedBackend
-from orders import ORDERS, SOME_ORDERS
+from orders import ORDERS
 
 import nnx
-from nnx import testing
 
 pytestmark = pytest.mark.slow
 
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", pytest.param("float64", marks=pytest.mark.long))
 TOLERANCE = {"float32": 2e-6, "float64": 1e-14}
 SMALL = [(1, 1), (9, 1), (1, 7), (100, 10), (64, 256)]
 """One block does all."""
@@ -88,7 +87,6 @@ def poisson_deviance(z: Array, t: Array, bias: Array | float = 0.0) -> tuple[Any
     return (t * logs - t + mean).sum() / len(z), (mean - t) / len(z)
 
 
-OPS = ["softmax", "softmax_cross_entropy", "loss"]
 ELEMENTWISE = {
     "mean_squared_error": nnx.MeanSquaredError().formula,
     "sigmoid_cross_entropy": nnx.SigmoidCrossEntropy().formula,
@@ -99,14 +97,6 @@ ELEMENTWISE = {
 def loss_of(backend: EmulatedBackend, op: str) -> Any:
     """The loss as a function of z and t."""
     return partial(backend.loss, ELEMENTWISE[op]) if op in ELEMENTWISE else getattr(backend, op)
-
-
-@pytest.mark.parametrize("op", OPS)
-@pytest.mark.parametrize("order", SOME_ORDERS)
-def test_conformance(op: str, order: int) -> None:
-    report = testing.run(EmulatedBackend(order), [op])
-    assert report.ok, str(report)
-    assert op in report.explanation.fused
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

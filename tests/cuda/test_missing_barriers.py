@@ -19,7 +19,7 @@ from nnx import testing
 from nnx.formula import _formula
 from nnx.ops import Ops
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ORDERS = (0, 1, 7)
 """Of warps: a missing barrier may show in one only."""

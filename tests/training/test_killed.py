@@ -32,6 +32,7 @@ def steps(folder):
     return read(file)[1]["steps"] if file.exists() else 0
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_killed_and_resumed_three_times(tmp_path):
     rng = np.random.default_rng()

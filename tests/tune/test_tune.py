@@ -363,6 +363,7 @@ def trained(process):
     return out.count("training")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_killed_and_resumed(study, tmp_path):
     finished = 0
