@@ -284,6 +284,7 @@ def test_the_kit_finds_and_names(op, method):
         check_all(ops, op)
 
 
+@pytest.mark.long
 def test_the_compositions_pass_as_a_backend_of_their_own():
     backend = MembersOnly()
     for op in spec.OPERATIONS:

@@ -49,7 +49,9 @@ def trained(backend, **settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "precision", ["float32", *(pytest.param(p, marks=pytest.mark.long) for p in ("bfloat16", "float16"))]
+)
 def test_a_training_ahead_of_its_device_has_the_bits_of_one_in_step(backend, precision):
     late, in_step = trained(backend, precision=precision), trained(Eager(), precision=precision)
     assert late.history == in_step.history

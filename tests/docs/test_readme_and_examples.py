@@ -27,11 +27,14 @@ def test_python_of_the_readme(code, tmp_path):
 
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SHORT = ("01_activation_functions", "03_overfitting", "own_parts", "study_notes", "train_digits")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", [pytest.param("numpy", marks=pytest.mark.long), "numba"])
-@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "script", [pytest.param(p, id=p.name, marks=() if p.stem in SHORT else pytest.mark.long) for p in EXAMPLES]
+)
 def test_example(script, backend, tmp_path, monkeypatch):
     monkeypatch.setenv("NNX_BACKEND", backend)
     out = run([sys.executable, "-W", "error", str(script)], tmp_path)

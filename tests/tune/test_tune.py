@@ -522,6 +522,7 @@ def test_without_optuna(monkeypatch, tmp_path):
         search(tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_it_finds_a_learning_rate_as_good_as_a_grid_does(backend, tmp_path):
     """From six decades, in sixty trials of two epochs, within a factor of 3."""

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ _HEADER = Path(__file__).with_name("cuda_emu.h")
 _KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\(([^),]+)[^)]*\)\s*)?(\w+)\s*\(')
 """Groups: the threads of a block at most, and the name."""
 _FLAGS = (
-    *("-x", "c++", "-std=c++20", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-fno-strict-aliasing"),
+    *("-std=c++20", "-O1", "-fPIC", "-U_FORTIFY_SOURCE", "-fno-strict-aliasing"),
     *("-fno-gnu-unique", "-Wall", "-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-unused-variable"),
 )
 
@@ -96,32 +97,56 @@ def _library(text: str, options: tuple[str, ...]) -> Path:
     found = compiler()
     if found is None:
         raise RuntimeError("no C++ compiler: install g++, or set CXX")
-    command = [found, *_FLAGS, *options, "-include", str(_HEADER), "-"]
     version = Path(found).stat()
-    parts = [*command, text, _HEADER.read_text(), str(version.st_mtime_ns), str(version.st_size)]
-    library = _folder() / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:24]}.so"
-    if not library.exists():
-        import fcntl  # not on Windows, where the emulator does not run
+    compiled_by = found, str(version.st_mtime_ns), str(version.st_size), _HEADER.read_text()
+    flags = (*_FLAGS, *(option for option in options if option[:2] != "-D"))
+    # Read and compiled once, the header takes a third of the time that it takes in each library.
+    header = _folder() / f"header-{_digest(*compiled_by, *flags)}" / _HEADER.name
+    precompiled = header.with_name(f"{_HEADER.name}.gch")
 
-        # Of several processes that want the same one compiles it, and the others wait. A sixteenth of all share a lock.
-        with (library.parent / f"lock-{library.name[0]}").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not library.exists():
-                _compile(command, text, library)
+    def precompile() -> None:
+        header.parent.mkdir(exist_ok=True)
+        header.write_text(_HEADER.read_text())
+        _compile([found, "-x", "c++-header", *flags, "-w", str(header)], "", precompiled)
+
+    library = _folder() / f"{_digest(*compiled_by, *flags, *options, text)}.so"
+    _once(precompiled, precompile)
+    _once(
+        library,
+        lambda: _compile(
+            [found, "-x", "c++", *flags, *options, "-shared", "-include", str(header), "-"], text, library
+        ),
+    )
     return library
 
 
-def _compile(command: list[str], text: str, library: Path) -> None:
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:24]
+
+
+def _once(path: Path, make: Callable[[], None]) -> None:
+    """Make a file if it is not there: of several processes that want it one does, and the others wait."""
+    if path.exists():
+        return
+    import fcntl  # not on Windows, where the emulator does not run
+
+    with (_folder() / f"lock-{_digest(str(path))[0]}").open("w") as lock:  # a sixteenth of all share a lock
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            make()
+
+
+def _compile(command: list[str], text: str, out: Path) -> None:
     # A compiler under the address sanitizer, which kernels compiled with it need in this process, takes minutes.
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    unfinished = library.with_suffix(".unfinished")
+    unfinished = out.with_suffix(".unfinished")
     try:
         done = subprocess.run(
             [*command, "-o", str(unfinished)], input=text, text=True, capture_output=True, check=False, env=environment
         )
         if done.returncode or done.stderr:
             raise RuntimeError(done.stderr)
-        unfinished.replace(library)  # whole, or not there
+        unfinished.replace(out)  # whole, or not there
     finally:
         unfinished.unlink(missing_ok=True)
 
