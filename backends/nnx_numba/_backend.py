@@ -17,7 +17,7 @@ Formula = Any  # of nnx, of which a plugin imports nothing; its attributes are i
 # Products of no more multiplications are our own. BLAS' threads wait for each other by spinning: beside four busy
 # processes on two cores a step of 784-50-10 took 140 times as long as alone, with our team 4 times. Where all is quiet,
 # steps take as long as with OpenBLAS (an EPYC with AVX-512).
-_OWN = 500_000_000
+LARGEST_OWN = 500_000_000
 _SLICE = 262_144  # elements that one thread takes at a time
 # Larger arrays are split among threads. Measured inside a training step, where BLAS' own threads still spin: Adam on
 # 1.86 million parameters takes 1.7 ms on one thread and 1.9 ms on two.
@@ -108,7 +108,7 @@ class NumbaBackend:
             "numpy": np.__version__,
             "numba": numba.__version__,
             "threads": str(self._pool.threads),
-            "products": f"register tiles up to {_OWN:,} multiplications" if self._own_products else "BLAS",
+            "products": f"register tiles up to {LARGEST_OWN:,} multiplications" if self._own_products else "BLAS",
             **blas(),
         }
         if self._jit.uncached:
@@ -154,10 +154,11 @@ class NumbaBackend:
     # Layers -----------------------------------------------------------------------------------------------------------
 
     def _product(self, a: Array, b: Array, out: Array | None, *, transposed: bool = False) -> Array:
-        """Compute a @ b, or a.T @ b, on all arrays that np.matmul takes."""
-        if self._own_products and a.size * b.shape[1] <= _OWN:
-            y = np.empty((a.shape[transposed], b.shape[1]), a.dtype) if out is None else out
-            if self._team.product(a, b, y, transposed) is not NotImplemented:
+        """Compute a @ b, or a.T @ b, on all arrays that np.matmul takes; it refuses the others."""
+        m, k, n = a.shape[transposed], a.shape[not transposed], b.shape[1]
+        if self._own_products and k == len(b) and m * n * k <= LARGEST_OWN:
+            y = np.empty((m, n), a.dtype) if out is None else out
+            if y.shape == (m, n) and self._team.product(a, b, y, transposed) is not NotImplemented:
                 return y
         return np.matmul(a.T if transposed else a, b, out=out)
 
@@ -173,7 +174,7 @@ class NumbaBackend:
     def _product_by_transposed(self, a: Array, b: Array, out: Array) -> None:
         """Compute a @ b.T, whose tiles want rows where b has columns: b is transposed, or a and the result are."""
         (m, k), n, team = a.shape, len(b), self._team
-        if self._own_products and m * n * k <= _OWN:
+        if self._own_products and k == b.shape[1] and out.shape == (m, n) and m * n * k <= LARGEST_OWN:
             if m * (n + k) < n * k:
                 turned, result = self._scratch("one", (k, m), a.dtype), self._scratch("other", (n, m), a.dtype)
                 steps = (

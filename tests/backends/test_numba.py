@@ -57,6 +57,18 @@ def test_the_kit_passes_with_bounds_checked(tmp_path):
     assert status == 0, output
 
 
+def test_shapes_that_disagree_are_refused_before_any_tile_runs(backend):
+    x, w, b = np.ones((6, 4), np.float32), np.ones((5, 3), np.float32), np.zeros(3, np.float32)
+    for call in (
+        lambda: backend.affine(x, w, b),
+        lambda: backend.affine(x, w[:4].copy(), out=np.empty((6, 2), np.float32)),
+        lambda: backend.affine_backward(np.ones((7, 3), np.float32), x, w, dw=np.empty((4, 3), np.float32)),
+        lambda: backend.affine_backward(np.ones((6, 2), np.float32), x, w, dx=np.empty((6, 5), np.float32)),
+    ):
+        with pytest.raises(ValueError, match=r"matmul|mismatch"):
+            call()
+
+
 OPTIMIZERS = [nnx.SGD, nnx.Momentum, nnx.Nesterov, nnx.AdaGrad, nnx.RMSprop, nnx.Adam, nnx.AdamW]
 
 
