@@ -3,6 +3,8 @@
 import itertools
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 from fractions import Fraction
 
@@ -51,6 +53,38 @@ def test_a_number_is_a_chain_of_fused_multiplications_in_order():
         for x, y in zip(a[i].tolist(), b[:, j].tolist(), strict=True):
             total = float(Fraction(x) * Fraction(y) + Fraction(total))  # rounded once
         assert c[i, j] == total
+
+
+NARROW = """
+import itertools
+from unittest.mock import patch
+import numpy as np
+from nnx_kernels.cpu import _jit, flush
+with patch("llvmlite.binding.get_host_cpu_features", return_value={features}):
+    from nnx_kernels.cpu import product as kernels
+assert (kernels.BYTES, kernels.REGISTERS) == {expected}
+for m, n, k in itertools.product((1, 5, 13, 30), (1, 7, 8, 17, 24, 40, 65), (1, 40)):
+    a, b, c = np.random.default_rng(0).random((m, k)), np.random.default_rng(1).random((k, n)), np.empty((m, n))
+    for dtype in (np.float32, np.float64):
+        x, y, z = (array.astype(dtype) for array in (a, b, c))
+        kernels.product(x, y, z, 0)
+        assert np.allclose(z, a @ b, rtol=1e-5), (m, n, k)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [({"avx2": True, "fma": True}, (32, 16)), ({}, (16, 16)), ({"neon": True}, (16, 32))],
+    ids=str,
+)
+def test_processors_with_narrower_vectors(features, expected, tmp_path):
+    code = NARROW.format(features=features, expected=expected)
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("strange", [np.nan, np.inf, -0.0])

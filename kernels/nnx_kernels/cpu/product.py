@@ -212,39 +212,58 @@ PLACES = 4 * _LINE + 16
 """How many numbers of 8 bytes the block has."""
 
 
-def _atomic(arguments: int, operation: Any) -> Any:
-    """Make a function of an address and other numbers whose effect other threads see whole, and in order."""
+def _on_memory(arguments: int, operation: Any) -> Any:
+    """Type a function of an address and other numbers, and generate it from an operation on what lies there."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return operation(builder, builder.inttoptr(given[0], _INT.as_pointer()), *given[1:])
 
-    signature = types.int64(*[types.int64] * arguments)
-    one, two, three = (lambda t, a: (signature, generate)), (lambda t, a, b: (signature, generate)), None
-    three = lambda t, a, b, c: (signature, generate)  # noqa: E731
-    return intrinsic((one, two, three)[arguments - 1])
+    return types.int64(*[types.int64] * arguments), generate
 
 
-def _swapped(builder: Any, place: Any, expected: Any, value: Any) -> Any:
-    pair = builder.cmpxchg(place, expected, value, "seq_cst", "seq_cst")
-    return builder.zext(builder.extract_value(pair, 1), _INT)
+# What other threads see whole, and in order.
 
 
-def _stored(builder: Any, place: Any, value: Any) -> Any:
-    builder.store_atomic(value, place, "seq_cst", 8)
-    return value
+@intrinsic
+def _load(context, address):
+    return _on_memory(1, lambda builder, place: builder.load_atomic(place, "seq_cst", 8))
 
 
-def _paused(builder: Any, place: Any) -> Any:
-    if X86:
-        builder.call(_declare(builder.module)("llvm.x86.sse2.pause", ir.VoidType(), []), [])
-    return ir.Constant(_INT, 0)
+@intrinsic
+def _store(context, address, value):
+    def operation(builder, place, value):
+        builder.store_atomic(value, place, "seq_cst", 8)
+        return value
+
+    return _on_memory(2, operation)
 
 
-_load = _atomic(1, lambda builder, place: builder.load_atomic(place, "seq_cst", 8))
-_store = _atomic(2, _stored)
-_add = _atomic(2, lambda builder, place, value: builder.atomic_rmw("add", place, value, "seq_cst"))
-_swap = _atomic(3, _swapped)
-_pause = _atomic(1, _paused)
+@intrinsic
+def _add(context, address, value):
+    return _on_memory(2, lambda builder, place, value: builder.atomic_rmw("add", place, value, "seq_cst"))
+
+
+@intrinsic
+def _swap(context, address, expected, value):
+    """Write the value where the expected one is; return whether it was there."""
+
+    def operation(builder, place, expected, value):
+        pair = builder.cmpxchg(place, expected, value, "seq_cst", "seq_cst")
+        return builder.zext(builder.extract_value(pair, 1), _INT)
+
+    return _on_memory(3, operation)
+
+
+@intrinsic
+def _pause(context, address):
+    """Tell the processor that this is a loop that waits."""
+
+    def operation(builder, place):
+        if X86:
+            builder.call(_declare(builder.module)("llvm.x86.sse2.pause", ir.VoidType(), []), [])
+        return ir.Constant(_INT, 0)
+
+    return _on_memory(1, operation)
 
 
 @inlined
