@@ -19,8 +19,6 @@ from ._jit import inlined, kernel
 from .flush import X86, begin, end
 
 _INT, _LANE, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
-
-
 _FEATURES = binding.get_host_cpu_features()
 
 
@@ -59,13 +57,10 @@ def _tile(rows: int, vectors: int) -> Any:
         element, size = (ir.FloatType(), 4) if signature.args[0] == types.float32 else (ir.DoubleType(), 8)
         lanes = BYTES // size
         vector, mask = ir.VectorType(element, lanes), ir.VectorType(_BIT, lanes)
-        names = {"fma": f"v{lanes}f{8 * size}", "masked": f"v{lanes}f{8 * size}.p0"}
-        function = _declare(builder.module)
-        fma = function(f"llvm.fma.{names['fma']}", vector, [vector] * 3)
-        load = function(f"llvm.masked.load.{names['masked']}", vector, [vector.as_pointer(), _LANE, mask, vector])
-        store = function(
-            f"llvm.masked.store.{names['masked']}", ir.VoidType(), [vector, vector.as_pointer(), _LANE, mask]
-        )
+        name, function = f"v{lanes}f{8 * size}", _declare(builder.module)
+        fma = function(f"llvm.fma.{name}", vector, [vector] * 3)
+        load = function(f"llvm.masked.load.{name}.p0", vector, [vector.as_pointer(), _LANE, mask, vector])
+        store = function(f"llvm.masked.store.{name}.p0", ir.VoidType(), [vector, vector.as_pointer(), _LANE, mask])
         zero, align = ir.Constant(vector, None), ir.Constant(_LANE, size)
 
         def constant(value: int) -> Any:
@@ -201,8 +196,8 @@ def transpose(a, out):
 #
 # One thread gives a product to a team, of which it is a member, by writing down its addresses and sizes in a block of
 # memory that all know. Every member claims one part after the other, until none is left: who is slow, because another
-# process has its processor, has few. Members wait for the next product by looking for it, for some microseconds; then
-# they are parked by Python. A number of the result is the same sum in the same order, whoever computes it.
+# process has its processor, has few. Members wait for the next product by looking for it, for a while; then they are
+# parked by Python. A number of the result is the same sum in the same order, whoever computes it.
 
 _LINE = 8  # numbers: what is written often has a line of the cache for itself
 TICKET, DONE, SPINNING, JOB = (8 * _LINE * i for i in range(4))
