@@ -1,9 +1,8 @@
 """Models: their arrays, predictions, initial weights, and what they refuse."""
 
-import threading
-
 import numpy as np
 import pytest
+from threads import at_once
 
 import nnx
 from nnx.datasets import digits
@@ -125,11 +124,7 @@ def test_predict_from_many_threads():
         for _ in range(20):
             together[i] = m.predict(parts[i])
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, range(8))
     for a, b in zip(alone, together, strict=True):
         np.testing.assert_array_equal(a, b)
 

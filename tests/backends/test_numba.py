@@ -4,10 +4,10 @@ import multiprocessing
 import os
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
+from threads import at_once
 
 import nnx
 import nnx.testing
@@ -208,11 +208,7 @@ def test_four_models_in_four_threads_are_as_each_alone():
     def work(seed):
         together[seed] = train(seed)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, range(4))
     for a, b in zip(alone, together, strict=True):
         assert all(np.array_equal(a[name], b[name]) for name in a)
 

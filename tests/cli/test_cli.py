@@ -20,14 +20,6 @@ from nnx.training._run_folder import RunConfig
 QUICK = ["train", "--epochs", "2", "--hidden", "20"]
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("NNX_BACKEND", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"

@@ -7,14 +7,6 @@ import nnx
 from nnx._support import plots as plotting
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("NNX_BACKEND", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
-    return tmp_path
-
-
 @pytest.fixture
 def without_figures(monkeypatch):
     monkeypatch.setattr(plotting, "available", lambda: False)

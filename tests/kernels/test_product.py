@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from threads import at_once
 
 pytest.importorskip("numba")
 import nnx_numba._team
@@ -164,11 +165,7 @@ def test_several_threads_use_one_team(monkeypatch):
                 wrong.append(seed)
                 return
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, range(4))
     assert wrong == []
 
 
