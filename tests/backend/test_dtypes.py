@@ -2,44 +2,14 @@
 
 from typing import Any
 
-import array_api_strict
 import numpy as np
 import pytest
+from strict import StrictBackend
 
 import nnx
 from nnx._support.checks import check_float, native_floats
 from nnx.ops._bind import Ops
 from nnx.ops._dtypes import BACKEND_DTYPES, dtype_name
-
-
-class StrictBackend:
-    """Arrays that are no NumPy arrays, of dtypes that print otherwise."""
-
-    name = "strict"
-    xp: Any = array_api_strict
-
-    @classmethod
-    def unavailable(cls) -> str | None:
-        return None
-
-    def to_device(self, host: Any, /) -> Any:
-        return array_api_strict.asarray(host, copy=True)
-
-    def to_host(self, array: Any, /) -> Any:
-        return np.asarray(array)
-
-    def matmul(self, a: Any, b: Any, /, *, out: Any = None) -> Any:
-        product = a @ b
-        if out is None:
-            return product
-        out[...] = product
-        return out
-
-    def synchronize(self) -> None:
-        pass
-
-    def device_info(self) -> dict[str, str]:
-        return {"device": "CPU"}
 
 
 @pytest.fixture
