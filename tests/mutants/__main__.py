@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import unified_diff
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -35,7 +37,7 @@ import _python
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SECONDS = 10
-"""What a command may take beyond three times as long as it takes without a mutation."""
+"""What a command may compute beyond three times as long as it takes without a mutation; six times that, it may wait."""
 NO_MUTANT = 3
 """The exit status of a command that could not compile the mutant."""
 
@@ -139,7 +141,9 @@ class Copy:
         self.temporary.mkdir()
 
     def run(self, command: str, seconds: float, target: Target, keep: bool = False) -> int:
-        """Return the exit status; a process that takes too long is ended with all that it started."""
+        """Return the exit status; a process that takes too long is ended with all that it started.
+
+        What it computes counts, so that a machine that has much to do finds no mutants."""
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(str(self.folder / part) for part in (".", "backends", "kernels")),
             "TMPDIR": str(self.temporary),
@@ -157,8 +161,9 @@ class Copy:
             arguments, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
+        resource.prlimit(process.pid, resource.RLIMIT_CPU, (ceil(seconds),) * 2)
         try:
-            return process.wait(seconds)
+            return process.wait(6 * seconds)
         except subprocess.TimeoutExpired:
             return -signal.SIGKILL
         finally:
