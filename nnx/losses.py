@@ -85,7 +85,7 @@ class Loss:
                     db[...] = ops.xp.sum(gradient, axis=0)
             return value if isinstance(value, ops.array_type) else ops.to_device(np.array(value, dtype))
 
-        return own
+        return ops.in_python(own)
 
     def count_right(self, ops: Ops, y: Array, t: Array) -> Array:
         """Count the rows that the model gets right, for the metric "accuracy".
@@ -266,16 +266,17 @@ class SoftmaxCrossEntropy(Loss):
             return ops.softmax_cross_entropy
         xp = ops.xp
 
-        def smoothed(z: Array, t: Array, **others: Any) -> Array:
+        def shares(z: Array, t: Array) -> Array:
             c = z.shape[1]
             if t.ndim == 1:
                 rows = xp.expand_dims(t, axis=1) == xp.expand_dims(xp.arange(c, dtype=t.dtype), axis=0)
                 valid = xp.expand_dims((t >= 0) & (t < c), axis=1)
                 rows = xp.astype(rows, z.dtype)
                 t = xp.where(valid, rows, xp.full_like(rows, xp.nan))  # a wrong label makes the loss NaN
-            return ops.softmax_cross_entropy(z, t * (1.0 - share) + share / c, **others)
+            return t * (1.0 - share) + share / c
 
-        return smoothed
+        smoothed = ops.in_python(shares)
+        return lambda z, t, **others: ops.softmax_cross_entropy(z, smoothed(z, t), **others)
 
     def config(self) -> dict[str, Any]:
         return super().config() if self.label_smoothing else {"loss": type(self).__name__}

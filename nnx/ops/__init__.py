@@ -5,7 +5,17 @@
 
 from ._bind import Explanation, Ops
 from ._dtypes import BACKEND_DTYPES, FLOATS, dtype_name
-from .protocol import Array, Backend, CompileSeconds, HostArray, StepsPerCapture, ToHostAll, WarmUp, missing_members
+from .protocol import (
+    Array,
+    Backend,
+    CompileSeconds,
+    HostArray,
+    InPython,
+    StepsPerCapture,
+    ToHostAll,
+    WarmUp,
+    missing_members,
+)
 from .spec import OPERATIONS
 
 __all__ = [
@@ -17,6 +27,7 @@ __all__ = [
     "CompileSeconds",
     "Explanation",
     "HostArray",
+    "InPython",
     "Ops",
     "StepsPerCapture",
     "ToHostAll",

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import spec
 from ._dtypes import BACKEND_DTYPES, register
-from .protocol import MEMBERS, Array, Backend, HostArray, StepsPerCapture, ToHostAll
+from .protocol import MEMBERS, Array, Backend, HostArray, InPython, StepsPerCapture, ToHostAll
 
 if TYPE_CHECKING:
     from ._operations import Operations
@@ -65,6 +65,11 @@ class Ops(Operations):
             backend.to_host_all if isinstance(backend, ToHostAll) else lambda arrays: list(map(self.to_host, arrays))
         )
         self.steps_per_capture = backend.steps_per_capture if isinstance(backend, StepsPerCapture) else 1
+        self.records_operations_alone = isinstance(backend, InPython)
+        """Whether a captured step is made of operations and of what `in_python` has wrapped."""
+        self.in_python: Callable[[Callable[..., Any]], Callable[..., Any]] = (
+            backend.in_python if isinstance(backend, InPython) else lambda function: function
+        )
         samples = {name: backend.to_device(np.zeros(1, name)) for name in BACKEND_DTYPES}
         self.array_type = type(samples["float32"])
         self.dtypes = {name: array.dtype for name, array in samples.items()}

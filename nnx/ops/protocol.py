@@ -1,6 +1,6 @@
 """The contract between nnx and an array backend: two attributes, six short methods, and optional members."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy.typing as npt
@@ -18,8 +18,8 @@ class Backend(Protocol):
     has written anything, for an input that it does not support (a dtype, a layout); the composition then runs. The
     class is made without arguments, once per process, when the backend is first chosen.
 
-    Further members are optional: `compile_seconds`, `warm_up`, `steps_per_capture` and `to_host_all`, each with a
-    protocol below.
+    Further members are optional: `compile_seconds`, `warm_up`, `steps_per_capture`, `in_python` and `to_host_all`, each
+    with a protocol below.
     """
 
     name: str
@@ -83,6 +83,18 @@ class StepsPerCapture(Protocol):
 
     steps_per_capture: int
     """How many training steps in succession are worth one capture; 1 without this member."""
+
+
+@runtime_checkable
+class InPython(Protocol):
+    """Optional, for a backend whose `capture` sees operations alone, and not what is done to arrays between them."""
+
+    def in_python(self, function: Callable[..., Any], /) -> Callable[..., Any]:
+        """Return the function as a part of captured steps: in each of them it runs as it is, on arrays with new values.
+
+        Args:
+            function: of arrays, which may write to them; it returns an array of always the same shape, or None.
+        """
 
 
 @runtime_checkable

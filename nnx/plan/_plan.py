@@ -8,6 +8,7 @@
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -69,6 +70,8 @@ class Plan:
             return False
         unknown = [stage.name for stage in self.stages if not stage.capturable]
         unknown += [] if self.loss.capturable else [repr(self.loss)]
+        if self.ops.records_operations_alone:
+            return True
         if unknown and "capture" in self.ops.explain().fused:
             warnings.warn(
                 f"{unknown[0]}: the backend {self.ops.backend.name!r} does not record steps with a part that it does "
@@ -126,7 +129,7 @@ class Program:
         widest = max([math.prod(stage.shape) for stage in stages], default=1)
         self._gradients = [self._next_buffer(widest, plan.arena.dtype) for _ in range(2)]
         self._turn = 0
-        self.forwards = [stage.forward(self) for stage in stages]
+        self.forwards = [self._part(stage, stage.forward(self)) for stage in stages]
         self.values: list[Array] = [None] * (len(stages) + 1)
 
         last = stages[-1]
@@ -142,7 +145,10 @@ class Program:
         for i in range(len(stages) - 1, lowest - 1, -1):
             below = stages[i - 1].owes_db if i > lowest and stages[i].takes_db else None
             db = below.grads["b"] if below is not None else None
-            self.backwards.append((i, stages[i].backward(self, db, needs_dx=i > lowest)))
+            self.backwards.append((i, self._part(stages[i], stages[i].backward(self, db, needs_dx=i > lowest))))
+
+    def _part(self, stage: Stage, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function if stage.operations_alone else self.ops.in_python(function)
 
     def _next_buffer(self, size: int, dtype: str) -> Array:
         buffer = self.plan.buffer(self._used, size, dtype)

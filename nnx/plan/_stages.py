@@ -33,6 +33,8 @@ class Stage:
         shape: of the output, without the rows.
     """
 
+    operations_alone = False
+    """Whether its forward and backward call the program's operations and do nothing else to arrays."""
     takes_db = False
     """Whether its backward can write the bias gradient of an Affine just below: `db`, the column sums of the gradient
     that it returns."""
@@ -115,6 +117,7 @@ def stage_of(layer: type[Layer]) -> Callable[[S], S]:
 @stage_of(Affine)
 class AffineStage(Stage):
     layer: Affine
+    operations_alone = True
 
     def __init__(self, layer: Affine, shape: tuple[int, ...]) -> None:
         super().__init__(layer, shape)
@@ -171,7 +174,7 @@ class ActivatedAffineStage(AffineStage):
 
 class ActivationStage(Stage):
     layer: Activation
-    takes_db = True
+    operations_alone = takes_db = True
 
     def forward(self, program: "Program") -> Forward:
         op, formula, out = program.ops.activation, self.layer.formula, program.output(self.shape)
@@ -186,7 +189,7 @@ class ActivationStage(Stage):
 @stage_of(BatchNorm)
 class BatchNormStage(Stage):
     layer: BatchNorm
-    takes_db = True
+    operations_alone = takes_db = True
 
     def forward(self, program: "Program") -> Forward:
         layer, batch_norm, out = self.layer, program.ops.batch_norm, program.output(self.shape)
@@ -207,7 +210,7 @@ class BatchNormStage(Stage):
 @stage_of(Dropout)
 class DropoutStage(Stage):
     layer: Dropout
-    takes_db = True
+    operations_alone = takes_db = True
 
     def forward(self, program: "Program") -> Forward:
         dropout, out = program.ops.dropout, program.output(self.shape)
@@ -223,6 +226,8 @@ class DropoutStage(Stage):
 
 @stage_of(Flatten)
 class FlattenStage(Stage):
+    operations_alone = True
+
     def forward(self, program: "Program") -> Forward:
         reshape, shape = program.ops.xp.reshape, (program.n, *self.shape)
         return lambda x: reshape(x, shape)
