@@ -3,11 +3,13 @@
 import importlib.util
 import math
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from ._record import RecordedStep, partition
 from ._team import Team
 from ._threads import SlicePool, thread_count
 
@@ -18,6 +20,8 @@ Formula = Any  # of nnx, of which a plugin imports nothing; its attributes are i
 # processes on two cores a step of 784-50-10 took 140 times as long as alone, with our team 4 times. Where all is quiet,
 # steps take as long as with OpenBLAS (an EPYC with AVX-512).
 LARGEST_OWN = 500_000_000
+SHARE = 200_000
+"""Multiplications of a part of a product, about."""
 _SLICE = 262_144  # elements that one thread takes at a time
 # Larger arrays are split among threads. Measured inside a training step, where BLAS' own threads still spin: Adam on
 # 1.86 million parameters takes 1.7 ms on one thread and 1.9 ms on two.
@@ -26,15 +30,12 @@ _NOTHING = {np.dtype(d): np.empty(0, d) for d in (np.float32, np.float64)}
 _FLOATS = _NOTHING.keys()
 
 
-def _tanh(x: Array, y: Array) -> None:
-    np.tanh(x, out=y)
-
-
 _KERNELS = {"affine": "after_product", "update_": "update"}
 """Where nnx_kernels.cpu.formula has an operation's kernels under another name."""
-_NUMPYS = {"tanh": _tanh}
-"""What NumPy does faster alone, in one vectorised pass."""
-_FORMATS = {"bfloat16": (2.0**-7, 2.0**-133, (2 - 2.0**-7) * 2.0**127), "float16": (2.0**-10, 2.0**-24, 65504.0)}
+_FORMATS = {
+    "bfloat16": np.array([2.0**-7, 2.0**-133, (2 - 2.0**-7) * 2.0**127]),
+    "float16": np.array([2.0**-10, 2.0**-24, 65504.0]),
+}
 """The distance of neighbours from 1 to 2, the least and the greatest number."""
 
 
@@ -70,22 +71,26 @@ class NumbaBackend:
             philox,
             product,
             reduce,
+            scalars,
             softmax,
+            team,
         )
         from threadpoolctl import ThreadpoolController
 
         self._jit = _jit
         self._batch_norm, self._bias, self._gather = batch_norm, bias, gather
         self._narrow, self._philox, self._reduce, self._formula = narrow, philox, reduce, formula
-        self._softmax = softmax
+        self._softmax, self._scalars, self._product_kernels = softmax, scalars, product
         controller, asked = ThreadpoolController(), thread_count()
         if asked is not None:
             controller.limit(limits=asked, user_api="blas")
         blas = [pool["num_threads"] for pool in controller.info() if pool["user_api"] == "blas"]
         self._pool = SlicePool(asked or max(blas, default=1))
-        self._team = Team(self._pool.threads, product)
+        self._team = Team(self._pool.threads, team)
         self._own = threading.local()
-        self._own_products = product.FUSED and not product.product.interpreted
+        self._compiled = not product.product.interpreted
+        self._own_products = product.FUSED and self._compiled
+        self._of_jobs = SimpleNamespace(jit=_jit, team=team, product=product, bias=bias, reduce=reduce, scalars=scalars)
 
     def to_device(self, host: Array, /) -> Array:
         return host
@@ -142,14 +147,71 @@ class NumbaBackend:
     # Data -------------------------------------------------------------------------------------------------------------
 
     def take(self, data: Array, index: Array, scale: Array | None = None, *, out: Array | None = None) -> Any:
-        if scale is None:
-            # mode="clip": the default would copy `out` to be able to raise; the caller has checked the index.
-            return np.take(data, index, axis=0, out=out, mode="clip")
-        y = np.empty((len(index), *data.shape[1:]), scale.dtype) if out is None else out
-        if y.ndim < 2 or not (data.flags.c_contiguous and y.flags.c_contiguous):
+        dtype = data.dtype if scale is None else scale.dtype
+        y = np.empty((len(index), *data.shape[1:]), dtype) if out is None else out
+        if not (data.flags.c_contiguous and y.flags.c_contiguous):
             return NotImplemented
+        if scale is None:
+            if y.dtype == np.int64 and y.ndim == 1:
+                return _done(self._run(self._gather.take_labels, data, index, y), y)
+            return _done(self._run(self._gather.take_rows, _rows(data), index, _rows(y)), y)
         kernel = self._gather.take_bytes if data.dtype == np.uint8 else self._gather.take_scaled
-        return _done(kernel(_rows(data), index, scale[()], _rows(y)), y)
+        return _done(self._run(kernel, _rows(data), index, _one(scale), _rows(y)), y)
+
+    def capture(self, step: Callable[..., Any], examples: tuple[Array, ...]) -> Any:
+        if not self._compiled or not all(isinstance(example, np.ndarray) for example in examples):
+            return NotImplemented  # sparse rows are no memory of a fixed size
+        return RecordedStep(self._team, self._of_jobs, step, examples)
+
+    def in_python(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            recorder = self._jit.recording.recorder
+            return function(*args, **kwargs) if recorder is None else recorder.outside(function, args, kwargs)
+
+        return run
+
+    def _run(self, kernel: Any, *args: Any) -> Any:
+        """Call a kernel; large arrays are taken in slices, by our threads.
+
+        Sums are over the parts that a recorded step has, so that they are the same bits.
+        """
+        if kernel.rows and self._jit.recording.recorder is None:
+            size = max([args[i].size for i in kernel.rows])
+            n, rows = partition(kernel, args)
+            if size > _LARGE or (rows < n and (kernel.sums or kernel.own)):
+                in_parts = kernel.sums or kernel.own
+                return self._in_slices(kernel, args, n, rows if in_parts else _SLICE * n // size // 8 * 8, size)
+            if kernel.own:
+                args = tuple(a[0] if i in kernel.own else a for i, a in enumerate(args))
+        return kernel(*args)
+
+    def _in_slices(self, kernel: Any, args: tuple[Any, ...], n: int, rows: int, size: int) -> Any:
+        if kernel.declines(*(a[0] if i in kernel.own else a for i, a in enumerate(args))):
+            return NotImplemented
+        rows = max(1, rows)
+        sums = {i: np.empty((-(-n // rows), args[i].size), args[i].dtype) for i in kernel.sums if args[i].size}
+
+        def several(low: int, high: int) -> None:
+            for first in range(low, high, rows):
+                given, part = list(args), slice(first, min(first + rows, n))
+                for i in kernel.rows:
+                    given[i] = args[i][part]
+                for i, every in sums.items():
+                    given[i] = every[first // rows]
+                for i in kernel.own:
+                    given[i] = args[i][first // rows]
+                if kernel.first is not None:
+                    given[kernel.first] = args[kernel.first] + first
+                kernel(*given)
+
+        if size > _LARGE:
+            self._pool.run(several, n, max(1, _SLICE * n // size // rows) * rows)
+        else:
+            several(0, n)
+        for i, every in sums.items():
+            add, given = self._reduce.added(every, args[i])
+            add(*given)
+        return None
 
     # Layers -----------------------------------------------------------------------------------------------------------
 
@@ -158,36 +220,56 @@ class NumbaBackend:
         m, k, n = a.shape[transposed], a.shape[not transposed], b.shape[1]
         if self._own_products and k == len(b) and m * n * k <= LARGEST_OWN:
             y = np.empty((m, n), a.dtype) if out is None else out
-            if y.shape == (m, n) and self._team.product(a, b, y, transposed) is not NotImplemented:
+            if y.shape == (m, n) and self._tiles(a, b, y, transposed) is not NotImplemented:
                 return y
-        return np.matmul(a.T if transposed else a, b, out=out)
+        return self._blas(a.T if transposed else a, b, out)
+
+    def _tiles(self, a: Array, b: Array, c: Array, transposed: bool) -> Any:
+        """Compute c = a @ b, or a.T @ b, in register tiles; return NotImplemented for arrays that they do not take."""
+        recorder, kernels, (m, n) = self._jit.recording.recorder, self._product_kernels, c.shape
+        if recorder is not None:
+            return recorder.product(a, b, c, transposed, *_parts(m, n, len(b)))
+        if a.size * n < 2 * SHARE or self._team.threads == 1:
+            return kernels.product(a, b, c, transposed)
+        job = kernels.job(a, b, c, transposed, *_parts(m, n, len(b)))
+        if job is not NotImplemented:
+            self._team.do(job)
+        return job
+
+    def _blas(self, a: Array, b: Array, out: Array | None) -> Array:
+        recorder = self._jit.recording.recorder
+        if recorder is None:
+            return np.matmul(a, b, out=out)
+        y = np.empty((len(a), b.shape[1]), a.dtype) if out is None else out
+        result: Array = recorder.call(np.matmul, a, b, out=y)
+        return result
 
     def _scratch(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return memory of this thread's: to get it anew costs more than to transpose a matrix."""
-        size = math.prod(shape) * dtype.itemsize
-        memory: Array | None = getattr(self._own, name, None)
+        """Return memory of this thread's, or of the step that it records: to get it anew costs more than to use it."""
+        size, recorder = math.prod(shape) * dtype.itemsize, self._jit.recording.recorder
+        held = self._own.__dict__ if recorder is None else recorder.own
+        memory: Array | None = held.get(name)
         if memory is None or memory.size < size:
-            memory = np.empty(size, np.uint8)
-            setattr(self._own, name, memory)
+            memory = held[name] = np.empty(size, np.uint8)
         return memory[:size].view(dtype).reshape(shape)
 
     def _product_by_transposed(self, a: Array, b: Array, out: Array) -> None:
         """Compute a @ b.T, whose tiles want rows where b has columns: b is transposed, or a and the result are."""
-        (m, k), n, team = a.shape, len(b), self._team
+        (m, k), n, turn = a.shape, len(b), self._product_kernels.transpose
         if self._own_products and k == b.shape[1] and out.shape == (m, n) and m * n * k <= LARGEST_OWN:
             if m * (n + k) < n * k:
                 turned, result = self._scratch("one", (k, m), a.dtype), self._scratch("other", (n, m), a.dtype)
-                steps = (
-                    (team.transpose, a, turned),
-                    (team.product, b, turned, result, False),
-                    (team.transpose, result, out),
+                steps: Any = (
+                    (self._run, turn, a, turned, 0),
+                    (self._tiles, b, turned, result, False),
+                    (self._run, turn, result, out, 0),
                 )
             else:
                 turned = self._scratch("one", (k, n), b.dtype)
-                steps = ((team.transpose, b, turned), (team.product, a, turned, out, False))
+                steps = ((self._run, turn, b, turned, 0), (self._tiles, a, turned, out, False))
             if all(step(*arrays) is not NotImplemented for step, *arrays in steps):
                 return
-        np.matmul(a, b.T, out=out)
+        self._blas(a, b.T, out)
 
     def affine(
         self,
@@ -204,7 +286,7 @@ class NumbaBackend:
             return NotImplemented  # before the product is written
         finish = self._bias.add_bias if activation is None else self._formula.after_product(activation)
         y = self._product(x, w, out)
-        return _done(finish(y, np.zeros(w.shape[1], w.dtype) if b is None else b), y)
+        return _done(self._run(finish, y, np.zeros(w.shape[1], w.dtype) if b is None else b), y)
 
     def affine_backward(
         self,
@@ -216,7 +298,7 @@ class NumbaBackend:
         dw: Array | None = None,
         db: Array | None = None,
     ) -> Any:
-        if db is not None and self._bias.column_sums(dy, db) is NotImplemented:
+        if db is not None and self._run(self._bias.column_sums, dy, db) is NotImplemented:
             return NotImplemented
         if dw is not None:
             self._product(x, dy, dw, transposed=True)
@@ -228,15 +310,7 @@ class NumbaBackend:
         y = np.empty_like(x) if out is None else out
         if not (x.flags.c_contiguous and y.flags.c_contiguous and x.dtype == y.dtype):
             return NotImplemented
-        if len(formula.instructions) == 1 and formula.instructions[0][1] in _NUMPYS:
-            kernel = _NUMPYS[formula.instructions[0][1]]
-        else:
-            kernel = self._formula.activation(formula)
-        a, b = x.reshape(-1), y.reshape(-1)
-        if x.size <= _LARGE or kernel(a[:0], b[:0]) is NotImplemented:
-            return _done(kernel(a, b), y)
-        self._pool.run(lambda i, j: kernel(a[i:j], b[i:j]), x.size, _SLICE)
-        return y
+        return _done(self._run(self._formula.activation(formula), x.reshape(-1), y.reshape(-1)), y)
 
     def activation_backward(
         self,
@@ -253,36 +327,9 @@ class NumbaBackend:
         given = [*[inputs[i] for i in kernel.inputs], dx]
         if dy.ndim == 0 or not all([a.flags.c_contiguous for a in given]):  # noqa: C419  a list is faster
             return NotImplemented
-        db = _nothing(dy) if db is None else db
         if dy.ndim != 2:
             given = [_rows(a) for a in given]
-        if dx.size <= _LARGE:
-            return _done(kernel(*given, db), dx)
-        return _done(self._by_rows(given[-1], lambda part, sums: kernel(*[a[part] for a in given], sums), db), dx)
-
-    def _by_rows(self, x: Array, work: Any, db: Array | None = None) -> Any:
-        """Call work(slice of rows, db) and return its result.
-
-        For large x it is called on fixed slices by our threads, and the results are summed.
-        """
-        n, size = len(x), x.size
-        if size <= _LARGE:
-            return work(slice(0, n), db)
-        rows = _rows_of_slice(x)
-        count = -(-n // rows)
-        wants_db = db is not None and db.size > 0
-        sums = np.empty((count, x.shape[1]), x.dtype) if wants_db else [db] * count
-        results: list[Any] = [None] * count
-
-        def one(low: int, high: int) -> None:
-            results[low // rows] = work(slice(low, high), sums[low // rows])
-
-        self._pool.run(one, n, rows)
-        if any(result is NotImplemented for result in results):
-            return NotImplemented
-        if wants_db:
-            np.add.reduce(sums, axis=0, out=db)
-        return None if results[0] is None else sum(results)
+        return _done(self._run(kernel, *given, _nothing(dy) if db is None else db), dx)
 
     def batch_norm(
         self,
@@ -298,31 +345,14 @@ class NumbaBackend:
         y = np.empty_like(x) if out is None else out
         mean = np.empty_like(gamma) if mean is None else mean
         var = np.empty_like(gamma) if var is None else var
-        if x.size <= _LARGE:
-            return _done(self._batch_norm.batch_norm(x, gamma, beta, hyper, y, mean, var), y)
-        # Called on no rows first, to learn whether the kernels take these arrays.
-        declined = self._batch_norm.moments(x[:0], mean, var) is NotImplemented
-        if (
-            declined
-            or self._batch_norm.batch_norm_inference(x[:0], gamma, beta, mean, var, hyper, y[:0]) is NotImplemented
-        ):
+        kernels, given = self._batch_norm, (x, gamma, beta, mean, var, hyper, y)
+        if kernels.normalise.declines(*given):
             return NotImplemented
-        rows = _rows_of_slice(x)
-        firsts = range(0, len(x), rows)
-        counts = np.array([min(rows, len(x) - first) for first in firsts], x.dtype)[:, None]
-        means, squares = (np.empty((len(firsts), x.shape[1]), x.dtype) for _ in range(2))
-
-        def moments(low: int, high: int) -> None:
-            self._batch_norm.moments(x[low:high], means[low // rows], squares[low // rows])
-
-        def normalise(low: int, high: int) -> None:
-            self._batch_norm.batch_norm_inference(x[low:high], gamma, beta, mean, var, hyper, y[low:high])
-
-        self._pool.run(moments, len(x), rows)
-        np.divide(np.sum(means * counts, axis=0), len(x), out=mean)
-        np.divide(np.sum(squares + counts * (means - mean) ** 2, axis=0), len(x), out=var)
-        self._pool.run(normalise, len(x), rows)
-        return y
+        n, rows = partition(kernels.moments, (x,))
+        means, squares = np.empty((2, -(-n // rows), x.shape[1]), x.dtype)
+        self._run(kernels.moments, x, means, squares)
+        kernels.merge(means, squares, rows, n, mean, var)
+        return _done(self._run(kernels.normalise, *given), y)
 
     def batch_norm_backward(
         self,
@@ -341,30 +371,14 @@ class NumbaBackend:
         dx = np.empty_like(x) if out is None else out
         dgamma = np.empty_like(gamma) if dgamma is None else dgamma
         dbeta = np.empty_like(gamma) if dbeta is None else dbeta
-        # The first call, on no rows of a large batch, tells whether the kernel takes these arrays.
-        parts = (dy, x, dx) if x.size <= _LARGE else (dy[:0], x[:0], dx[:0])
-        kernel = self._batch_norm.batch_norm_backward
-        if kernel(*parts[:2], gamma, mean, var, hyper, parts[2], dgamma, dbeta) is NotImplemented:
+        kernels, given = self._batch_norm, (dy, x, gamma, mean, var, hyper, dgamma, dbeta, len(x), dx)
+        if kernels.input_gradient.declines(*given):
             return NotImplemented
+        self._run(kernels.gradient_sums, dy, x, mean, dgamma, dbeta)
+        kernels.standardise(dgamma, var, hyper)
         if db is not None:
-            db.fill(0)
-        if x.size <= _LARGE:
-            return dx
-        n, rows = len(x), _rows_of_slice(x)
-        dgammas, dbetas = (np.empty((-(-n // rows), x.shape[1]), x.dtype) for _ in range(2))
-
-        def sums(low: int, high: int) -> None:
-            self._batch_norm.gradient_sums(dy[low:high], x[low:high], mean, dgammas[low // rows], dbetas[low // rows])
-
-        def gradient(low: int, high: int) -> None:
-            part = slice(low, high)
-            self._batch_norm.input_gradient(dy[part], x[part], gamma, mean, var, hyper, dgamma, dbeta, n, dx[part])
-
-        self._pool.run(sums, n, rows)
-        np.add.reduce(dbetas, axis=0, out=dbeta)
-        np.divide(np.add.reduce(dgammas, axis=0), np.sqrt(var + hyper[0]), out=dgamma)
-        self._pool.run(gradient, n, rows)
-        return dx
+            self._bias.clear(db)
+        return _done(self._run(kernels.input_gradient, *given), dx)
 
     def batch_norm_inference(
         self,
@@ -378,7 +392,7 @@ class NumbaBackend:
         out: Array | None = None,
     ) -> Any:
         y = np.empty_like(x) if out is None else out
-        return _done(self._batch_norm.batch_norm_inference(x, gamma, beta, mean, var, hyper, y), y)
+        return _done(self._run(self._batch_norm.normalise, x, gamma, beta, mean, var, hyper, y), y)
 
     # Random numbers ---------------------------------------------------------------------------------------------------
 
@@ -393,13 +407,8 @@ class NumbaBackend:
         kept = np.empty(x.shape, bool) if mask is None else mask
         if not (x.flags.c_contiguous and y.flags.c_contiguous and kept.flags.c_contiguous):
             return NotImplemented
-        a, b, c, kernel = x.reshape(-1), y.reshape(-1), kept.reshape(-1), self._philox.dropout
-        if x.size <= _LARGE:
-            return _done(kernel(a, rng, factor[()], b, c, 0), y)
-        if kernel(a[:0], rng, factor[()], b[:0], c[:0], 0) is NotImplemented:
-            return NotImplemented
-        self._pool.run(lambda i, j: kernel(a[i:j], rng, factor[()], b[i:j], c[i:j], i), x.size, _SLICE)
-        return y
+        flat = x.reshape(-1), rng, _one(factor), y.reshape(-1), kept.reshape(-1)
+        return _done(self._run(self._philox.dropout, *flat, 0), y)
 
     def dropout_backward(
         self, dy: Array, mask: Array, factor: Array, *, out: Array | None = None, db: Array | None = None
@@ -407,12 +416,8 @@ class NumbaBackend:
         dx = np.empty_like(dy) if out is None else out
         if not (dy.flags.c_contiguous and mask.flags.c_contiguous and dx.flags.c_contiguous) or dy.ndim == 0:
             return NotImplemented
-        a, b, c, kernel = _rows(dy), _rows(mask), _rows(dx), self._philox.dropout_backward
-
-        def work(part: slice, sums: Array) -> Any:
-            return kernel(a[part], b[part].reshape(-1), factor[()], c[part], sums)
-
-        return _done(self._by_rows(a, work, _nothing(dy) if db is None else db), dx)
+        given = _rows(dy), _rows(mask), _one(factor), _rows(dx), _nothing(dy) if db is None else db
+        return _done(self._run(self._philox.dropout_backward, *given), dx)
 
     # Mixed precision --------------------------------------------------------------------------------------------------
 
@@ -421,15 +426,22 @@ class NumbaBackend:
             return NotImplemented
         y = np.empty_like(x) if out is None else out
         flat = x.reshape(-1)
-        return _done(self._narrow.narrow(flat.view(np.uint32), flat, y.reshape(-1), *_FORMATS[precision]), y)
+        given = flat.view(np.uint32), flat, y.reshape(-1), _FORMATS[precision]
+        return _done(self._run(self._narrow.narrow, *given), y)
+
+    def rescale_(self, x: Array, scaling: Array) -> Any:
+        if not x.flags.c_contiguous:
+            return NotImplemented
+        return _nothing_but(self._run(self._scalars.rescale, x.reshape(-1), scaling))
+
+    def unscale_(self, hyper: Array, norm: Array, scaling: Array) -> Any:
+        return _nothing_but(self._scalars.unscale(hyper, _one(norm), scaling))
 
     # Losses and metrics -----------------------------------------------------------------------------------------------
 
     def softmax(self, x: Array, *, out: Array | None = None) -> Any:
         y = np.empty_like(x) if out is None else out
-        if x.size > _LARGE and not (x.flags.c_contiguous and y.flags.c_contiguous):
-            return NotImplemented
-        return _done(self._by_rows(x, lambda part, _: self._softmax.softmax(x[part], y[part])), y)
+        return _done(self._run(self._softmax.softmax, x, y), y)
 
     def softmax_cross_entropy(
         self,
@@ -456,12 +468,8 @@ class NumbaBackend:
         dz: Array | None = None,
         db: Array | None = None,
     ) -> Any:
-        kernel, numbers = self._formula.loss(formula), _nothing(z) if hyper is None else hyper
-
-        def with_numbers(z: Array, t: Array, *others: Any) -> Any:
-            return kernel(z, t, numbers, *others)
-
-        return self._loss(with_numbers, z, t, weight, bias, dz, db)
+        numbers = _nothing(z) if hyper is None else hyper
+        return self._loss(self._formula.loss(formula), z, t, weight, bias, dz, db, numbers)
 
     def _loss(
         self,
@@ -472,13 +480,18 @@ class NumbaBackend:
         bias: Array | None,
         dz: Array | None,
         db: Array | None,
+        *hyper: Array,
     ) -> Any:
         weight, bias, db = (_nothing(z) if given is None else given for given in (weight, bias, db))
-        dz, n = np.empty_like(z) if dz is None else dz, len(z)
-        if z.size > _LARGE and not (z.flags.c_contiguous and dz.flags.c_contiguous):
+        dz, n, total = np.empty_like(z) if dz is None else dz, len(z), np.empty(1)
+        if self._run(kernel, z, t, *hyper, weight, bias, dz, db, total, n) is NotImplemented:
             return NotImplemented
-        loss = self._by_rows(z, lambda part, sums: kernel(z[part], t[part], weight[part], bias, dz[part], sums, n), db)
-        return loss if loss is NotImplemented else z.dtype.type(loss / n)
+        return self._number(self._reduce.divide, z, total, n)
+
+    def _number(self, kernel: Any, like: Array, *given: Any) -> Any:
+        """Return the number that a kernel makes, 0-d."""
+        out = np.empty(1, like.dtype)
+        return _done(kernel(*given, out), out.reshape(()))
 
     def count_correct(self, y: Array, t: Array) -> Any:
         count = self._reduce.count_correct(y, t if t.ndim == 1 else np.argmax(t, axis=1))
@@ -486,65 +499,35 @@ class NumbaBackend:
 
     def sum_squares(self, x: Array) -> Any:
         total = self._sum_squares(x)
-        return total if total is NotImplemented else x.dtype.type(total)
+        return total if total is NotImplemented else self._number(self._reduce.divide, x, total, 1)
 
     def global_norm(self, x: Array) -> Any:
         total = self._sum_squares(x)
-        return total if total is NotImplemented else x.dtype.type(math.sqrt(total))
+        return total if total is NotImplemented else self._number(self._reduce.square_root, x, total)
 
     def _sum_squares(self, x: Array) -> Any:
+        """Return the sum of squares, in float64, (1,)."""
         if not x.flags.c_contiguous:
             return NotImplemented
-        flat, kernel = x.reshape(-1), self._reduce.sum_squares
-        if x.size <= _LARGE or kernel(flat[:0]) is NotImplemented:
-            return kernel(flat)
-        totals = [0.0] * -(-flat.size // _SLICE)
-
-        def part(low: int, high: int) -> None:
-            totals[low // _SLICE] = kernel(flat[low:high])
-
-        self._pool.run(part, flat.size, _SLICE)
-        return sum(totals)
+        total = np.empty(1)
+        return (
+            total if self._run(self._reduce.sum_squares, x.reshape(-1), total) is not NotImplemented else NotImplemented
+        )
 
     # Optimizers -------------------------------------------------------------------------------------------------------
 
-    def clip_(self, hyper: Array, norm: Array, limit: Array) -> None:
-        hyper[-1] *= limit / np.maximum(norm * hyper[-1], limit)
+    def clip_(self, hyper: Array, norm: Array, limit: Array) -> Any:
+        return _nothing_but(self._scalars.clip(hyper, _one(norm), _one(limit)))
 
     def update_(
         self, formula: Formula, hyper: Array, *buffers: Array, decay: int = 0, guard: Array | None = None
     ) -> Any:
-        kernel = self._formula.update(formula)
-        if guard is not None and not math.isfinite(guard):
-            return None
         if buffers[0].ndim != 1:
             if not all(b.flags.c_contiguous for b in buffers):
                 return NotImplemented
             buffers = tuple(b.reshape(-1) for b in buffers)
-        size = buffers[0].size
-        if decay and ("weight_decay" not in formula.scalars or hyper[formula.scalars.index("weight_decay")] == 0):
-            decay = 0
-        # The first call, on an empty part, tells whether the kernel takes these arrays before anything is written.
-        if size <= _LARGE:
-            if decay and kernel(*buffers, hyper, 0, decay, 1) is NotImplemented:
-                return NotImplemented
-            return kernel(*buffers, hyper, decay, size, 0) if decay < size else None
-        if kernel(*buffers, hyper, 0, 0, 0) is NotImplemented:
-            return NotImplemented
-
-        def part(low: int, high: int) -> None:
-            if low < decay:
-                kernel(*buffers, hyper, low, min(high, decay), 1)
-            if high > decay:
-                kernel(*buffers, hyper, max(low, decay), high, 0)
-
-        self._pool.run(part, size, _SLICE)
-        return None
-
-
-def _rows_of_slice(x: Array) -> int:
-    """Return how many rows of x one thread takes at a time."""
-    return max(1, _SLICE // x.shape[1])
+        judge = _nothing(hyper) if guard is None else _one(guard)
+        return _nothing_but(self._run(self._formula.update(formula), *buffers, hyper, judge, 0, decay))
 
 
 def _nothing(x: Array) -> Array:
@@ -552,4 +535,24 @@ def _nothing(x: Array) -> Array:
 
 
 def _done(result: Any, out: Array) -> Any:
-    return NotImplemented if result is NotImplemented else out
+    """Return what an operation returns whose kernel returned this."""
+    if result is None or result is NotImplemented:
+        return out if result is None else result
+    return result(out)  # while a step is recorded, an array that tells what is done to it
+
+
+def _nothing_but(result: Any) -> Any:
+    """Return None, unless the kernel has declined."""
+    return NotImplemented if result is NotImplemented else None
+
+
+def _one(number: Array) -> Array:
+    """Return a 0-d array as one of one number."""
+    return number.reshape(1)
+
+
+def _parts(m: int, n: int, k: int) -> tuple[int, int]:
+    """Return the rows and the columns of a part of a product: whole tiles, some microseconds of work."""
+    share = max(SHARE, m * n * k // 128)
+    columns = n if 12 * n * k <= share else max(64, share // (12 * k) // 64 * 64)
+    return min(m, max(12, share // max(1, columns * k) // 12 * 12)), columns

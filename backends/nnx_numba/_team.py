@@ -1,4 +1,4 @@
-"""A team of threads that share products too small for the time that it takes to wake a thread."""
+"""A team of threads that share jobs too small for the time that it takes to wake a thread."""
 
 import os
 import threading
@@ -11,14 +11,12 @@ Array = np.ndarray[Any, Any]
 
 _LOOKS = 15_000
 """How often a member looks for work before it is parked: half a millisecond, as between two products of a step."""
-_LONG = 2000
-"""Looks for the last part after which a member is taken for one without a processor."""
-SHARE = 200_000
-"""Multiplications of a part, about."""
-_TURNED = 65_536
-"""Numbers from which on a transposition is shared."""
+_LONG = 5000
+"""Looks for the last part, a fifth of a millisecond, after which a member is taken for one without a processor."""
 _MOST_ALONE = 4096
-"""Products that are computed alone after such waits, at most."""
+"""Jobs that are done alone after such waits, at most."""
+_SOON = 16
+"""Jobs left to do alone up to which members are woken."""
 
 
 class Team:
@@ -31,6 +29,7 @@ class Team:
 
     def __init__(self, threads: int, kernels: Any) -> None:
         self.threads, self._kernels = threads, kernels
+        self._own = threading.local()
         self._begin()
         if hasattr(os, "register_at_fork"):  # threads do not survive a fork
             os.register_at_fork(after_in_child=self._begin)
@@ -45,50 +44,38 @@ class Team:
         self._block = self._memory[first:]
         self._address = self._block.ctypes.data
         self._looking = self._block[self._kernels.SPINNING // 8 :][:1]
-        self._alone, self._penalty = 0, 1
+        self._block[self._kernels.PENALTY // 8] = 1
 
-    def product(self, a: Array, b: Array, c: Array, transposed: bool) -> Any:
-        """Compute c = a @ b, or a.T @ b; return NotImplemented for arrays that the kernels do not take."""
-        if a.size * b.shape[1] < 2 * SHARE or not self._ready():
-            return self._kernels.product(a, b, c, transposed)
+    def do(self, job: Array) -> None:
+        """Do one job."""
+        place = np.array([job.ctypes.data])
+        self.play(place.ctypes.data, 1)
+
+    def play(self, jobs: int, count: int) -> None:
+        """Do jobs, whose addresses are in a list at an address, with whom there is."""
+        team = self._address if self.threads > 1 and self._lock.acquire(blocking=False) else 0
         try:
-            rows, columns = _parts(*c.shape, len(b))
-            return self._after(self._kernels.product_of_team(a, b, c, transposed, self._address, rows, columns))
+            if team and self._looking[0] < self.threads - 1:
+                self._wake()
+            failed = self._kernels.play.run(jobs, count, team, _LONG, _MOST_ALONE, self._scratch())
         finally:
-            self._lock.release()
+            if team:
+                self._lock.release()
+        if failed:
+            raise MemoryError("numba: a kernel got no memory for what it needs while it runs")
 
-    def transpose(self, a: Array, out: Array) -> Any:
-        """Compute out = a.T; return NotImplemented for arrays that the kernels do not take."""
-        if a.size < _TURNED or not self._ready():
-            return self._kernels.transpose(a, out)
+    def _scratch(self) -> int:
+        """Return the address of memory that this thread calls kernels with."""
+        own = self._own
         try:
-            rows = max(8, _TURNED // 4 // a.shape[1] // 8 * 8)
-            return self._after(self._kernels.transpose_of_team(a, out, self._address, rows))
-        finally:
-            self._lock.release()
-
-    def _ready(self) -> bool:
-        """Return whether the team is there for this thread, which then has its lock; wake who sleeps."""
-        if self.threads == 1 or not self._lock.acquire(blocking=False):
-            return False
-        if self._alone:
-            self._alone -= 1
-            self._lock.release()
-            return False
-        self._wake()
-        return True
-
-    def _after(self, looks: Any) -> Any:
-        if looks is NotImplemented:
-            return looks
-        if looks > _LONG:
-            self._alone, self._penalty = self._penalty, min(2 * self._penalty, _MOST_ALONE)
-        elif self._penalty > 1:
-            self._penalty -= 1
-        return None
+            address: int = own.address
+        except AttributeError:
+            own.memory = np.zeros(self._kernels.SCRATCH, np.int64)
+            address = own.address = own.memory.ctypes.data
+        return address
 
     def _wake(self) -> None:
-        if self._looking[0] >= self.threads - 1:
+        if self._block[self._kernels.ALONE // 8] > _SOON:
             return
         if not self._bells:
             self._start()
@@ -101,7 +88,8 @@ class Team:
             for i in range(1, self.threads):
                 bell = threading.Lock()
                 bell.acquire()
-                threading.Thread(target=self._member, args=(bell, self._address), name=f"nnx-{i}", daemon=True).start()
+                given = bell, self._address, i % 2
+                threading.Thread(target=self._member, args=given, name=f"nnx-{i}", daemon=True).start()
                 self._bells.append(bell)
         except RuntimeError as error:
             warnings.warn(
@@ -109,14 +97,9 @@ class Team:
             )
             self.threads = len(self._bells) + 1
 
-    def _member(self, bell: Any, address: int) -> None:
+    def _member(self, bell: Any, address: int, backwards: int) -> None:
         memory = self._memory  # lives as long as anybody looks into it
+        scratch = self._scratch()
         while memory is self._memory:
             bell.acquire()
-            self._kernels.look_for_work(address, _LOOKS)
-
-
-def _parts(m: int, n: int, k: int) -> tuple[int, int]:
-    """Return the rows and the columns of a part: whole tiles, some microseconds of work."""
-    columns = n if 12 * n * k <= SHARE else max(64, SHARE // (12 * k) // 64 * 64)
-    return min(m, max(12, SHARE // max(1, columns * k) // 12 * 12)), columns
+            self._kernels.look_for_work(address, _LOOKS, backwards, scratch)

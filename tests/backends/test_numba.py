@@ -12,6 +12,7 @@ from threads import at_once
 import nnx
 import nnx.testing
 from nnx.datasets import digits
+from nnx.ops import Ops
 
 pytestmark = pytest.mark.skipif(
     "numba" not in [s.name for s in nnx.list_backends() if s.usable], reason="the Numba backend cannot run here"
@@ -82,7 +83,7 @@ def test_nothing_is_declined_in_training(dtype):
         trainer.fit(data, epochs=1, validation_data=(data.x, np.eye(10)[data.t]), verbose=False)
         explanation = model.ops.explain()
         assert explanation.declined == {}
-        assert explanation.composed == ("capture", "rescale_", "unscale_")
+        assert explanation.composed == ()
     regression = nnx.Trainer(nnx.MLP((30,), 10), loss=nnx.MeanSquaredError(), backend="numba", dtype=dtype)
     regression.step(data.inputs(), np.eye(10)[data.t])
     assert regression.model.ops.explain().declined == {}
@@ -93,6 +94,16 @@ def test_denormals_are_flushed_in_a_kernel_and_nowhere_else(backend):
     backend.update_(nnx.Adam.formula(), np.array([1e-3, 1, 1e-8, 0.1, 0.001, 0, 1], np.float32), p, g, m, v)
     assert not m.any()
     assert (np.full(4, 1e-38, np.float32) * np.float32(0.1) > 0).all()  # the thread's mode is as it was
+
+
+@pytest.mark.parametrize("largest", [-1, 2**62])
+def test_products_by_blas_alone_and_by_tiles_alone(backend, largest, monkeypatch):
+    import nnx_numba._backend
+
+    monkeypatch.setattr(nnx_numba._backend, "LARGEST_OWN", largest)
+    ops = Ops(backend)
+    for check in nnx.testing.checks(["affine", "affine_backward", "training"]):
+        check.run(ops)
 
 
 @pytest.mark.parametrize("size", [100, 262_144, 2_500_003])

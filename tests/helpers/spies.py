@@ -12,6 +12,7 @@ def watched(op: str, *, before: Look | None = None, after: Look | None = None) -
     """Return a backend like the active one.
 
     At each call of the operation it calls `before` with its arguments, and `after` with its result and its arguments.
+    It records no steps, so that each one calls all its operations.
     """
     kind = type(nnx.get_backend())
     own = getattr(kind, op)
@@ -24,4 +25,4 @@ def watched(op: str, *, before: Look | None = None, after: Look | None = None) -
             after(result, *args, **kwargs)
         return result
 
-    return type("Watched", (kind,), {op: operation})()
+    return type("Watched", (kind,), {op: operation, "capture": None})()

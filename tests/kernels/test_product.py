@@ -13,8 +13,8 @@ import pytest
 from threads import at_once
 
 pytest.importorskip("numba")
-import nnx_numba._team
 from nnx_kernels.cpu import product as kernels
+from nnx_kernels.cpu import team as jobs
 from nnx_numba._team import Team
 
 if kernels.product.interpreted:
@@ -27,6 +27,14 @@ def problem(m, n, k, dtype, transposed=False):
     r = np.random.default_rng(m * n + k)
     a, b = r.standard_normal((m, k)).astype(dtype), r.standard_normal((k, n)).astype(dtype)
     return (np.ascontiguousarray(a.T) if transposed else a), b
+
+
+def shared(team, a, b, c, transposed=False, rows=12, columns=64):
+    """Compute c by a team, in parts."""
+    job = kernels.job(a, b, c, transposed, rows, columns)
+    if job is not NotImplemented:
+        team.do(job)
+    return job
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -100,19 +108,11 @@ def test_what_is_no_ordinary_number(strange):
 
 @pytest.mark.parametrize("shape", [(1, 1), (8, 8), (7, 30), (33, 8), (17, 100), (0, 3)])
 def test_transpose(shape):
-    a, out = np.random.default_rng(0).random(shape), np.full(shape[::-1], np.nan)
-    kernels.transpose(a, out)
-    np.testing.assert_array_equal(out, a.T)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(256, 256), (300, 701), (70_001, 1), (3, 30_000)])
-def test_a_shared_transposition(shape, dtype):
-    a, team = np.random.default_rng(0).random(shape).astype(dtype), Team(2, kernels)
-    for _ in range(20):
-        out = np.full(shape[::-1], np.nan, dtype)
-        assert team.transpose(a, out) is None
-        np.testing.assert_array_equal(out, a.T)
+    a, out = np.random.default_rng(0).random(shape), np.full((shape[1], shape[0] + 5), np.nan)
+    kernels.transpose(a, out, 3)
+    np.testing.assert_array_equal(out[:, 3 : 3 + shape[0]], a.T)
+    assert np.isnan(out[:, :3]).all()
+    assert np.isnan(out[:, 3 + shape[0] :]).all()
 
 
 def test_denormals_are_flushed_and_the_mode_is_put_back():
@@ -125,10 +125,9 @@ def test_denormals_are_flushed_and_the_mode_is_put_back():
 def test_other_arrays_are_declined():
     a, b = problem(4, 6, 5, "float32")
     c = np.empty((4, 6), np.float32)
-    team = Team(2, kernels)
     for wrong in ((a[:, ::-1], b, c), (a, b.astype(float), c), (a, b, np.empty((4, 12), np.float32)[:, ::2])):
         assert kernels.product(*wrong, 0) is NotImplemented
-        assert team.product(*wrong, False) is NotImplemented
+        assert kernels.job(*wrong, False, 12, 64) is NotImplemented
 
 
 SHAPES = [(100, 50, 784), (784, 50, 100), (16, 300, 1000), (257, 129, 65), (513, 3, 700), (3, 700, 513)]
@@ -136,23 +135,21 @@ SHAPES = [(100, 50, 784), (784, 50, 100), (16, 300, 1000), (257, 129, 65), (513,
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_same_bits_whatever_the_threads(shape, dtype, monkeypatch):
+def test_the_same_bits_whatever_the_threads(shape, dtype):
     for transposed in (False, True):
         a, b = problem(*shape, dtype, transposed)
         alone = np.empty(shape[:2], dtype)
         kernels.product(a, b, alone, transposed)
-        for threads, share in itertools.product((1, 2, 4), (3_000, 400_000)):
-            monkeypatch.setattr(nnx_numba._team, "SHARE", share)
-            team = Team(threads, kernels)
+        for threads, part in itertools.product((1, 2, 4), ((12, 64), (7, 5), (100, 100))):
+            team = Team(threads, jobs)
             for _ in range(5):
                 c = np.full(shape[:2], np.nan, dtype)
-                team.product(a, b, c, transposed)
+                shared(team, a, b, c, transposed, *part)
                 np.testing.assert_array_equal(c, alone)
 
 
-def test_several_threads_use_one_team(monkeypatch):
-    monkeypatch.setattr(nnx_numba._team, "SHARE", 3_000)
-    team, wrong = Team(3, kernels), []
+def test_several_threads_use_one_team():
+    team, wrong = Team(3, jobs), []
 
     def work(seed):
         a, b = problem(60 + seed, 40, 50, "float32")
@@ -160,7 +157,7 @@ def test_several_threads_use_one_team(monkeypatch):
         kernels.product(a, b, alone, 0)
         for _ in range(2000):
             c.fill(np.nan)
-            team.product(a, b, c, False)
+            shared(team, a, b, c)
             if not np.array_equal(c, alone):
                 wrong.append(seed)
                 return
@@ -175,22 +172,21 @@ def spin():
 
 
 @pytest.mark.slow
-def test_busy_processors(monkeypatch):
+def test_busy_processors():
     """Where others want every processor the results are right, and the team is left alone for a while."""
-    monkeypatch.setattr(nnx_numba._team, "SHARE", 30_000)
     others = [
         multiprocessing.get_context("spawn").Process(target=spin, daemon=True) for _ in range(2 * (os.cpu_count() or 1))
     ]
     for other in others:
         other.start()
     try:
-        team = Team(max(2, os.cpu_count() or 2), kernels)
+        team = Team(max(2, os.cpu_count() or 2), jobs)
         a, b = problem(200, 200, 200, "float32")
         alone, c = (np.empty((200, 200), np.float32) for _ in range(2))
         kernels.product(a, b, alone, 0)
         for _ in range(1000):
             c.fill(np.nan)
-            team.product(a, b, c, False)
+            shared(team, a, b, c)
             assert np.array_equal(c, alone)
     finally:
         for other in others:
@@ -201,17 +197,16 @@ def in_child(team, queue):
     a, b = problem(200, 50, 100, "float32")
     alone, c = (np.empty((200, 50), np.float32) for _ in range(2))
     kernels.product(a, b, alone, 0)
-    team.product(a, b, c, False)
+    shared(team, a, b, c)
     queue.put(bool(np.array_equal(c, alone)))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_child_has_a_team_of_its_own(monkeypatch):
-    monkeypatch.setattr(nnx_numba._team, "SHARE", 3_000)
-    team = Team(2, kernels)
+def test_a_child_has_a_team_of_its_own():
+    team = Team(2, jobs)
     a, b = problem(200, 50, 100, "float32")
-    team.product(a, b, np.empty((200, 50), np.float32), False)
+    shared(team, a, b, np.empty((200, 50), np.float32))
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     child = context.Process(target=in_child, args=(team, queue))
@@ -221,18 +216,17 @@ def test_a_child_has_a_team_of_its_own(monkeypatch):
 
 
 def test_without_threads_it_says_so_once_and_goes_on(monkeypatch):
-    monkeypatch.setattr(nnx_numba._team, "SHARE", 3_000)
 
     def refused(self):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    team = Team(4, kernels)
+    team = Team(4, jobs)
     a, b = problem(200, 50, 100, "float32")
     alone, c = (np.empty((200, 50), np.float32) for _ in range(2))
     kernels.product(a, b, alone, 0)
     with pytest.warns(RuntimeWarning, match=r"numba: products on 1 thread\(s\): can't start new thread"):
-        team.product(a, b, c, False)
+        shared(team, a, b, c)
     assert np.array_equal(c, alone)
-    team.product(a, b, c, False)
+    shared(team, a, b, c)
     assert team.threads == 1

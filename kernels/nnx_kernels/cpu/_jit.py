@@ -1,10 +1,11 @@
 """How the kernels are compiled: one version per floating dtype, for C-contiguous arrays only, kept on disk."""
 
 import hashlib
+import inspect
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,18 @@ seconds = 0.0
 """How long this process has spent compiling, or loading what was compiled before."""
 
 
+@cache
 def _type(letter: str, real: Any) -> Any:
     return {
         "v": real[::1],  # vector
         "m": real[:, ::1],  # matrix
-        "s": real,  # scalar
         "i": types.intp,
         "l": types.int64[::1],  # labels, indices
+        "d": types.float64[::1],  # sums
         "B": types.boolean[::1],
+        "M": types.boolean[:, ::1],  # mask
         "U": types.Array(types.uint8, 2, "C", readonly=True),  # the user's own data, which may be read-only or not
+        "R": types.Array(real, 2, "C", readonly=True),
         "W": types.uint32[::1],
     }[letter]
 
@@ -43,6 +47,25 @@ def _type(letter: str, real: Any) -> Any:
 def _fits(given: Any, wanted: Any) -> bool:
     """Return whether an array of this type is taken: a version for read-only arrays takes writable ones, too."""
     return bool(given == wanted or (isinstance(given, types.Array) and given.copy(readonly=True) == wanted))
+
+
+class _Recording(threading.local):
+    recorder: Any = None
+
+
+recording = _Recording()
+"""Who gets the kernels' calls of this thread while a step is recorded: recorder(kernel, args)."""
+
+
+def words(argument: Any) -> list[int]:
+    """Return an argument of a kernel as Numba passes it: an array in words of 8 bytes, or a number."""
+    if isinstance(argument, np.ndarray):
+        return [0, 0, argument.size, argument.itemsize, argument.ctypes.data, *argument.shape, *argument.strides]
+    return [int(argument)]
+
+
+DATA, SHAPE = 4, 5
+"""Where an array's words have its address and its shape. The third one is its size."""
 
 
 def _no_version_yet(*args: Any) -> Any:
@@ -54,14 +77,31 @@ class Kernel:
 
     Numba would compile another version for every layout. Here the versions are fixed. A call that fits none raises
     within Numba, which costs the calls that do fit nothing.
+
+    A kernel can say how its work is split, by the places of its arguments: a part has its own `rows` of some arrays,
+    its own `sums`, which are added up afterwards, and the number of its `first` row. Of its `own` arrays it is given
+    one row for each part.
     """
 
-    def __init__(self, function: Callable[..., Any], signature: str, fast: bool) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        signature: str,
+        fast: bool,
+        rows: Iterable[str] = (),
+        sums: Iterable[str] = (),
+        own: Iterable[str] = (),
+        first: str | None = None,
+    ) -> None:
         self.name, self.signature = function.__name__, signature
         self._function, self._fast = function, fast
+        places = {name: i for i, name in enumerate(inspect.signature(function).parameters)}
+        self.rows, self.sums, self.own = ([places[name] for name in names] for names in (rows, sums, own))
+        self.first = None if first is None else places[first]
         self.interpreted = bool(numba.config.DISABLE_JIT)
         self.call = self._interpret if self.interpreted else _no_version_yet
         self.compiled: set[Any] = set()
+        self._addresses: dict[Any, int] = {}
         self.inputs: list[int] = []
         """Of a formula's inputs, those that it takes."""
         kernels.append(self)
@@ -76,10 +116,15 @@ class Kernel:
             return numba.njit(**options)(self._function)
 
     def __call__(self, *args: Any) -> Any:
+        return self.run(*args) if recording.recorder is None else recording.recorder(self, args)
+
+    def run(self, *args: Any) -> Any:
+        """Call it, recording or not."""
         try:
             return self.call(*args)
         except TypeError:
-            dtype = self._dtype_for(args)
+            args = tuple(a.view(np.ndarray) if isinstance(a, np.ndarray) else a for a in args)  # of a subclass, too
+            dtype = self.dtype_for(args)
             if dtype is None:
                 return NotImplemented
             self.compile(dtype)
@@ -87,11 +132,11 @@ class Kernel:
 
     def _interpret(self, *args: Any) -> Any:
         """Run the kernel by the interpreter, for the same arrays as ever (with NUMBA_DISABLE_JIT)."""
-        return NotImplemented if self._dtype_for(args) is None else self._function(*args)
+        return NotImplemented if self.dtype_for(args) is None else self._function(*args)
 
-    def _dtype_for(self, args: tuple[Any, ...]) -> Any:
+    def dtype_for(self, args: tuple[Any, ...]) -> Any:
         """Return the floating dtype whose version takes these arguments, or None."""
-        dtypes = {a.dtype for a, letter in zip(args, self.signature, strict=True) if letter in "vm"}
+        dtypes = {a.dtype for a, letter in zip(args, self.signature, strict=True) if letter in "vmR"}
         dtype = dtypes.pop() if dtypes else np.dtype(np.float32)  # a kernel of integers has one version
         if dtypes or dtype not in FLOATS:
             return None
@@ -121,15 +166,36 @@ class Kernel:
             seconds += time.perf_counter() - start
             return True
 
+    def declines(self, *args: Any) -> bool:
+        """Return whether it would return NotImplemented."""
+        return self.dtype_for(args) is None
 
-def kernel(signature: str, *, fast: bool = True) -> Callable[[Callable[..., Any]], Kernel]:
+    def address(self, dtype: Any) -> int:
+        """Return the address of the machine code of a dtype's version."""
+        found = self._addresses.get(dtype)
+        if found is not None:
+            return found
+        self.compile(dtype)
+        version = self.call.overloads[tuple(_type(letter, FLOATS[dtype]) for letter in self.signature)]
+        address: int = version.library.get_pointer_to_function(version.fndesc.llvm_func_name)
+        self._addresses[dtype] = address
+        return address
+
+
+def kernel(
+    signature: str, *, fast: bool = True, rows: str = "", sums: str = "", own: str = "", first: str | None = None
+) -> Callable[[Callable[..., Any]], Kernel]:
     """Decorate a function as a kernel.
 
     Args:
         signature: a letter for each argument, as in `_type`.
         fast: whether the order of operations may be changed.
+        rows: the names of the arguments that a part has its own rows of.
+        sums: those that are sums over the rows.
+        own: those of which a part has a row of its own.
+        first: the one that is the number of the first row.
     """
-    return lambda function: Kernel(function, signature, fast)
+    return lambda function: Kernel(function, signature, fast, rows.split(), sums.split(), own.split(), first)
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -4,13 +4,14 @@ import math
 
 import numpy as np
 
-from ._jit import fast_inlined, kernel
+from ._jit import kernel
 
 _ROWS = 16  # read three times while they are in the first-level cache
 
 
-@fast_inlined
-def _moments(x, mean, squares):
+@kernel("mvv", rows="x", own="mean squares")
+def moments(x, mean, squares):
+    """Compute the columns' means, and their sums of squared differences from them."""
     n, c = x.shape
     real = x.dtype.type
     block, deviations = np.empty_like(mean), np.empty_like(mean)
@@ -37,8 +38,27 @@ def _moments(x, mean, squares):
             squares[j] += deviations[j] + d * d * weight
 
 
-@fast_inlined
-def _normalise(x, gamma, beta, mean, var, hyper, y):
+@kernel("mmiivv")
+def merge(means, squares, rows, n, mean, var):
+    """Compute mean and biased variance of n rows from the moments of parts of so many rows."""
+    real = mean.dtype.type
+    mean[:] = means[0]
+    var[:] = squares[0]
+    for p in range(1, len(means)):
+        first, last = p * rows, min((p + 1) * rows, n)
+        part = real(last - first) / real(last)
+        weight = part * real(first)
+        for j in range(mean.size):
+            d = means[p, j] - mean[j]
+            mean[j] += d * part
+            var[j] += squares[p, j] + d * d * weight
+    for j in range(var.size):
+        var[j] /= real(n)
+
+
+@kernel("mvvvvvm", rows="x y")
+def normalise(x, gamma, beta, mean, var, hyper, y):
+    """Compute y = gamma * (x - mean) / sqrt(var + eps) + beta."""
     n, c = x.shape
     factor = np.empty_like(mean)
     for j in range(c):
@@ -48,8 +68,9 @@ def _normalise(x, gamma, beta, mean, var, hyper, y):
             y[i, j] = (x[i, j] - mean[j]) * factor[j] + beta[j]
 
 
-@fast_inlined
-def _gradient_sums(dy, x, mean, dgamma, dbeta):
+@kernel("mmvvv", rows="dy x", sums="dgamma dbeta")
+def gradient_sums(dy, x, mean, dgamma, dbeta):
+    """Compute the column sums of dy, and of dy * (x - mean)."""
     n, c = x.shape
     dgamma[:] = 0
     dbeta[:] = 0
@@ -59,8 +80,16 @@ def _gradient_sums(dy, x, mean, dgamma, dbeta):
             dgamma[j] += dy[i, j] * (x[i, j] - mean[j])
 
 
-@fast_inlined
-def _input_gradient(dy, x, gamma, mean, var, hyper, dgamma, dbeta, of, dx):
+@kernel("vvv")
+def standardise(dgamma, var, hyper):
+    """Compute dgamma /= sqrt(var + eps)."""
+    for j in range(dgamma.size):
+        dgamma[j] /= math.sqrt(var[j] + hyper[0])
+
+
+@kernel("mmvvvvvvim", rows="dy x dx")
+def input_gradient(dy, x, gamma, mean, var, hyper, dgamma, dbeta, of, dx):
+    """Compute dx = gamma / std * (dy - dbeta / of - normalised * dgamma / of), for a batch of `of` rows."""
     n, c = x.shape
     share = x.dtype.type(1) / x.dtype.type(of)
     a, b, k = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)
@@ -72,48 +101,3 @@ def _input_gradient(dy, x, gamma, mean, var, hyper, dgamma, dbeta, of, dx):
     for i in range(n):
         for j in range(c):
             dx[i, j] = a[j] * (dy[i, j] - b[j] - (x[i, j] - mean[j]) * k[j])
-
-
-@kernel("mvvvmvv")
-def batch_norm(x, gamma, beta, hyper, y, mean, var):
-    """Compute y = gamma * (x - mean) / sqrt(var + eps) + beta; write the columns' mean and biased variance."""
-    _moments(x, mean, var)
-    for j in range(var.size):
-        var[j] /= x.dtype.type(len(x))
-    _normalise(x, gamma, beta, mean, var, hyper, y)
-
-
-@kernel("mvv")
-def moments(x, mean, squares):
-    """Compute the columns' means, and their sums of squared differences from them."""
-    _moments(x, mean, squares)
-
-
-@kernel("mvvvvvm")
-def batch_norm_inference(x, gamma, beta, mean, var, hyper, y):
-    """Compute y = gamma * (x - mean) / sqrt(var + eps) + beta."""
-    _normalise(x, gamma, beta, mean, var, hyper, y)
-
-
-@kernel("mmvvvvmvv")
-def batch_norm_backward(dy, x, gamma, mean, var, hyper, dx, dgamma, dbeta):
-    """Compute dx = gamma / std * (dy - dbeta / n - normalised * dgamma / n).
-
-    dbeta is the column sums of dy, dgamma those of dy * normalised; both are written, too.
-    """
-    _gradient_sums(dy, x, mean, dgamma, dbeta)
-    for j in range(dgamma.size):
-        dgamma[j] /= math.sqrt(var[j] + hyper[0])
-    _input_gradient(dy, x, gamma, mean, var, hyper, dgamma, dbeta, len(x), dx)
-
-
-@kernel("mmvvv")
-def gradient_sums(dy, x, mean, dgamma, dbeta):
-    """Compute the column sums of dy, and of dy * (x - mean)."""
-    _gradient_sums(dy, x, mean, dgamma, dbeta)
-
-
-@kernel("mmvvvvvvim")
-def input_gradient(dy, x, gamma, mean, var, hyper, dgamma, dbeta, of, dx):
-    """Compute the dx of `batch_norm_backward` for some rows of a batch of `of`."""
-    _input_gradient(dy, x, gamma, mean, var, hyper, dgamma, dbeta, of, dx)

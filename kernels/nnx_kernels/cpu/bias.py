@@ -3,7 +3,7 @@
 from ._jit import kernel
 
 
-@kernel("mv")
+@kernel("mv", rows="y")
 def add_bias(y, b):
     """Compute y += b."""
     for i in range(y.shape[0]):
@@ -11,10 +11,16 @@ def add_bias(y, b):
             y[i, j] += b[j]
 
 
-@kernel("mv")
+@kernel("mv", rows="x", sums="sums")
 def column_sums(x, sums):
     """Compute the sums of x's columns."""
     sums[:] = 0
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             sums[j] += x[i, j]
+
+
+@kernel("v")
+def clear(sums):
+    """Set sums to 0."""
+    sums[:] = 0

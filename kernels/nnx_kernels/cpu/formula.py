@@ -3,6 +3,7 @@
 A formula's variable x is `x_` in it (see nnx's `Formula.python`); the array of its elements is `of_x`.
 """
 
+import math
 from functools import cache
 from textwrap import indent
 from typing import Any
@@ -16,12 +17,12 @@ Formula = Any
 
 _SPACE = {name: getattr(functions, name) for name in ("exp", "log", "log1p", "tanh", "erf", "sigmoid", "softplus")}
 _SPACE |= {name: getattr(functions, name) for name in ("where", "maximum", "minimum")}
-_SPACE |= {"sqrt": np.sqrt, "begin": flush.begin, "end": flush.end}
+_SPACE |= {"sqrt": np.sqrt, "begin": flush.begin, "end": flush.end, "isfinite": math.isfinite}
 
 
-def _kernel(name: str, arguments: list[str], signature: str, body: str) -> Kernel:
+def _kernel(name: str, arguments: list[str], signature: str, body: str, **split: Any) -> Kernel:
     text = f"def {name}({', '.join(arguments)}):\n{indent(body, '    ')}"
-    return Kernel(from_text(name, text, _SPACE), signature, fast=True)
+    return Kernel(from_text(name, text, _SPACE), signature, fast=True, **split)
 
 
 def _statements(formula: Formula, index: str) -> tuple[str, list[str]]:
@@ -32,27 +33,36 @@ def _statements(formula: Formula, index: str) -> tuple[str, list[str]]:
 
 @cache
 def update(formula: Formula) -> Kernel:
-    """Make kernel(*arrays, hyper, low, high, decay): it updates the elements from low to high.
+    """Make kernel(*arrays, hyper, guard, first, decay): it updates the elements, of which the first is number `first`.
 
-    decay: whether they are under weight decay. The kernel works on slices that start at 0: over a range that starts
-    anywhere, indices might be negative for all that LLVM knows, and it would not vectorise.
+    decay: how many of all are under weight decay. guard: nothing is updated unless its number, if it has one, is
+    finite. The kernel works on slices that start at 0: over a range that starts anywhere, indices might be negative for
+    all that LLVM knows, and it would not vectorise.
     """
     body, results = _statements(formula, "i")
     arrays = [f"of_{x}" for x in formula.inputs]
     scalars = {s: f"hyper[{k}]" for k, s in enumerate(formula.scalars)}
     if "weight_decay" in scalars:
-        scalars["weight_decay"] += " if decay else R(0)"
+        scalars["weight_decay"] += " if decayed else R(0)"
     writes = reversed(list(zip(formula.outputs, results, strict=True)))  # the parameters last: some are faster so
     stores = "\n".join(f"of_{x}[i] = {result}" for x, result in writes)
-    text = (
-        f"R = {arrays[0]}.dtype.type\n"
-        + "".join(f"{s}_ = {value}\n" for s, value in scalars.items())
-        + "".join(f"{a} = {a}[low:high]\n" for a in arrays)
-        + f"before = begin()\nfor i in range({arrays[0]}.size):\n{indent(body, '    ')}\n{indent(stores, '    ')}\n"
-        + "end(before)\n"
+    part = "\n".join(
+        [
+            "low, high = (0, middle) if decayed else (middle, size)",
+            *(f"{s}_ = {value}" for s, value in scalars.items()),
+            *(f"{a} = all_{a}[low:high]" for a in arrays),
+            f"for i in range({arrays[0]}.size):\n{indent(body, '    ')}\n{indent(stores, '    ')}",
+        ]
     )
-    arguments = [*arrays, "hyper", "low", "high", "decay"]
-    return _kernel(f"update_{formula.name}", arguments, "v" * len(arrays) + "viii", text)
+    whole = f"all_{arrays[0]}"
+    text = (
+        f"if guard.size and not isfinite(guard[0]):\n    return\nR, size = {whole}.dtype.type, {whole}.size\n"
+        f"middle = min(max(decay - first, 0), size)\nbefore = begin()\n"
+        f"for decayed in (True, False):\n{indent(part, '    ')}\nend(before)\n"
+    )
+    every = [f"all_{a}" for a in arrays]
+    arguments = [*every, "hyper", "guard", "first", "decay"]
+    return _kernel(f"update_{formula.name}", arguments, "v" * len(arrays) + "vvii", text, rows=every, first="first")
 
 
 @cache
@@ -60,7 +70,7 @@ def activation(formula: Formula) -> Kernel:
     """Make kernel(x, y), for all elements in a row."""
     body, (result,) = _statements(formula, "i")
     text = f"R = of_x.dtype.type\nfor i in range(out.size):\n{indent(body, '    ')}\n    out[i] = {result}\n"
-    return _kernel(f"activation_{formula.name}", ["of_x", "out"], "vv", text)
+    return _kernel(f"activation_{formula.name}", ["of_x", "out"], "vv", text, rows=["of_x", "out"])
 
 
 @cache
@@ -69,27 +79,36 @@ def after_product(formula: Formula) -> Kernel:
     lines, (result,) = formula.python()
     body = "\n".join(["x_ = y[i, j] + b[j]", *lines, f"y[i, j] = {result}"])
     text = f"R = y.dtype.type\nfor i in range(y.shape[0]):\n    for j in range(y.shape[1]):\n{indent(body, ' ' * 8)}\n"
-    return _kernel(f"add_bias_{formula.name}", ["y", "b"], "mv", text)
+    return _kernel(f"add_bias_{formula.name}", ["y", "b"], "mv", text, rows="y")
 
 
 @cache
 def activation_backward(formula: Formula) -> Kernel:
-    """Make kernel(*those of dy, x, y that it uses, dx, db); db: dx's column sums, or empty where nobody wants them."""
-    body, (result,) = _statements(formula, "i, j")
+    """Make kernel(*those of dy, x, y that it uses, dx, db); db: dx's column sums, or empty where nobody wants them.
+
+    It takes some rows at a time, which stay in the first-level cache: a loop over all their elements is vectorised for
+    narrow rows, too.
+    """
+    body, (result,) = _statements(formula, "k")
     inputs = [f"of_{x}" for x in formula.inputs if formula.uses(x)]
     text = (
-        "R = dx.dtype.type\ndb[:] = 0\nfor i in range(dx.shape[0]):\n    for j in range(dx.shape[1]):\n"
-        f"{indent(body, ' ' * 8)}\n        dx[i, j] = {result}\n"
-        "    for j in range(db.size):\n        db[j] += dx[i, j]\n"
+        "R = dx.dtype.type\nn, c = dx.shape\nrows = max(1, 2048 // max(1, c))\ndb[:] = 0\n"
+        "for first in range(0, n, rows):\n    last = min(first + rows, n)\n"
+        + "".join(f"    {a} = {a}s[first:last].reshape(-1)\n" for a in inputs)
+        + "    out = dx[first:last].reshape(-1)\n    for k in range(out.size):\n"
+        f"{indent(body, ' ' * 8)}\n        out[k] = {result}\n"
+        "    if db.size:\n        for i in range(first, last):\n            for j in range(c):\n"
+        "                db[j] += dx[i, j]\n"
     )
-    kernel = _kernel(f"{formula.name}_backward", [*inputs, "dx", "db"], "m" * len(inputs) + "mv", text)
+    every = [*(f"{a}s" for a in inputs), "dx"]
+    kernel = _kernel(f"{formula.name}_backward", [*every, "db"], "m" * len(every) + "v", text, rows=every, sums=["db"])
     kernel.inputs = [i for i, x in enumerate(formula.inputs) if formula.uses(x)]
     return kernel
 
 
 @cache
 def loss(formula: Formula) -> Kernel:
-    """Make kernel(z, t, hyper, weight, bias, dz, db, of), which returns the sum of the losses of z + bias.
+    """Make kernel(z, t, hyper, weight, bias, dz, db, sums, of): sums[0] is the sum of the losses of z + bias.
 
     dz: their gradient / of; db: its column sums. weight: factors of the rows, or empty. of: the number of rows of the
     whole batch, of which z may be a part.
@@ -116,7 +135,8 @@ for i in range(z.shape[0]):
     total += w * row
     for j in range(db.size):
         db[j] += dz[i, j]
-return total
+sums[0] = total
 """
-    names = ["z", "of_t", "hyper", "weight", "bias", "dz", "db", "of"]
-    return _kernel(f"loss_{formula.name}", names, "mmvvvmvi", text)
+    names = ["z", "of_t", "hyper", "weight", "bias", "dz", "db", "sums", "of"]
+    rows = ["z", "of_t", "weight", "dz"]
+    return _kernel(f"loss_{formula.name}", names, "mmvvvmvdi", text, rows=rows, sums=["db", "sums"])

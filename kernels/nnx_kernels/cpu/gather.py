@@ -3,20 +3,37 @@
 from ._jit import kernel
 
 
-@kernel("Ulsm")
-def take_bytes(data, index, factor, out):
-    """Compute out = data[index] * factor, from unsigned bytes."""
-    real = out.dtype.type
+@kernel("Ulvm", rows="index out")
+def take_bytes(data, index, scale, out):
+    """Compute out = data[index] * scale[0], from unsigned bytes."""
+    real, factor = out.dtype.type, scale[0]
     for i in range(index.size):
         row = index[i]
         for j in range(out.shape[1]):
             out[i, j] = real(data[row, j]) * factor
 
 
-@kernel("mlsm")
-def take_scaled(data, index, factor, out):
-    """Compute out = data[index] * factor."""
+@kernel("Rlvm", rows="index out")
+def take_scaled(data, index, scale, out):
+    """Compute out = data[index] * scale[0]."""
+    factor = scale[0]
     for i in range(index.size):
         row = index[i]
         for j in range(out.shape[1]):
             out[i, j] = data[row, j] * factor
+
+
+@kernel("Rlm", rows="index out")
+def take_rows(data, index, out):
+    """Compute out = data[index]."""
+    for i in range(index.size):
+        row = index[i]
+        for j in range(out.shape[1]):
+            out[i, j] = data[row, j]
+
+
+@kernel("lll", rows="index out")
+def take_labels(data, index, out):
+    """Compute out = data[index]."""
+    for i in range(index.size):
+        out[i] = data[index[i]]

@@ -29,15 +29,17 @@ def _round(x, powers, y, unit, least, greatest):
         y[k] = x[k] if power == np.inf else math.copysign(v, x[k])
 
 
-@kernel("Wvvsss", fast=False)
-def narrow(bits, x, y, unit, least, greatest):
+@kernel("Wvvd", fast=False, rows="bits x y")
+def narrow(bits, x, y, numbers):
     """Compute y = x, rounded to multiples of `unit` times the power of two below it, or of `least` if that is more.
 
-    Ties go to even, and numbers beyond `greatest` become infinite. bits: x's own, of float32.
+    Ties go to even, and numbers beyond `greatest` become infinite. bits: x's own, of float32. numbers: unit, least,
+    greatest.
     """
+    unit, least, greatest = numbers[0], numbers[1], numbers[2]
     held = np.empty(_BLOCK, np.uint32)
     powers = held.view(np.float32)
     for first in range(0, x.size, _BLOCK):
         last = min(first + _BLOCK, x.size)
         _powers(bits[first:last], held)
-        _round(x[first:last], powers, y[first:last], np.float64(unit), np.float64(least), np.float64(greatest))
+        _round(x[first:last], powers, y[first:last], unit, least, greatest)

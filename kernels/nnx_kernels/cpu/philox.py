@@ -42,11 +42,14 @@ def philox(rng, words):
         part[:] = block[: part.size]
 
 
-@kernel("vWsvBi")
-def dropout(x, rng, factor, y, mask, start):
-    """Compute mask = word >= rng[5]; y = x * mask * factor. start: the place of x[0] in the whole, a multiple of 4."""
+@kernel("vWvvBi", rows="x y mask", first="start")
+def dropout(x, rng, scale, y, mask, start):
+    """Compute mask = word >= rng[5]; y = x * mask * scale[0].
+
+    start: the place of x[0] in the whole, a multiple of 4.
+    """
     rows, words = np.empty((4, _BLOCKS), np.uint32), np.empty(4 * _BLOCKS, np.uint32)
-    threshold, zero = rng[5], x.dtype.type(0)
+    threshold, zero, factor = rng[5], x.dtype.type(0), scale[0]
     for first in range(0, (x.size + 3) // 4, _BLOCKS):
         _words(start // 4 + first, rows, words, rng)
         low, high = 4 * first, 4 * (first + _BLOCKS)
@@ -57,15 +60,14 @@ def dropout(x, rng, factor, y, mask, start):
             result[e] = part[e] * (factor if words[e] >= threshold else zero)
 
 
-@kernel("mBsmv")
-def dropout_backward(dy, mask, factor, dx, db):
-    """Compute dx = dy * mask * factor and its column sums db, empty where nobody wants them. mask: flat."""
+@kernel("mMvmv", rows="dy mask dx", sums="db")
+def dropout_backward(dy, mask, scale, dx, db):
+    """Compute dx = dy * mask * scale[0] and its column sums db, empty where nobody wants them."""
     n, c = dy.shape
-    zero = dy.dtype.type(0)
+    zero, factor = dy.dtype.type(0), scale[0]
     db[:] = 0
     for i in range(n):
-        bits = mask[i * c : (i + 1) * c]
         for j in range(c):
-            dx[i, j] = dy[i, j] * (factor if bits[j] else zero)
+            dx[i, j] = dy[i, j] * (factor if mask[i, j] else zero)
         for j in range(db.size):
             db[j] += dx[i, j]

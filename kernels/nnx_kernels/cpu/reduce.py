@@ -1,11 +1,16 @@
 """Reductions to one number."""
 
+import math
+
+import numpy as np
+
 from ._jit import kernel
+from .bias import column_sums
 
 
-@kernel("v")
-def sum_squares(x):
-    """Return sum(x**2), added up in float64 from sums of 4,096 elements in the array's own dtype."""
+@kernel("vd", rows="x", sums="sums")
+def sum_squares(x, sums):
+    """Compute sums[0] = sum(x**2), added up in float64 from sums of 4,096 elements in the array's own dtype."""
     total = 0.0
     for first in range(0, x.size, 4096):
         block = x[first : first + 4096]
@@ -13,7 +18,27 @@ def sum_squares(x):
         for i in range(block.size):
             part += block[i] * block[i]
         total += part
-    return total
+    sums[0] = total
+
+
+@kernel("div", fast=False)
+def divide(x, n, out):
+    """Compute out = x / n, of one number."""
+    out[0] = x[0] / n
+
+
+@kernel("dv", fast=False)
+def square_root(x, out):
+    """Compute out = sqrt(x), of one number."""
+    out[0] = math.sqrt(x[0])
+
+
+@kernel("dd", rows="x", sums="sums", fast=False)
+def total(x, sums):
+    """Compute sums[0] = sum(x), one after the other."""
+    sums[0] = 0.0
+    for i in range(x.size):
+        sums[0] += x[i]
 
 
 @kernel("ml")
@@ -29,3 +54,10 @@ def count_correct(y, t):
                 best = j
         right += best == t[i]
     return right
+
+
+def added(parts, sums):
+    """Return the kernel that adds up what the parts of some work have written, (parts, n), and its arguments."""
+    if parts.shape[1] == 1 and parts.dtype == np.float64:
+        return total, [parts.reshape(-1), sums]
+    return column_sums, [parts, sums]

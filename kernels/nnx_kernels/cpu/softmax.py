@@ -106,7 +106,7 @@ def _exponentiate(y, first, last):
         flat[k] = decay(flat[k])
 
 
-@kernel("mm")
+@kernel("mm", rows="z y")
 def softmax(z, y):
     """Compute y = decay(z) / sum(exp(z)) of each row."""
     n, c = z.shape
@@ -130,11 +130,12 @@ def softmax(z, y):
                 y[i, j] *= inverse
 
 
-@kernel("mlvvmvi")
-def cross_entropy_of_labels(z, t, weight, bias, dz, db, of):
-    """Return the sum of -log(softmax(z + bias)) at the labels; dz = (softmax - one-hot) / of, db its column sums.
+@kernel("mlvvmvdi", rows="z t weight dz", sums="db sums")
+def cross_entropy_of_labels(z, t, weight, bias, dz, db, sums, of):
+    """Compute sums[0], the sum of -log(softmax(z + bias)) at the labels.
 
-    weight: factors of the rows, or empty. of: the rows of the whole batch, of which z may be a part.
+    dz = (softmax - one-hot) / of; db: its column sums. weight: factors of the rows, or empty. of: the rows of the whole
+    batch, of which z may be a part.
     """
     n, c = z.shape
     lanes = np.empty(_LANES, z.dtype)
@@ -164,7 +165,8 @@ def cross_entropy_of_labels(z, t, weight, bias, dz, db, of):
                 dz[i, label] -= w * share
             for j in range(db.size):
                 db[j] += dz[i, j]
-        return loss
+        sums[0] = loss
+        return
     rows = max(1, _BLOCK // c)
     for first in range(0, n, rows):
         last = min(first + rows, n)
@@ -186,12 +188,12 @@ def cross_entropy_of_labels(z, t, weight, bias, dz, db, of):
                 dz[i, t[i]] -= w * share
             for j in range(db.size):
                 db[j] += dz[i, j]
-    return loss
+    sums[0] = loss
 
 
-@kernel("mmvvmvi")
-def cross_entropy_of_rows(z, t, weight, bias, dz, db, of):
-    """Return the sum of -sum(t * log(softmax(z + bias))); dz = (softmax - t) / of, db its column sums."""
+@kernel("mmvvmvdi", rows="z t weight dz", sums="db sums")
+def cross_entropy_of_rows(z, t, weight, bias, dz, db, sums, of):
+    """Compute sums[0], the sum of -sum(t * log(softmax(z + bias))); dz = (softmax - t) / of, db its column sums."""
     n, c = z.shape
     rows, lanes = max(1, _BLOCK // c), np.empty(_LANES, z.dtype)
     one = z.dtype.type(1)
@@ -218,4 +220,4 @@ def cross_entropy_of_rows(z, t, weight, bias, dz, db, of):
                 dz[i, j] = dz[i, j] * factor - t[i, j] * share_of_row
             for j in range(db.size):
                 db[j] += dz[i, j]
-    return loss
+    sums[0] = loss

@@ -1,0 +1,467 @@
+"""Training steps as lists of jobs: run with the calls of kernels written down, then done without the interpreter."""
+
+import ctypes
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ._team import Team
+
+Array = np.ndarray[Any, Any]
+
+_PART = 4096
+"""Elements of a part, about: some microseconds of work."""
+_MOST_PARTS = 4096
+_COPIED = 4096
+"""Bytes up to which an input is copied to where the jobs read it; of larger ones the jobs are given the address."""
+_LARGEST = 2**29
+"""Bytes of a step's arrays beyond which it is not recorded: the proof would need two copies of them, and beside so much
+work the interpreter does not count."""
+
+
+class CaptureWarning(RuntimeWarning):
+    """A step cannot become a list of jobs, and runs call by call."""
+
+
+class Traced(np.ndarray[Any, Any]):
+    """An array of a step that is being recorded: NumPy's functions are written down, or end the recording."""
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return _recorder().numpy(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function: Any, kinds: Any, args: Any, kwargs: Any) -> Any:
+        if function not in (np.reshape, np.empty_like, np.ravel):
+            _recorder().give_up(f"numpy.{function.__name__}")
+        result = super().__array_function__(function, (np.ndarray,), args, kwargs)
+        return result.view(np.ndarray) if function is np.empty_like else result
+
+    def __getitem__(self, key: Any) -> Any:
+        result = super().__getitem__(key)
+        return result if isinstance(result, np.ndarray) else super().__getitem__((*_tuple(key), ...))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        _recorder().give_up("an assignment to elements")
+        self.view(np.ndarray)[key] = value
+
+    def _read(self, name: str) -> Any:
+        _recorder().give_up("a number that the interpreter reads")
+        return getattr(self.view(np.ndarray), name)
+
+    def __float__(self) -> float:
+        return float(self._read("__float__")())
+
+    def __int__(self) -> int:
+        return int(self._read("__int__")())
+
+    def __bool__(self) -> bool:
+        return bool(self._read("__bool__")())
+
+    def item(self, *args: Any) -> Any:
+        return self._read("item")(*args)
+
+    def tolist(self) -> Any:
+        return self._read("tolist")()
+
+    def fill(self, value: Any) -> None:
+        _recorder().give_up("numpy.ndarray.fill")
+        self.view(np.ndarray).fill(value)
+
+    def copy(self, *args: Any, **kwargs: Any) -> Any:
+        _recorder().give_up("numpy.ndarray.copy")
+        return self.view(np.ndarray).copy(*args, **kwargs)
+
+    def astype(self, *args: Any, **kwargs: Any) -> Any:
+        _recorder().give_up("numpy.ndarray.astype")
+        return self.view(np.ndarray).astype(*args, **kwargs)
+
+
+def _tuple(key: Any) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _recorder() -> "Recorder | _Nobody":
+    from nnx_kernels.cpu._jit import recording
+
+    return recording.recorder or _NOBODY
+
+
+class _Nobody:
+    """After a recording: a traced array that somebody kept is an array like any other."""
+
+    def give_up(self, what: str) -> None:
+        pass
+
+    def numpy(self, ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return getattr(ufunc, method)(*_plain(inputs), **_plain_outputs(kwargs))
+
+
+_NOBODY = _Nobody()
+
+
+def _plain(values: tuple[Any, ...]) -> list[Any]:
+    return [v.view(np.ndarray) if isinstance(v, Traced) else v for v in values]
+
+
+def _plain_outputs(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {**kwargs, "out": tuple(_plain(kwargs["out"]))} if "out" in kwargs else kwargs
+
+
+def partition(kernel: Any, args: Any) -> tuple[int, int]:
+    """Return how many rows a kernel is given, and how many of them a part has: by the arrays' sizes alone."""
+    if not kernel.rows:
+        return 1, 1
+    arrays = [args[i] for i in kernel.rows]
+    n, size = len(arrays[0]), max([a.size for a in arrays])
+    rows = max(_PART * n // size, -(-n // _MOST_PARTS)) if size > _PART else n
+    return n, max(1, rows if rows < 8 else rows // 8 * 8)
+
+
+class Outside:
+    """A call of the interpreter's between jobs, its result where the jobs read it, and what else it wrote to."""
+
+    def __init__(self, function: Callable[[], Any], result: Array | None) -> None:
+        self._function, self.result = function, result
+        self.written: list[tuple[Array, Array]] = []
+        self.done: Outside | None = None
+        """The same call of another recording: it is taken over once, and not done."""
+
+    def __call__(self) -> None:
+        done, self.done = self.done, None
+        result = self._function() if done is None else done.result
+        for place, m in () if done is None else done.written:
+            place[:] = m
+        if self.result is not None:
+            np.copyto(self.result, result)
+
+
+class Recorder:
+    """Writes down the calls of kernels of one step, and does them at once.
+
+    Args:
+        team: works at the jobs.
+        kernels: the modules of nnx_kernels.cpu.
+        moving: inputs of the step that will lie elsewhere in other calls.
+        watched: memory of which to note what calls of the interpreter's write to it.
+    """
+
+    def __init__(self, team: Team, kernels: Any, moving: list[Array], watched: "Memory") -> None:
+        self._team, self._kernels, self._moving, self._watched = team, kernels, moving, watched
+        self.jobs: list[Array] = []
+        self.steps: list[Any] = []
+        """What is done in turn: the number of the first job of some and of the one after the last, or a function."""
+        self.arrays: list[Array] = []
+        """The arrays of the jobs that these may write to."""
+        self.data: list[Array] = []
+        """Their other arrays. All have to live as long as the jobs."""
+        self.own: dict[str, Array] = {}
+        """Scratch memory of this step."""
+        self.needs_copies = False
+        """Whether inputs have to lie where they lay at first."""
+        self.reason: str | None = None
+        """Why the step cannot be recorded."""
+
+    def give_up(self, what: str) -> None:
+        """Say that the step does what is not written down."""
+        self.reason = self.reason or what
+
+    # Calls of kernels -------------------------------------------------------------------------------------------------
+
+    def __call__(self, kernel: Any, args: tuple[Any, ...]) -> Any:
+        """Write down a call in parts, and do it. Returns NotImplemented, or what makes a result a traced array."""
+        given = _plain(args)
+        if kernel.dtype_for([a[0] if i in kernel.own else a for i, a in enumerate(given)]) is None:
+            self.give_up(f"{kernel.name} does not take its arrays")
+            return NotImplemented
+        n, share = partition(kernel, given)
+        parts = -(-n // share)
+        every_own = {i: given[i] for i in kernel.own}
+        for i, every in every_own.items():
+            given[i] = every[0]
+        if parts <= 1:
+            self._add(kernel, given, 1, [])
+            return traced
+        jit, moves, place, sums = self._kernels.jit, [], 0, []
+        for i, argument in enumerate(given):
+            first = place
+            place += len(jit.words(argument))
+            if i in kernel.rows and argument.size:
+                width = argument.size // n
+                moves.append((first + jit.DATA, 0, share * argument.strides[0], -1))
+                moves.append((first + 2, 0, share * width, argument.size))
+                moves.append((first + jit.SHAPE, 0, share, n))
+            elif i in kernel.sums and argument.size:
+                every = np.empty((parts, argument.size), argument.dtype)
+                sums.append((every, argument))
+                given[i] = every[0]
+                moves.append((first + jit.DATA, 0, every.strides[0], -1))
+            elif i in kernel.own:
+                moves.append((first + jit.DATA, 0, every_own[i].strides[0], -1))
+            elif i == kernel.first:
+                moves.append((first, 0, share, -1))
+        self._add(kernel, given, parts, moves)
+        self.arrays += every_own.values()
+        for every, out in sums:
+            self.arrays.append(every)
+            self._add(*self._kernels.reduce.added(every, out), 1, [])
+        return traced
+
+    def _add(self, kernel: Any, given: list[Any], parts: int, moves: list[tuple[int, ...]]) -> None:
+        jit, team = self._kernels.jit, self._kernels.team
+        words = [word for argument in given for word in jit.words(argument)]
+        if len(words) > team.MOST:
+            self.give_up(f"{kernel.name}: it has too many arguments")
+            kernel.run(*given)
+            return
+        head = [kernel.address(kernel.dtype_for(given)), len(words), parts, 1, len(moves)]
+        for argument, letter in zip(given, kernel.signature, strict=True):
+            if isinstance(argument, np.ndarray):
+                (self.data if letter in "RUl" else self.arrays).append(argument)
+        self._do(np.array([*head, *(number for move in moves for number in move), *words], np.int64))
+
+    def product(self, a: Array, b: Array, c: Array, transposed: bool, rows: int, columns: int) -> Any:
+        """Write down the job of a product, in parts of so many rows and columns, and do it."""
+        a, b, c = _plain((a, b, c))
+        job = self._kernels.product.job(a, b, c, transposed, rows, columns)
+        if job is NotImplemented:
+            return NotImplemented
+        self.arrays += [a, b, c]
+        self._do(job)
+        return traced
+
+    def _do(self, job: Array) -> None:
+        k = len(self.jobs)
+        self.jobs.append(job)
+        if self.steps and isinstance(self.steps[-1], tuple):
+            self.steps[-1] = (self.steps[-1][0], k + 1)
+        else:
+            self.steps.append((k, k + 1))
+        self._team.do(job)
+
+    # Everything else --------------------------------------------------------------------------------------------------
+
+    def call(self, function: Callable[..., Any], *arrays: Array, out: Array) -> Any:
+        """Write down a call of NumPy's that writes to memory of its own, and do it."""
+        given, into = _plain(arrays), _plain((out,))[0]
+        self._check_inputs(given)
+        function(*given, out=into)
+        self.arrays += [*given, into]
+        self.steps.append(lambda: function(*given, out=into))
+        return traced(into)
+
+    def outside(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Write down a call of the interpreter's, which is not looked into, and do it."""
+        given, named = _plain(args), dict(zip(kwargs, _plain(tuple(kwargs.values())), strict=True))
+        every = [a for a in (*given, *named.values()) if isinstance(a, np.ndarray)]
+        self._check_inputs(every)
+        self.arrays += every
+        recording = self._kernels.jit.recording
+        before = {place: m.copy() for place, m in self._watched.items()}
+        recording.recorder = None
+        try:
+            result = function(*given, **named)
+        finally:
+            recording.recorder = self
+        call = Outside(lambda: function(*given, **named), None if result is None else np.array(result))
+        call.written = [(m, m.copy()) for place, m in self._watched.items() if not np.array_equal(m, before[place])]
+        self.steps.append(call)
+        if call.result is None:
+            return None
+        self.arrays.append(call.result)
+        return traced(call.result)
+
+    def _check_inputs(self, arrays: list[Array]) -> None:
+        """Ask for copies of inputs that a function is given: jobs alone can be given another address."""
+        if any(np.may_share_memory(a, i) for a in arrays for i in self._moving):
+            self.needs_copies = True
+
+    def numpy(self, ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Do what a ufunc does to single numbers by a kernel; do anything else, and give up."""
+        scalars = self._kernels.scalars
+        kernel = {np.add: scalars.add, np.multiply: scalars.multiply}.get(ufunc)
+        given = _plain(inputs)
+        if kernel is None or method != "__call__" or kwargs or any(np.ndim(a) for a in given):
+            self.give_up(f"numpy.{ufunc.__name__}")
+            return getattr(ufunc, method)(*given, **_plain_outputs(kwargs))
+        dtype = next(a.dtype for a in inputs if isinstance(a, Traced))
+        out = np.empty(1, dtype)
+        if kernel(*(np.asarray(a, dtype).reshape(1) for a in given), out) is NotImplemented:
+            self.give_up(f"numpy.{ufunc.__name__} of {dtype}")
+        return traced(out.reshape(()))
+
+
+def traced(array: Array) -> Array:
+    """Return the array as one of the step that this thread records."""
+    return array.view(Traced)
+
+
+class Program:
+    """What a recorder has written down, to be done again with other inputs."""
+
+    def __init__(self, recorder: Recorder, moving: list[Array | None], result: list[Array]) -> None:
+        self.arrays, self.data, self.result = [*recorder.arrays, *result], recorder.data, result
+        sizes = [len(job) for job in recorder.jobs]
+        self._memory = np.concatenate(recorder.jobs) if recorder.jobs else np.empty(0, np.int64)
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64) if sizes else np.empty(0, np.int64)
+        self._table = self._memory.ctypes.data + 8 * starts
+        address = self._table.ctypes.data
+        self.steps = [(address + 8 * s[0], s[1] - s[0]) if isinstance(s, tuple) else s for s in recorder.steps]
+        self.moved = [[] if array is None else self._words(array) for array in moving]
+        """Of each input that the jobs have the address of, the words with it, and how far it lies behind the first."""
+
+    def _words(self, given: Array) -> list[tuple[int, int]]:
+        first = given.ctypes.data
+        inside = np.flatnonzero((self._memory >= first) & (self._memory < first + given.nbytes))
+        return [(int(k), int(self._memory[k]) - first) for k in inside]
+
+    def move(self, words: list[tuple[int, int]], address: int) -> None:
+        """Make the jobs read an input at an address."""
+        memory = self._memory
+        for k, offset in words:
+            memory[k] = address + offset
+
+
+class RecordedStep:
+    """Does what `step` does, on each call's own inputs; every call returns a fresh array.
+
+    The first two calls run the step and write down what it calls. The second is done from the first one's notes, too,
+    and has to come out with the same bits: a step that depends on what nobody wrote down is not taken.
+
+    Args:
+        team: works at the jobs.
+        kernels: the modules of nnx_kernels.cpu.
+        step: returns a 0-d array, or a list of k of them, which come back as one array (k,).
+        examples: the first call's inputs.
+    """
+
+    def __init__(self, team: Team, kernels: Any, step: Callable[..., Any], examples: tuple[Array, ...]) -> None:
+        self._team, self._kernels, self._step = team, kernels, step
+        self._kinds = [(given.shape, given.dtype) for given in examples]
+        # What is small is copied: the step may change its own copy of the optimizer's numbers.
+        self._inputs = [np.empty_like(given) if given.nbytes <= _COPIED else None for given in examples]
+        self.program: Program | None = None
+        """What its calls do; None before the second one, and if it cannot be recorded."""
+        self._first: Program | None = None
+        self._eager = False
+
+    def __call__(self, *inputs: Array) -> Array:
+        if self._eager:
+            return _together(self._step(*inputs))
+        given = self._take(inputs)
+        if self.program is not None:
+            return self._play(self.program, given)
+        return self._record(given)
+
+    def _take(self, inputs: tuple[Array, ...]) -> list[Array]:
+        """Return the inputs as the jobs read them."""
+        if len(inputs) != len(self._kinds):
+            raise ValueError(f"a captured step takes {len(self._kinds)} inputs, as at first; got {len(inputs)}")
+        given = []
+        for array, own, (shape, dtype) in zip(inputs, self._inputs, self._kinds, strict=True):
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(
+                    f"a captured step takes inputs like its first, {shape} {dtype}; got {array.shape} {array.dtype}"
+                )
+            if own is not None:
+                own[...] = array
+                given.append(own)
+            else:
+                given.append(array if array.flags.c_contiguous and array.flags.aligned else array.copy())
+        return given
+
+    def _play(self, program: Program, given: list[Array]) -> Array:
+        for words, array in zip(program.moved, given, strict=True):
+            if words:
+                program.move(words, array.ctypes.data)
+        for step in program.steps:
+            if type(step) is tuple:
+                self._team.play(*step)
+            else:
+                step()
+        return self._fresh(program)
+
+    def _record(self, given: list[Array]) -> Array:
+        first = self._first
+        watched = {} if first is None else _memory(first.arrays)
+        before = {place: m.copy() for place, m in watched.items()}
+        places = [array if own is None else None for array, own in zip(given, self._inputs, strict=True)]
+        recorder = Recorder(self._team, self._kernels, [place for place in places if place is not None], watched)
+        recording = self._kernels.jit.recording
+        recording.recorder = recorder
+        try:
+            result = self._step(*(traced(_writeable(array)) for array in given))
+        finally:
+            recording.recorder = None
+        self._several = isinstance(result, list)
+        losses = result if self._several else [result]
+        if not all(isinstance(loss, Traced) for loss in losses):
+            recorder.give_up("a loss that no kernel computes")
+        program = Program(recorder, places, _plain(losses))
+        loss = self._fresh(program)
+        if recorder.reason is not None:
+            self._stop(recorder.reason)
+        elif sum(m.nbytes for m in _memory(program.arrays).values()) > _LARGEST:
+            self._eager = True
+        elif recorder.needs_copies and not all(own is not None for own in self._inputs):
+            self._inputs, self._first = [np.array(array) for array in given], None
+        elif first is None:
+            self._first = program
+        else:
+            self._compare(first, program, given, before, loss)
+        return loss
+
+    def _compare(self, first: Program, second: Program, given: list[Array], before: "Memory", loss: Array) -> None:
+        """Do the second call again, by the notes of the first; take these if nothing comes out differently.
+
+        What the interpreter did between the jobs is not done again: it may count, or draw numbers of its own.
+        """
+        memory = _memory(second.arrays)
+        memory = {place: memory[place] for place in before.keys() & memory.keys()}  # not what is each call's own
+        after = {place: m.copy() for place, m in memory.items()}
+        for place, m in memory.items():
+            m[:] = before[place]
+        for ours, theirs in zip(first.steps, second.steps, strict=False):
+            if isinstance(ours, Outside) and isinstance(theirs, Outside):
+                ours.done = theirs
+        again = self._play(first, given)
+        if again.tobytes() == loss.tobytes() and all(np.array_equal(m, after[place]) for place, m in memory.items()):
+            self.program = first
+        else:
+            for place, m in memory.items():
+                m[:] = after[place]
+            self._stop("it depends on what the interpreter computes")
+        self._first = None
+
+    def _fresh(self, program: Program) -> Array:
+        """Return the losses where no later call overwrites them."""
+        return np.stack(program.result) if self._several else program.result[0].copy()
+
+    def _stop(self, reason: str) -> None:
+        self._eager = True
+        warnings.warn(
+            f"this training step cannot be recorded and runs call by call, more slowly: {reason}",
+            CaptureWarning,
+            stacklevel=5,
+        )
+
+
+def _together(result: Any) -> Array:
+    return np.stack(result) if isinstance(result, list) else result
+
+
+def _writeable(array: Array) -> Array:
+    """Return the array as one that kernels take: nobody writes to an input, but they are compiled for such arrays."""
+    if array.flags.writeable:
+        return array
+    memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
+    return np.frombuffer(memory, array.dtype).reshape(array.shape)
+
+
+Memory = dict[tuple[int, int], Array]
+
+
+def _memory(arrays: list[Array]) -> Memory:
+    """Return the memory of arrays, byte by byte, by its address and size."""
+    whole = [a if a.flags.c_contiguous else a.T for a in arrays if a.flags.forc and a.flags.writeable and a.size]
+    return {(a.ctypes.data, a.nbytes): a.reshape(-1).view(np.uint8) for a in whole}
