@@ -24,7 +24,7 @@ _FLAGS = (
 )
 
 
-_lock = threading.Lock()  # the state of a launch is a library's, not a thread's
+_lock = threading.Lock()  # the state of a launch and the text of a signature are a library's, not a thread's
 
 
 def compiler() -> str | None:
@@ -39,7 +39,8 @@ class Kernel:
         self.name = name
         self._function, signature = library[name + "__emu"], library[name + "__sig"]
         self._function.restype = signature.restype = ctypes.c_char_p
-        self.signature = signature().decode().split()
+        with _lock:  # each call writes the text anew
+            self.signature = signature().decode().split()
 
     def __call__(
         self,
