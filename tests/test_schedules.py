@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 import nnx
-from nnx.schedules import Constant, Cosine, Step, WarmUp, from_config, schedule, to_config
+from nnx.schedules import Constant, Cosine, OneCycle, Step, WarmUp, from_config, schedule, to_config
 
 HUGE = pytest.param(10**400, id="beyond all floats")
+
+
+def one_cycle(lr, step, top, steps):
+    if step < top:
+        return lr / 25 + (lr - lr / 25) * (1 - math.cos(math.pi * step / top)) / 2
+    share = min((step - top) / (steps - top), 1)
+    return lr / 250_000 + (lr - lr / 250_000) * (1 + math.cos(math.pi * share)) / 2
+
 
 SCHEDULES = {
     "constant": (Constant(0.3), lambda s: 0.3),
@@ -22,6 +30,8 @@ SCHEDULES = {
     "warm-up to a number": (WarmUp(4, 0.8), lambda s: 0.2 * (s + 1) if s < 4 else 0.8),
     "warm-up, then steps": (WarmUp(2, Step(1.0, every=3)), lambda s: (s + 1) / 2 if s < 2 else 0.1 ** ((s - 2) // 3)),
     "warm-up of a warm-up": (WarmUp(2, WarmUp(2, 1.0)), lambda s: (0.25, 0.5, 0.5, 1.0)[min(s, 3)]),
+    "one cycle": (OneCycle(0.5, 10), lambda s: one_cycle(0.5, s, 3, 10)),
+    "one cycle, own rise": (OneCycle(0.5, 8, rise=0.5), lambda s: one_cycle(0.5, s, 4, 8)),
 }
 
 
@@ -71,9 +81,11 @@ def test_it_cannot_be_changed():
         (lambda v: Cosine(v, 2), "lr: got"),
         (lambda v: Cosine(0.1, 2, final=v), "final: got"),
         (lambda v: WarmUp(2, v), "lr: got"),
+        (lambda v: OneCycle(v, 2), "lr: got"),
+        (lambda v: OneCycle(0.1, 2, rise=v), "rise: got"),
         (schedule, "lr: got"),
     ],
-    ids=["constant", "step", "factor", "cosine", "final", "warm-up", "number"],
+    ids=["constant", "step", "factor", "cosine", "final", "warm-up", "one cycle", "rise", "number"],
 )
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, HUGE, True, None, "fast", [0.1], np.zeros(3)])
 def test_what_is_no_rate(make, message, value):
@@ -81,10 +93,51 @@ def test_what_is_no_rate(make, message, value):
         make(value)
 
 
+def test_rates_may_be_0():
+    for rate in (Constant(0), Step(0, 2), Step(0.1, 1, factor=0), Cosine(0, 2), Cosine(0, 2, final=0), WarmUp(1, 0)):
+        assert rate(1) == 0
+    assert OneCycle(0, 2)(1) == 0
+
+
+@pytest.mark.parametrize("share", [0, 1, 1.5])
+def test_the_rise_is_a_part_of_the_cycle(share):
+    with pytest.raises(nnx.InputError, match=f"rise: got {share}, expected a finite number greater than 0 and below 1"):
+        OneCycle(0.1, 10, rise=share)
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, "fast"])
+def test_what_a_function_of_ones_own_gives_is_checked(value):
+    for rate in (nnx.SGD(lambda step: value).rate, WarmUp(3, lambda step: value)):
+        with pytest.raises(nnx.NnxError, match=rf"lr\(0\): got {value!r}, expected a (finite )?number"):
+            rate(0)
+    assert nnx.SGD(lambda step: np.float32(step / 2)).rate(3) == 1.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    lr: float
+
+    def __call__(self, step):
+        return self.lr / (step + 1)
+
+
+def test_ones_own_is_kept_by_its_name_alone():
+    with pytest.raises(nnx.CheckpointError, match="has no name that a checkpoint could keep"):
+        to_config(Own(0.1))
+    own = type("Cosine", (Own,), {})
+    with pytest.raises(nnx.CheckpointError, match="has no name that a checkpoint could keep"):
+        to_config(own(0.1))
+
+
 @pytest.mark.parametrize(
     ("make", "name"),
-    [(lambda v: Step(0.1, v), "every"), (lambda v: Cosine(0.1, v), "steps"), (lambda v: WarmUp(v, 0.1), "steps")],
-    ids=["step", "cosine", "warm-up"],
+    [
+        (lambda v: Step(0.1, v), "every"),
+        (lambda v: Cosine(0.1, v), "steps"),
+        (lambda v: WarmUp(v, 0.1), "steps"),
+        (lambda v: OneCycle(0.1, v), "steps"),
+    ],
+    ids=["step", "cosine", "warm-up", "one cycle"],
 )
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, None, "3", [1]])
 def test_what_is_no_number_of_steps(make, name, value):
