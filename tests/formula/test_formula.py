@@ -122,6 +122,18 @@ def test_nan_stays_nan(name, b):
     np.testing.assert_array_equal(made.on_arrays(np, x=x, y=y)[0], expected)
 
 
+def test_operations_are_all_that_instructions_do_with_as_many_arguments():
+    numbers = [operator.neg, *(getattr(f, name) for name in NUMBERS), f.log, f.log1p, f.sqrt]
+    pairs = [operator.add, operator.sub, operator.mul, operator.truediv, f.maximum, f.minimum]
+    choices = [operator.lt, operator.le, operator.gt, operator.ge]
+    made = [
+        *(one(function) for function in numbers),
+        *(Formula("f", function, ["x", "y"], ["z"]) for function in pairs),
+        *(Formula("f", lambda x, y, c=compare: where(c(x, y), x, y), ["x", "y"], ["z"]) for compare in choices),
+    ]
+    assert {op: len(args) for each in made for _, op, args in each.instructions} == f.OPERATIONS
+
+
 def test_some_of_the_outputs():
     made = Formula("f", lambda x: (f.exp(x), x * 2), ["x"], ["y", "z"]).only("z")
     assert (made.outputs, [op for _, op, _ in made.instructions]) == (("z",), ["*"])
@@ -161,6 +173,8 @@ def branching(x):
         ),
         (lambda: one(lambda x: where(x == 0, 1, 0)), "where: got False, .*== and != are no comparisons of a formula"),
         (lambda: one(lambda x: x**0.5), r"a formula's power: got 0\.5, expected a whole number of at least 1"),
+        (lambda: one(lambda x: x**1.5), r"a formula's power: got 1\.5, expected a whole number of at least 1"),
+        (lambda: one(lambda x: x**0), "a formula's power: got 0, expected a whole number of at least 1"),
         (lambda: one(lambda x: f.exp("x")), "exp: got 'x', expected a value of the formula or a number"),
         (lambda: one(lambda x: x, "my formula"), "a formula's name: got 'my formula', expected a name such as 'swish'"),
         (lambda: Formula("f", lambda x: x, ["_x"], ["y"]), "formula 'f': a variable: got '_x', expected a name"),
