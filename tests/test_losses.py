@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from spies import watched
 
 import nnx
 from nnx import losses
@@ -69,6 +70,19 @@ def test_poisson_deviance(backend, dtype):
     np.testing.assert_allclose(gradient, (mean - counts) / N, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("delta", [1.0, 2.5])
+def test_huber(backend, dtype, delta):
+    loss = nnx.Huber() if delta == 1.0 else nnx.Huber(delta)
+    value = loss.forward(backend.to_device(Y.astype(dtype)), ROWS)
+    gradient = backend.to_host(loss.backward())
+    d = np.abs(Y - ROWS)
+    assert value.dtype == gradient.dtype == dtype
+    expected = np.sum(np.where(d <= delta, d**2 / 2, delta * (d - delta / 2))) / N
+    np.testing.assert_allclose(value, expected, rtol=TOLERANCE[dtype])
+    np.testing.assert_allclose(gradient, np.clip(Y - ROWS, -delta, delta) / N, rtol=0, atol=TOLERANCE[dtype])
+
+
 def test_two_classes_in_one_column_are_learned(backend):
     x = RNG.standard_normal((200, 3))
     t = (x[:, 0] > x[:, 1]).astype(int)
@@ -89,7 +103,8 @@ def test_backward_is_scaled_and_can_be_repeated(backend):
     loss = nnx.SoftmaxCrossEntropy()
     loss.forward(backend.to_device(Y.copy()), LABELS)
     once = backend.to_host(loss.backward()).copy()
-    np.testing.assert_allclose(backend.to_host(loss.backward(3.0)), 3 * once)
+    for factor in (0.0, 2.0, 3.0):
+        np.testing.assert_allclose(backend.to_host(loss.backward(factor)), factor * once)
     np.testing.assert_array_equal(backend.to_host(loss.backward()), once)
 
 
@@ -131,6 +146,17 @@ def test_probabilities_sum_to_one_but_for_rounding(backend, excess, fits):
     else:
         with pytest.raises(nnx.InputError, match="t: row 3 is .*, expected probabilities of at least 0 that sum to 1"):
             loss.forward(y, t)
+
+
+@pytest.mark.parametrize("kind", [nnx.SoftmaxCrossEntropy, nnx.MeanSquaredError])
+def test_targets_are_of_models_with_one_dimension_of_outputs(kind):
+    with pytest.raises(nnx.InputError, match=r"outputs have shape \(n, 2, 3\), .*Put a Flatten\(\) before the last"):
+        kind().check_targets("t", np.zeros((N, 2)), (2, 3), "float32")
+
+
+def test_rows_without_classes_are_no_probabilities():
+    with pytest.raises(nnx.InputError, match="t: row 0 is .*, expected probabilities"):
+        nnx.SoftmaxCrossEntropy().check_targets("t", np.zeros((N, 0)), (0,), "float32")
 
 
 def changed(t, row, value):
@@ -175,6 +201,7 @@ BINARY, COUNTS = nnx.SigmoidCrossEntropy, nnx.PoissonDeviance
         (SQUARES, None, "t: got dtype object, expected numbers"),
         (BINARY, ROWS[:, :3], r"t: got targets of shape \(7, 3\), expected \(n, 4\)"),
         (BINARY, changed(ROWS, 2, 1.5), "t: got 1.5, expected 0, 1 or a probability"),
+        (BINARY, changed(ROWS, 2, -0.5), "t: got -0.5, expected 0, 1 or a probability"),
         (BINARY, changed(ROWS, 2, np.nan), "t: got nan, expected 0, 1 or a probability"),
         (COUNTS, changed(ROWS, 2, -1.0), "t: got -1.0, expected counts or frequencies of at least 0"),
     ],
@@ -190,17 +217,53 @@ def test_targets_refused(backend, kind, t, message):
         (Y[0], LABELS[:1], r"outputs have shape \(n, \), expected \(n, "),
         (Y[:, :, None], LABELS, r"outputs have shape \(n, 4, 1\), expected \(n, "),
         (Y[:0], LABELS[:0], "no rows"),
+        (Y[:1, 0].reshape(()), LABELS[0], r"y: got shape \(\) with no rows or no columns"),
         (Y.astype(int), LABELS, "y: got dtype int64, expected float32 or float64"),
         (Y.tolist(), LABELS, "y: got builtins.list, but the backend .* computes with"),
         (None, LABELS, "y: got builtins.NoneType, but the backend .* computes with"),
     ],
-    ids=["vector", "three dimensions", "no rows", "integers", "list", "None"],
+    ids=["vector", "three dimensions", "no rows", "no dimension", "integers", "list", "None"],
 )
 def test_outputs_refused(backend, y, t, message):
     y = backend.to_device(y) if isinstance(y, np.ndarray) else y
     for loss, targets in ((CROSS(), t), (SQUARES(), y)):
         with pytest.raises(nnx.NnxError, match=message):
             loss.forward(y, targets)
+
+
+@pytest.mark.parametrize(
+    ("kind", "t"),
+    [
+        (BINARY, np.array([[0.0, 1.0, 0.5, 0.0]] * N)),
+        (COUNTS, np.array([[0.0, 1.0, 2.0, 0.5]] * N)),
+        (CROSS, np.eye(C)[LABELS]),
+        (CROSS, np.arange(N) % C),
+    ],
+)  # fmt: skip
+def test_targets_at_the_bounds_are_taken(backend, kind, t):
+    assert np.isfinite(kind().forward(backend.to_device(Y), t))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nnx.Huber(0), "Huber: delta: got 0, expected a finite number greater than 0"),
+        (lambda: nnx.SoftmaxCrossEntropy(1), "label_smoothing: got 1, expected .* of at least 0 and below 1"),
+        (lambda: nnx.SoftmaxCrossEntropy(-0.1), "label_smoothing: got -0.1, expected .* of at least 0 and below 1"),
+        (lambda: losses.loss("huberr"), "unknown loss 'huberr'. Did you mean 'huber'"),
+    ],
+)
+def test_settings_refused(make, message):
+    with pytest.raises(nnx.InputError, match=message):
+        make()
+
+
+def test_losses_by_name_have_their_default_settings():
+    made = {name: losses.loss(name) for name in ("MSE", "cross_entropy", "sigmoid_cross_entropy", "poisson_deviance")}
+    assert [type(loss) for loss in made.values()] == [SQUARES, CROSS, BINARY, COUNTS]
+    assert losses.loss("huber").config() == {"loss": "Huber", "delta": 1.0}
+    assert losses.from_config(nnx.Huber(0.5).config()).delta == 0.5
+    assert repr(nnx.Huber(0.5)) == "Huber(delta=0.5)"
 
 
 @pytest.mark.parametrize("kind", [CROSS, SQUARES, BINARY, COUNTS])
@@ -218,7 +281,7 @@ def test_goes_through_a_checkpoint(kind):
 
 @pytest.mark.parametrize("kind", ["labels", "rows"])
 def test_label_smoothing_spreads_a_share_over_the_classes(backend, kind):
-    y, labels = RNG.standard_normal((7, 5)).astype(np.float32), RNG.integers(0, 5, 7)
+    y, labels = RNG.standard_normal((7, 5)).astype(np.float32), np.arange(7) % 5
     rows = np.eye(5, dtype=np.float32)[labels]
     smoothed, plain = nnx.SoftmaxCrossEntropy(label_smoothing=0.1), nnx.SoftmaxCrossEntropy()
     assert repr(smoothed) == "SoftmaxCrossEntropy(label_smoothing=0.1)"
@@ -227,6 +290,12 @@ def test_label_smoothing_spreads_a_share_over_the_classes(backend, kind):
     np.testing.assert_allclose(smoothed.backward(), plain.backward(), atol=1e-7)
     assert nnx.losses.from_config(smoothed.config()).label_smoothing == 0.1
     assert plain.config() == {"loss": "SoftmaxCrossEntropy"}
+    ops = nnx.Ops(backend)
+    assert plain.bound(ops, "float32") == ops.softmax_cross_entropy  # in one launch
+    for wrong in (-1, 5):  # as a trainer's uploaded labels might be
+        t = backend.to_device(np.where(np.arange(7) == 3, wrong, labels))
+        value = smoothed.bound(ops, "float32")(backend.to_device(y), t)
+        assert np.isnan(backend.to_host(value))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -242,3 +311,107 @@ def test_numpy_takes_large_losses_some_rows_at_a_time(weighted):
     np.testing.assert_allclose(db, dz.sum(axis=0))
     value = ops.loss(nnx.MeanSquaredError().formula, z, t, weight=weight)
     assert value == loss
+
+
+class Absolute(nnx.Loss):
+    """A loss of one's own that is no formula."""
+
+    def forward(self, y, t):
+        self.sign = np.sign(y - t) / len(y)
+        return float(np.abs(y - t).sum() / len(y))
+
+    def backward(self, dout=1.0):
+        return self.sign * dout
+
+
+class Duck:
+    """As of the study notes."""
+
+    forward, backward = Absolute.forward, Absolute.backward
+
+
+@pytest.mark.parametrize("own", [Absolute(), losses.as_loss(Duck())], ids=["loss", "duck"])
+def test_a_loss_of_ones_own_is_an_operation(own):
+    ops, bias, sign = nnx.Ops(nnx.get_backend("numpy")), RNG.standard_normal(C), np.sign(Y - ROWS) / N
+    loss = own.bound(ops, "float64")
+    value = loss(Y, ROWS)
+    assert (type(value), value.dtype, value.shape) == (np.ndarray, "float64", ())
+    assert value == pytest.approx(np.abs(Y - ROWS).sum() / N)
+    dz, db = np.empty_like(Y), np.empty(C)
+    assert loss(Y, ROWS, dz=dz) == value
+    np.testing.assert_array_equal(dz, sign)
+    assert loss(Y, ROWS, db=db) == value
+    np.testing.assert_allclose(db, sign.sum(axis=0))
+    shifted = loss(Y - bias, ROWS, bias=bias, dz=dz, db=db)
+    assert shifted == pytest.approx(float(value))
+    np.testing.assert_array_equal(dz, sign)
+    np.testing.assert_allclose(db, sign.sum(axis=0))
+
+
+def test_what_is_taken_for_a_loss_of_ones_own():
+    duck = Duck()
+    wrapped = losses.as_loss(duck)
+    assert isinstance(wrapped, losses.OwnLoss)
+    assert wrapped.loss is duck
+    assert wrapped.config() == {"loss": "Duck"}
+    assert wrapped.forward(Y, ROWS) == Absolute().forward(Y, ROWS)
+    np.testing.assert_array_equal(wrapped.backward(), duck.backward())
+    only_forward, only_backward = type("F", (), {"forward": 1})(), type("B", (), {"backward": 1})()
+    for other in (nnx.Huber(), Absolute, Duck, only_forward, only_backward, None):
+        assert losses.as_loss(other) is other
+
+
+def test_the_targets_of_a_loss_of_ones_own_are_of_the_models_dtype():
+    for dtype in TOLERANCE:
+        assert Absolute().check_targets("t", ROWS, (C,), dtype).dtype == dtype
+    assert Absolute().check_targets("t", LABELS, (C,), "float32") is LABELS
+
+
+def test_what_is_a_formula_may_be_recorded_and_ones_own_not():
+    assert all(kind.capturable for kind in losses.LOSSES.values())
+    assert not Absolute.capturable
+    assert not losses.OwnLoss.capturable
+    assert [kind for kind in losses.LOSSES.values() if kind.classes] == [CROSS]
+
+
+def test_bound_operations_are_those_that_compute():
+    calls = []
+    loss = nnx.MeanSquaredError()
+    loss.bind(nnx.Ops(watched("loss", before=lambda *arrays, **keywords: calls.append(len(arrays)))))
+    loss.forward(nnx.get_backend().to_device(Y.copy()), ROWS)
+    assert len(calls) == 1
+
+
+def test_the_derivative_of_a_constant_loss_is_0():
+    class Constant(nnx.ElementwiseLoss):
+        def function(self, z, t):
+            return 3.0
+
+    loss = Constant()
+    assert float(loss.forward(Y.copy(), ROWS)) == 3 * C
+    np.testing.assert_array_equal(loss.backward(), 0)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_probabilities(dtype):
+    scores = np.array([[0, 1], [1000, 999], [-1000, -1000]], dtype)
+    p = nnx.SoftmaxCrossEntropy().probabilities(scores)
+    q = 1 / (1 + np.e)
+    np.testing.assert_allclose(p, [[q, 1 - q], [1 - q, q], [0.5, 0.5]], rtol=1e-6)
+    assert p.dtype == dtype
+    for wrong in (scores[:, :1], scores[0], scores[:, :, None]):
+        with pytest.raises(nnx.InputError, match=r"predict_proba: got outputs of shape .*, expected \(n, classes\)"):
+            nnx.SoftmaxCrossEntropy().probabilities(wrong)
+
+
+@pytest.mark.parametrize(
+    ("y", "t", "right"),
+    [
+        ([[0.5], [-0.5], [0.0], [0.5]], [[1.0], [0.0], [0.0], [0.0]], 3),
+        ([[0.5], [-0.5], [0.5]], [[0.75], [0.5], [0.25]], 2),
+        ([[0.5, -0.5], [0.5, 0.5], [-0.5, -0.5]], [[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], 2),
+    ],
+)
+def test_right_are_the_rows_on_the_targets_side(backend, y, t, right):
+    y, t = (backend.to_device(np.array(a)) for a in (y, t))
+    assert int(nnx.SigmoidCrossEntropy().count_right(nnx.Ops(backend), y, t)) == right
