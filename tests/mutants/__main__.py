@@ -150,12 +150,16 @@ class Copy:
             "OPENBLAS_NUM_THREADS": "1",
             "NNX_NUM_THREADS": "1",
             "NUMBA_CACHE_DIR": str(self.folder / "numba"),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # their imports take longer than most tests
         }
         if target.without_jit:
             environment["NUMBA_DISABLE_JIT"] = "1"
         if not keep:
             environment["PYTHONDONTWRITEBYTECODE"] = "1"
         words = command.split()
+        while "=" in words[0]:
+            name, value = words.pop(0).split("=")
+            environment[name] = value
         arguments = [sys.executable, *(words if words[0].endswith(".py") else ["-m", *words])]
         process = subprocess.Popen(
             arguments, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -24,7 +24,10 @@ _COMPARISONS = ("Lt_LtE", "LtE_Lt", "Gt_GtE", "GtE_Gt", "Eq_NotEq", "NotEq_Eq", 
 _UNARY = ("Delete_USub", "Delete_Not", "Delete_Invert")
 
 
-_COMMUTATIVE = ("add", "multiply", "maximum", "minimum", "max", "min")
+_COMMUTATIVE = (
+    *("add", "multiply", "maximum", "minimum", "max", "min"),
+    *("bitwise_and", "bitwise_or", "bitwise_xor"),
+)
 
 
 class DropStatement(Operator):
