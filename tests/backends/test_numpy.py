@@ -1,7 +1,10 @@
 """What only the NumPy backend promises: the kit knows results, not how they are made."""
 
+import math
+
 import numpy as np
 import pytest
+from nnx_numpy._erf import erf
 
 import nnx
 from nnx import testing
@@ -26,3 +29,21 @@ def test_a_loss_that_depends_on_nothing():
     z, dz = np.ones((5, 1), np.float32), np.empty((5, 1), np.float32)
     assert Ops(nnx.get_backend("numpy")).loss(constant, z, z, dz=dz) == 2
     assert not dz.any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_error_function_is_within_two_units_in_the_last_place(dtype):
+    r = np.random.default_rng(0)
+    tiny = 10.0 ** r.uniform(-30, 0, 2000) * r.choice([-1, 1], 2000)
+    edges = np.nextafter([1, 1, 6, 6], [0, 2, 0, 7], dtype=dtype)
+    x = np.concatenate([np.linspace(-7, 7, 20001), tiny, [0.0, 1.0, 6.0, 50.0], edges]).astype(dtype)
+    exact = np.array([math.erf(v) for v in x])
+    y = erf(x, np.empty_like(x))
+    assert y.dtype == dtype
+    assert (np.abs(y - exact) <= 2 * np.spacing(np.abs(exact).astype(dtype))).all()
+    assert erf(x, x) is x
+    np.testing.assert_array_equal(x, y)
+    with np.errstate(invalid="ignore"):
+        special = erf(np.array([np.nan, np.inf, -np.inf, -0.0], dtype), np.empty(4, dtype))
+    np.testing.assert_array_equal(special, [np.nan, 1, -1, 0])
+    assert np.signbit(special[3])
