@@ -16,7 +16,10 @@ _BARRIER = re.compile(r"__sync\w+\([^()]*\);")
 _UNARY = re.compile(r"(?<=[(,=?:] )-(?=[\w(])|(?<=[(])[-!](?=[\w(])|(?<=return )-(?=[\w(])")
 _STATEMENT = re.compile(r"(?<=[;{}\n)]) *(?:[\w.\[\]>*-]+ (?:[-+*/|^]|<<|>>)?= [^;{}]*|[+-]{2}\w+|\w+\([^;{}]*\));")
 """An assignment or a call that stands alone."""
-_TEXT = re.compile(r'//[^\n]*|/\*.*?\*/|"[^"\n]*"|^#[^\n]*|\$\{?\w+\}?|\bfor \(', re.DOTALL | re.MULTILINE)
+_TEXT = re.compile(
+    r'//[^\n]*|/\*.*?\*/|"[^"\n]*"|^#[^\n]*|\$\{?\w+\}?|__launch_bounds__\(\w+, \d\)|\bfor \(', re.DOTALL | re.MULTILINE
+)
+"""What stays as it is; for how many blocks a multiprocessor should have room makes for speed alone."""
 
 
 def mutants(text: str) -> Iterator[str]:
