@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from emulator import EmulatedBackend, EmulatedDevice
-from nnx_cupy import _launch
+from nnx_cupy import _gather, _launch
 
 import nnx
 from nnx.layers import RELU
@@ -60,10 +60,11 @@ def test_sizes_and_alignments(
     assert np.isnan(memory).sum() == memory.size - size
 
 
-@pytest.mark.parametrize("op", ["activation", "dropout"])
+@pytest.mark.parametrize("op", ["activation", "dropout", "philox"])
 def test_grids_that_stride(op: str, r: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     x, backend = normal(r, 10_007, "float32"), EmulatedBackend()
-    given = (x, np.arange(6, dtype=np.uint32) << 29, np.array(2, "float32")) if op == "dropout" else (RELU, x)
+    rng = np.arange(6, dtype=np.uint32) << 29
+    given = {"activation": (RELU, x), "dropout": (x, rng, np.array(2, "float32")), "philox": (rng, x.size)}[op]
     expected = getattr(backend, op)(*given)
     monkeypatch.setattr(_launch, "WAVES", 1)
     assert backend.packs(x) == (EmulatedDevice.processors,)
@@ -165,6 +166,12 @@ def test_take_of_bytes(row: tuple[int, ...], start: int, r: np.random.Generator)
         rows = EmulatedBackend().take(data, index, np.array(0.25, dtype))
         assert rows.dtype == dtype
         np.testing.assert_array_equal(rows, data[index] * 0.25)
+
+
+def test_rows_that_the_grid_strides_over_are_taken(r: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_gather, "_LARGEST_GRID", 2)
+    data, index = r.integers(0, 256, (11, 1999), np.uint8), np.array([10, 0, 3])
+    np.testing.assert_array_equal(EmulatedBackend().take(data, index), data[index])
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int16", "int64", "float16", "float32", "float64", "complex128"])

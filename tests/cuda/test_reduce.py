@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from emulator import EmulatedBackend
+from nnx_cupy import _launch
 from orders import ORDERS
 
 pytestmark = pytest.mark.slow
@@ -40,6 +41,15 @@ def test_norms(shape: Any, start: int, dtype: str, r: np.random.Generator) -> No
     assert len(found) == 1
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("parts", [1, 1024, 1025, 4096])
+def test_as_many_parts_as_there_may_be(parts: int, dtype: str, r: np.random.Generator) -> None:
+    x, backend = r.random(parts).astype(dtype), EmulatedBackend()
+    expected = x.astype(float).sum()
+    np.testing.assert_allclose(backend._by_one_block("total", x), expected, rtol=TOLERANCE[dtype])
+    np.testing.assert_allclose(backend._by_one_block("root_of_total", x), np.sqrt(expected), rtol=TOLERANCE[dtype])
+
+
 def test_the_grid_of_a_large_array_depends_on_its_size_only() -> None:
     backend, x = EmulatedBackend(), np.zeros(1, "float32")
     x = np.broadcast_to(x, 1 << 27)  # what would be half a gigabyte
@@ -67,6 +77,14 @@ def test_count_correct(shape: tuple[int, int], rows: bool, dtype: str, r: np.ran
         assert count.shape == ()
         assert count.dtype == np.int64
         assert count == (labels == best).sum()
+
+
+@pytest.mark.parametrize("shape", [(4000, 3), (37, 130), (9, 1025)])
+def test_grids_that_stride(shape: tuple[int, int], r: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_launch, "WAVES", 1)
+    y, t = r.normal(size=shape), r.integers(0, shape[1], shape[0])
+    t[::2] = y.argmax(axis=1)[::2]
+    assert EmulatedBackend().count_correct(y, t) == (y.argmax(axis=1) == t).sum()
 
 
 def test_a_label_out_of_range_is_never_right() -> None:

@@ -49,14 +49,15 @@ struct FirstMaximum {  // a NaN counts as the maximum
 };
 
 // correct += the rows of y: (n, c) whose first maximum is at the label, or at the first maximum of the row of targets.
-// `lanes` threads for each row: a power of two up to 32, or the whole block. Counted by integers, in any order.
+// `lanes` threads for each row, no more than it has elements: a power of two up to 32, or the whole block. Counted by
+// integers, in any order.
 extern "C" __global__ void __launch_bounds__(BLOCK)
     count_correct(const REAL *__restrict__ y, const index_t *__restrict__ labels, const REAL *__restrict__ targets,
                   index_t *correct, index_t n, index_t c, int lanes) {
   int groups = blockDim.x / lanes, group = threadIdx.x / lanes, lane = threadIdx.x % lanes;
   auto first_maximum = [&](const REAL *row) {
     FirstMaximum merge;
-    Best best = {row[lane < c ? lane : 0], lane < c ? lane : 0};
+    Best best = {row[lane], lane};
     for (index_t j = lane + lanes; j < c; j += lanes) best = merge(best, {row[j], j});
     return (groups == 1 ? over_block(best, merge) : over_lanes(best, merge, lanes)).at;
   };
