@@ -46,7 +46,16 @@ CASES = [
         },
         EXACT,
     ),
-    *cases("take", {"labels": _labels, "bytes": lambda r: _bytes(r, 7)}, EXACT, dtypes=("int64",)),
+    *cases(
+        "take",
+        {
+            "labels": _labels,
+            "many-labels": lambda r: _labels(r) | {"index": r.integers(0, 50, 515)},
+            "bytes": lambda r: _bytes(r, 7),
+        },
+        EXACT,
+        dtypes=("int64",),
+    ),
     *cases(
         "take",
         {
