@@ -13,6 +13,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -163,6 +164,7 @@ class Copy:
         while "=" in words[0]:
             name, value = words.pop(0).split("=")
             environment[name] = value
+        words = shlex.split(command)
         arguments = [sys.executable, *(words if words[0].endswith(".py") else ["-m", *words])]
         process = subprocess.Popen(
             arguments, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -17,6 +17,7 @@ struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Vector {
 
 constexpr int WIDTH = 16 / sizeof(REAL);
 using Pack = Vector<REAL, WIDTH>;
+static_assert(sizeof(Pack) == 16, "the host counts packs of 16 bytes");
 
 // Vectors may stand in place of elements only where the pointer is aligned: a view starts at any element.
 template <int N = WIDTH, class T>
