@@ -48,7 +48,7 @@ CASES = [
     ),
     *cases(
         "dropout",
-        by_shape(_dropout, {**SHAPES, "images": (5, 3, 7), "blocks": (13, _MANY // 13)})
+        by_shape(_dropout, {**SHAPES, "half-a-block": (2, 7), "images": (5, 3, 7), "blocks": (13, _MANY // 13)})
         | {
             "keep-all": lambda r: _dropout(r, 37, 13, ratio=0.0),
             "keep-few": lambda r: _dropout(r, 37, 13, ratio=0.95),
