@@ -60,6 +60,16 @@ def test_sizes_and_alignments(
     assert np.isnan(memory).sum() == memory.size - size
 
 
+@pytest.mark.parametrize("starts", [(0, 1), (1, 0)])
+def test_sizes_and_alignments_of_two_inputs(starts: tuple[int, int], r: np.random.Generator) -> None:
+    """The sanitizers, and a GPU, see to it that no vectors are read where one of them is not aligned."""
+    dy, y = (normal(r, 1023, "float32", start) for start in starts)
+    formula = nnx.Sigmoid().formula_backward
+    dx = EmulatedBackend().activation_backward(formula, dy, None, y)
+    (expected,) = evaluate(formula, {"dy": dy.astype(float), "x": np.zeros(1), "y": y.astype(float)})
+    close(dx, expected, "float32")
+
+
 @pytest.mark.parametrize("op", ["activation", "dropout", "philox"])
 def test_grids_that_stride(op: str, r: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     x, backend = normal(r, 10_007, "float32"), EmulatedBackend()

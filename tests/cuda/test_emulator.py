@@ -296,7 +296,7 @@ def test_what_does_not_compile_says_why_and_leaves_nothing(cache: Path) -> None:
 
 SHAPES = ("shapes", "elementwise", "losses", "reduce", "precision")
 SOME = (
-    "(as_the_numpy_backend or products_of_16 or take_of_bytes or softmax or norms or every_number) "
+    "(as_the_numpy_backend or products_of_16 or take_of_bytes or softmax or norms or every_number or two_inputs) "
     "and not float64 and not conformance and not entropy"
 )
 """Each kernel of a kind once: not the kit again, and not the same kernels of another dtype."""

@@ -79,13 +79,17 @@ def main() -> int:
     parser.add_argument(
         "--without", nargs="*", default=[], help="leave out checks with one of these words in their names"
     )
+    parser.add_argument(
+        "--dtype", default="float32", help="of the floating-point checks of `emulated`: one, to compile once"
+    )
     arguments = parser.parse_intermixed_args()
     from nnx import testing
     from nnx.ops import Ops
 
     checks = [c for c in testing.checks(arguments.ops or None) if not any(w in c.id for w in arguments.without)]
-    if arguments.backend == "emulated":  # to compile once
-        checks = [c for c in checks if not c.id.startswith("float64")]
+    if arguments.backend == "emulated":
+        others = {"float32", "float64"} - {arguments.dtype}
+        checks = [c for c in checks if c.id.split("-")[0] not in others]
     made = backends(arguments.backend)
     for backend in made:
         if arguments.backend == "emulated" and backend is made[-1]:
