@@ -160,11 +160,10 @@ class Copy:
             environment["NUMBA_DISABLE_JIT"] = "1"
         if not keep:
             environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        words = command.split()
+        words = shlex.split(command)
         while "=" in words[0]:
             name, value = words.pop(0).split("=")
             environment[name] = value
-        words = shlex.split(command)
         arguments = [sys.executable, *(words if words[0].endswith(".py") else ["-m", *words])]
         process = subprocess.Popen(
             arguments, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
