@@ -3,7 +3,10 @@
 import numpy as np
 
 from .._case import EXACT, SUMS, Inputs, Maker, cases
-from ._inputs import by_shape, normal
+from ._inputs import SHAPES, by_shape, normal
+
+_BLOCKS = {"blocks": (400, 13)}
+"""More elements than an implementation might do at a time."""
 
 
 def _labelled(r: np.random.Generator, n: int, c: int) -> Inputs:
@@ -59,18 +62,19 @@ def _flat(size: int) -> Maker:
 
 
 CASES = [
-    *cases("softmax", by_shape(lambda r, n, c: normal(r, x=(n, c))), SUMS, nan="x"),
+    *cases("softmax", by_shape(lambda r, n, c: normal(r, x=(n, c)), SHAPES | _BLOCKS), SUMS, nan="x"),
     *cases("softmax", {"large-logits": lambda r: {"x": large_logits(r)["z"]}}, SUMS),
     *cases("softmax", {"rows-apart": lambda r: {"x": _rows_apart(r)["z"]}}, SUMS),
     *cases(
         "softmax_cross_entropy",
         {
-            **by_shape(_labelled),
+            **by_shape(_labelled, SHAPES | _BLOCKS),
             "no-bias": lambda r: without_bias(_labelled(r, 37, 13)),
             "large-logits": large_logits,
             "rows-apart": lambda r: without_bias(_rows_apart(r)),
             "probabilities-large-logits": lambda r: large_logits(r) | {"t": r.dirichlet(np.ones(13), 37)},
             "probabilities": lambda r: _mixed(r, 37, 13),
+            "probabilities-blocks": lambda r: _mixed(r, *_BLOCKS["blocks"]),
             "probabilities-one-row": lambda r: _mixed(r, 1, 7),
             "probabilities-no-bias": lambda r: without_bias(_mixed(r, 515, 3)),
             "one-hot": _one_hot,
