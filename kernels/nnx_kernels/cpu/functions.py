@@ -91,6 +91,12 @@ def _polynomial(real, coefficients):
     return njit(**_OPTIONS)(names["polynomial"])
 
 
+def _towards_zero(real, bound):
+    """Round a bound so that it is not beyond itself."""
+    nearest = real(bound)
+    return nearest if abs(float(nearest)) <= abs(bound) else np.nextafter(nearest, real(0))
+
+
 def _functions(f):
     """Make the functions of one format."""
     real, whole = f.real, f.bits
@@ -100,7 +106,7 @@ def _functions(f):
     rest = _polynomial(real, [1 / math.factorial(k) for k in range(2, f.exp_terms)])
     digits, bias = whole(f.digits), whole(f.bias)
     bottom, top = real(1 - f.bias), real(f.bias + 1)
-    least, greatest = real(math.log(float(np.finfo(real).tiny))), real(math.log(float(np.finfo(real).max)))
+    least, greatest = (_towards_zero(real, math.log(float(x))) for x in (np.finfo(real).tiny, np.finfo(real).max))
     root_half = whole(np.array(math.sqrt(0.5), real).view(whole))
     # log((1 + s) / (1 - s)) / s - 2, in s**2.
     odd = _polynomial(real, [2 / (2 * k + 3) for k in range(f.log_terms)])
