@@ -1,5 +1,6 @@
 """What the Numba backend promises beside the conformance kit: precision, threads, processes, and no declines."""
 
+import math
 import multiprocessing
 import os
 import subprocess
@@ -128,13 +129,21 @@ def test_same_bits_whatever_the_threads(size, kind, backend):
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # without a compiler: NumPy's, of a batch without rows
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_large_arrays_go_through_threads_and_are_right(backend, dtype):
+@pytest.mark.parametrize(
+    "shape", [pytest.param((2111, 1003), id="large", marks=pytest.mark.slow), pytest.param((53, 13), id="slices")]
+)
+def test_large_arrays_go_through_threads_and_are_right(backend, dtype, shape, monkeypatch):
+    from nnx_numba import _backend
+
+    if math.prod(shape) <= _backend._LARGE:  # in small slices, which take no time without a compiler either
+        monkeypatch.setattr(_backend, "_LARGE", 0)
+        monkeypatch.setattr(_backend, "_SLICE", 128)
     reference = nnx.get_backend("numpy")
     rng = np.random.default_rng(0)
-    x, t = rng.standard_normal((2111, 1003)).astype(dtype), rng.integers(0, 1003, 2111)
-    bias, other, key = x[5].copy(), x[::-1].copy(), np.array([1, 2, 3, 4, 5, 2**31], np.uint32)
+    x, t = rng.standard_normal(shape).astype(dtype), rng.integers(0, shape[1], shape[0])
+    bias, other, key = x[5].copy(), 2 * x[::-1], np.array([1, 2, 3, 4, 5, 2**31], np.uint32)
     one, tolerance = np.array(1, dtype), 2e-4 if dtype == "float32" else 1e-11
 
     def compare(name, *arguments, buffers=(), **keywords):
@@ -153,6 +162,8 @@ def test_large_arrays_go_through_threads_and_are_right(backend, dtype):
     compare("softmax", x)
     compare("softmax_cross_entropy", x, t, bias=bias, buffers=[("dz", x), ("db", bias)])
     compare("softmax_cross_entropy", x, reference.softmax(other), buffers=[("dz", x)])
+    row = rng.standard_normal((2, 4099)).astype(dtype)  # longer than a block
+    compare("softmax_cross_entropy", row, reference.softmax(-row), buffers=[("dz", row)])
     compare("loss", nnx.MeanSquaredError().formula, x, other, bias=bias, buffers=[("dz", x), ("db", bias)])
     compare("dropout", x, key, one, buffers=[("mask", x > 0)])
     compare("dropout_backward", x, other > 0, one, buffers=[("db", bias)])
