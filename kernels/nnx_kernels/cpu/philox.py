@@ -36,9 +36,9 @@ def _words(first, rows, words, rng):
 def philox(rng, words):
     """Fill `words`, uint32, with the stream of `rng`."""
     rows, block = np.empty((4, _BLOCKS), np.uint32), np.empty(4 * _BLOCKS, np.uint32)
-    for first in range(0, (words.size + 3) // 4, _BLOCKS):
-        _words(first, rows, block, rng)
-        part = words[4 * first : 4 * (first + _BLOCKS)]
+    for low in range(0, words.size, 4 * _BLOCKS):
+        _words(low // 4, rows, block, rng)
+        part = words[low : low + 4 * _BLOCKS]
         part[:] = block[: part.size]
 
 
@@ -50,9 +50,9 @@ def dropout(x, rng, scale, y, mask, start):
     """
     rows, words = np.empty((4, _BLOCKS), np.uint32), np.empty(4 * _BLOCKS, np.uint32)
     threshold, zero, factor = rng[5], x.dtype.type(0), scale[0]
-    for first in range(0, (x.size + 3) // 4, _BLOCKS):
-        _words(start // 4 + first, rows, words, rng)
-        low, high = 4 * first, 4 * (first + _BLOCKS)
+    for low in range(0, x.size, 4 * _BLOCKS):
+        _words((start + low) // 4, rows, words, rng)
+        high = low + 4 * _BLOCKS
         part, result, bits = x[low:high], y[low:high], mask[low:high]
         for e in range(part.size):
             bits[e] = words[e] >= threshold
