@@ -34,9 +34,24 @@ def _rows_apart(r: np.random.Generator) -> Inputs:
     return inputs | {"z": inputs["z"] + r.choice([-1e4, 0.0, 1e4], (37, 1))}
 
 
-def _out_of_range(label: int, row: int) -> Maker:
+def _peaks(r: np.random.Generator) -> Inputs:
+    """Wide rows with one maximum each, far above the rest, at the ends or between; without the bias it is elsewhere."""
+    at = np.array([0, 70, 300, 511, 514])
+    bias = r.choice([-1e4, 0.0, 1e4], 515)
+    z = r.integers(-3, 4, (len(at), 515)) - bias
+    z[np.arange(len(at)), at] += 1e4
+    return {"z": z, "t": np.where(np.arange(len(at)) % 2, r.integers(0, 515, len(at)), at), "bias": bias}
+
+
+def _wide(r: np.random.Generator) -> Inputs:
+    """Return the peaks with no bias."""
+    inputs = _peaks(r)
+    return {"z": inputs["z"] + inputs["bias"], "t": inputs["t"]}
+
+
+def _out_of_range(label: int, row: int, n: int = 37, c: int = 13) -> Maker:
     def make(r: np.random.Generator) -> Inputs:
-        inputs = _labelled(r, 37, 13)
+        inputs = _labelled(r, n, c)
         inputs["t"][row] = label
         return inputs
 
@@ -65,6 +80,7 @@ CASES = [
     *cases("softmax", by_shape(lambda r, n, c: normal(r, x=(n, c)), SHAPES | _BLOCKS), SUMS, nan="x"),
     *cases("softmax", {"large-logits": lambda r: {"x": large_logits(r)["z"]}}, SUMS),
     *cases("softmax", {"rows-apart": lambda r: {"x": _rows_apart(r)["z"]}}, SUMS),
+    *cases("softmax", {"wide-peaks": lambda r: {"x": _wide(r)["z"] - 2e4}}, SUMS),
     *cases(
         "softmax_cross_entropy",
         {
@@ -72,6 +88,8 @@ CASES = [
             "no-bias": lambda r: without_bias(_labelled(r, 37, 13)),
             "large-logits": large_logits,
             "rows-apart": lambda r: without_bias(_rows_apart(r)),
+            "wide-peaks": _peaks,
+            "wide-peaks-no-bias": _wide,
             "probabilities-large-logits": lambda r: large_logits(r) | {"t": r.dirichlet(np.ones(13), 37)},
             "probabilities": lambda r: _mixed(r, 37, 13),
             "probabilities-blocks": lambda r: _mixed(r, *_BLOCKS["blocks"]),
@@ -91,6 +109,7 @@ CASES = [
             "label-below": _out_of_range(-1, row=0),
             "label-above": _out_of_range(13, row=36),
             "label-beyond-32-bits": _out_of_range(2**32, row=5),
+            "label-above-wide": _out_of_range(515, row=2, n=3, c=515),
             "label-far-below": _out_of_range(-(2**62), row=5),
         },
         SUMS,
