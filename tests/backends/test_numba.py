@@ -135,11 +135,12 @@ def test_same_bits_whatever_the_threads(size, kind, backend):
     "shape", [pytest.param((2111, 1003), id="large", marks=pytest.mark.slow), pytest.param((53, 13), id="slices")]
 )
 def test_large_arrays_go_through_threads_and_are_right(backend, dtype, shape, monkeypatch):
-    from nnx_numba import _backend
+    from nnx_numba import _backend, _record
 
     if math.prod(shape) <= _backend._LARGE:  # in small slices, which take no time without a compiler either
         monkeypatch.setattr(_backend, "_LARGE", 0)
         monkeypatch.setattr(_backend, "_SLICE", 128)
+        monkeypatch.setattr(_record, "_PART", 128)
     reference = nnx.get_backend("numpy")
     rng = np.random.default_rng(0)
     x, t = rng.standard_normal(shape).astype(dtype), rng.integers(0, shape[1], shape[0])
