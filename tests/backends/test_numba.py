@@ -97,6 +97,18 @@ def test_denormals_are_flushed_in_a_kernel_and_nowhere_else(backend):
     assert (np.full(4, 1e-38, np.float32) * np.float32(0.1) > 0).all()  # the thread's mode is as it was
 
 
+@pytest.mark.parametrize("largest", [0, 2**62])
+def test_batch_norm_declines_other_layouts_of_any_size(backend, largest, monkeypatch):
+    from nnx_numba import _backend
+
+    monkeypatch.setattr(_backend, "_LARGE", largest)
+    x, one, hyper = np.ones((20, 12), np.float32), np.ones(6, np.float32), np.array([1e-5, 0.9], np.float32)
+    strided = x[:, ::2]
+    assert backend.batch_norm(strided, one, one, hyper) is NotImplemented
+    assert backend.batch_norm_inference(strided, one, one, one, one, hyper) is NotImplemented
+    assert backend.batch_norm_backward(strided, strided, one, one, one, hyper) is NotImplemented
+
+
 @pytest.mark.parametrize("largest", [-1, 2**62])
 def test_products_by_blas_alone_and_by_tiles_alone(backend, largest, monkeypatch):
     import nnx_numba._backend
