@@ -90,7 +90,7 @@ class NumbaBackend:
         self._own = threading.local()
         self._compiled = not product.product.interpreted
         self._own_products = product.FUSED and self._compiled
-        self._of_jobs = SimpleNamespace(jit=_jit, team=team, product=product, bias=bias, reduce=reduce, scalars=scalars)
+        self._of_jobs = SimpleNamespace(jit=_jit, team=team, product=product, bias=bias, scalars=scalars)
 
     def to_device(self, host: Array, /) -> Array:
         return host
@@ -209,8 +209,7 @@ class NumbaBackend:
         else:
             several(0, n)
         for i, every in sums.items():
-            add, given = self._reduce.added(every, args[i])
-            add(*given)
+            self._bias.column_sums(every, args[i])
         return None
 
     # Layers -----------------------------------------------------------------------------------------------------------
@@ -486,7 +485,7 @@ class NumbaBackend:
         dz, n, total = np.empty_like(z) if dz is None else dz, len(z), np.empty(1)
         if self._run(kernel, z, t, *hyper, weight, bias, dz, db, total, n) is NotImplemented:
             return NotImplemented
-        return self._number(self._reduce.divide, z, total, n)
+        return self._number(self._scalars.divide, z, total, n)
 
     def _number(self, kernel: Any, like: Array, *given: Any) -> Any:
         """Return the number that a kernel makes, 0-d."""
@@ -499,11 +498,11 @@ class NumbaBackend:
 
     def sum_squares(self, x: Array) -> Any:
         total = self._sum_squares(x)
-        return total if total is NotImplemented else self._number(self._reduce.divide, x, total, 1)
+        return total if total is NotImplemented else self._number(self._scalars.divide, x, total, 1)
 
     def global_norm(self, x: Array) -> Any:
         total = self._sum_squares(x)
-        return total if total is NotImplemented else self._number(self._reduce.square_root, x, total)
+        return total if total is NotImplemented else self._number(self._scalars.square_root, x, total)
 
     def _sum_squares(self, x: Array) -> Any:
         """Return the sum of squares, in float64, (1,)."""

@@ -204,7 +204,7 @@ class Recorder:
         self.arrays += every_own.values()
         for every, out in sums:
             self.arrays.append(every)
-            self._add(*self._kernels.reduce.added(every, out), 1, [])
+            self._add(self._kernels.bias.column_sums, [every, out], 1, [])
         return traced
 
     def _add(self, kernel: Any, given: list[Any], parts: int, moves: list[tuple[int, ...]]) -> None:

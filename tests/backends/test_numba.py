@@ -97,6 +97,14 @@ def test_denormals_are_flushed_in_a_kernel_and_nowhere_else(backend):
     assert (np.full(4, 1e-38, np.float32) * np.float32(0.1) > 0).all()  # the thread's mode is as it was
 
 
+def test_a_sum_of_squares_goes_over_slices_of_4096(backend):
+    sums = np.empty(1)
+    backend._reduce.sum_squares(
+        np.ones(9000, np.float32), sums
+    )  # parts of a step are larger than a slice from 2**24 on
+    assert sums[0] == 9000
+
+
 @pytest.mark.parametrize("largest", [0, 2**62])
 def test_batch_norm_declines_other_layouts_of_any_size(backend, largest, monkeypatch):
     from nnx_numba import _backend
@@ -173,6 +181,10 @@ def test_large_arrays_go_through_threads_and_are_right(backend, dtype, shape, mo
         y = reference.activation(layer.formula, other)
         compare("activation_backward", layer.formula_backward, x, other, y, buffers=[("db", bias), ("out", x)])
         compare("activation_backward", layer.formula_backward, x, other, y)
+    sums = np.empty_like(bias), np.empty_like(bias)
+    for b, db in zip((backend, reference), sums, strict=True):
+        b.affine_backward(x, other, bias, db=db)
+    np.testing.assert_allclose(*sums, rtol=tolerance, atol=tolerance)
     compare("softmax", x)
     compare("softmax_cross_entropy", x, t, bias=bias, buffers=[("dz", x), ("db", bias)])
     compare("softmax_cross_entropy", x, reference.softmax(other), buffers=[("dz", x)])

@@ -1,11 +1,6 @@
 """Reductions to one number."""
 
-import math
-
-import numpy as np
-
 from ._jit import kernel
-from .bias import column_sums
 
 
 @kernel("vd", rows="x", sums="sums")
@@ -21,26 +16,6 @@ def sum_squares(x, sums):
     sums[0] = total
 
 
-@kernel("div", fast=False)
-def divide(x, n, out):
-    """Compute out = x / n, of one number."""
-    out[0] = x[0] / n
-
-
-@kernel("dv", fast=False)
-def square_root(x, out):
-    """Compute out = sqrt(x), of one number."""
-    out[0] = math.sqrt(x[0])
-
-
-@kernel("dd", rows="x", sums="sums", fast=False)
-def total(x, sums):
-    """Compute sums[0] = sum(x), one after the other."""
-    sums[0] = 0.0
-    for i in range(x.size):
-        sums[0] += x[i]
-
-
 @kernel("ml")
 def count_correct(y, t):
     """Count the rows that have their first maximum at the label; a NaN counts as the maximum."""
@@ -54,10 +29,3 @@ def count_correct(y, t):
                 best = j
         right += best == t[i]
     return right
-
-
-def added(parts, sums):
-    """Return the kernel that adds up what the parts of some work have written, (parts, n), and its arguments."""
-    if parts.shape[1] == 1 and parts.dtype == np.float64:
-        return total, [parts.reshape(-1), sums]
-    return column_sums, [parts, sums]

@@ -17,6 +17,18 @@ def multiply(x, y, out):
     out[0] = x[0] * y[0]
 
 
+@kernel("div", fast=False)
+def divide(x, n, out):
+    """Compute out = x / n, of one number."""
+    out[0] = x[0] / n
+
+
+@kernel("dv", fast=False)
+def square_root(x, out):
+    """Compute out = sqrt(x), of one number."""
+    out[0] = math.sqrt(x[0])
+
+
 @kernel("vvv", fast=False)
 def clip(hyper, norm, limit):
     """Lower grad_scale, the last number of `hyper`, so that grad_scale * norm is at most the limit."""
