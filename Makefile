@@ -5,7 +5,7 @@ PYTHON ?= .venv/bin/python
 help:
 	@echo "make check       lint, types, import arrows, workflows"
 	@echo "make test        the tests, as in the README"
-	@echo "make test-fast   what to run at each change: under a minute on two cores"
+	@echo "make test-fast   what to run at each change: about a minute on two cores"
 	@echo "make test-long   the long proofs, some minutes; the CUDA kernels under g++'s sanitizers"
 	@echo "make coverage    the tests, and which lines they ran: printed, and as htmlcov/index.html"
 	@echo "make mutants     small mistakes in the sources, which the tests have to find: an hour or two (pip install -e '.[mutants]')"

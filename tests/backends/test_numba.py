@@ -101,7 +101,7 @@ def test_a_sum_of_squares_goes_over_slices_of_4096(backend):
     sums = np.empty(1)
     backend._reduce.sum_squares(
         np.ones(9000, np.float32), sums
-    )  # parts of a step are larger than a slice from 2**24 on
+    )  # as in a step from 2**24 elements on
     assert sums[0] == 9000
 
 
