@@ -3,6 +3,8 @@
 import ctypes
 import warnings
 from collections.abc import Callable
+from statistics import median
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -301,6 +303,7 @@ class Program:
 
     def __init__(self, recorder: Recorder, moving: list[Array | None], result: list[Array]) -> None:
         self.arrays, self.data, self.result = [*recorder.arrays, *result], recorder.data, result
+        self.pace = Pace()
         sizes = [len(job) for job in recorder.jobs]
         self._memory = np.concatenate(recorder.jobs) if recorder.jobs else np.empty(0, np.int64)
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64) if sizes else np.empty(0, np.int64)
@@ -320,6 +323,33 @@ class Program:
         memory = self._memory
         for k, offset in words:
             memory[k] = address + offset
+
+
+class Pace:
+    """Whether a step is done faster alone than by the team, by trying both now and then: the bits are the same.
+
+    Where processors share no cache, or others want them, small steps are: one thread must fetch what another wrote.
+    """
+
+    TRIES, AGAIN = 8, 2000
+    """How many steps in succession of either kind are timed, and after how many others this is done again."""
+
+    def __init__(self) -> None:
+        self.alone = False
+        self._times: tuple[list[float], list[float]] = [], []
+        self._left = self.TRIES
+
+    def note(self, seconds: float) -> None:
+        """Take notice of how long a step took."""
+        self._left -= 1
+        by_team, alone = self._times
+        if len(alone) < self.TRIES:
+            (alone if self.alone else by_team).append(seconds)
+            if self._left == 0:
+                self.alone = not self.alone or median(alone) < median(by_team)
+                self._left = self.AGAIN if len(alone) == self.TRIES else self.TRIES
+        elif self._left == 0:
+            self._times, self.alone, self._left = ([], []), False, self.TRIES
 
 
 class RecordedStep:
@@ -374,11 +404,13 @@ class RecordedStep:
         for words, array in zip(program.moved, given, strict=True):
             if words:
                 program.move(words, array.ctypes.data)
+        pace, start = program.pace, perf_counter()
         for step in program.steps:
             if type(step) is tuple:
-                self._team.play(*step)
+                self._team.play(*step, pace.alone)
             else:
                 step()
+        pace.note(perf_counter() - start)
         return self._fresh(program)
 
     def _record(self, given: list[Array]) -> Array:

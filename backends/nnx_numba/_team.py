@@ -51,9 +51,10 @@ class Team:
         place = np.array([job.ctypes.data])
         self.play(place.ctypes.data, 1)
 
-    def play(self, jobs: int, count: int) -> None:
-        """Do jobs, whose addresses are in a list at an address, with whom there is."""
-        team = self._address if self.threads > 1 and self._lock.acquire(blocking=False) else 0
+    def play(self, jobs: int, count: int, alone: bool = False) -> None:
+        """Do jobs, whose addresses are in a list at an address, with whom there is, or alone."""
+        shared = not alone and self.threads > 1 and self._lock.acquire(blocking=False)
+        team = self._address if shared else 0
         try:
             if team and self._looking[0] < self.threads - 1:
                 self._wake()

@@ -99,9 +99,7 @@ def test_denormals_are_flushed_in_a_kernel_and_nowhere_else(backend):
 
 def test_a_sum_of_squares_goes_over_slices_of_4096(backend):
     sums = np.empty(1)
-    backend._reduce.sum_squares(
-        np.ones(9000, np.float32), sums
-    )  # as in a step from 2**24 elements on
+    backend._reduce.sum_squares(np.ones(9000, np.float32), sums)  # as in a step from 2**24 elements on
     assert sums[0] == 9000
 
 

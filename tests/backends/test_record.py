@@ -14,7 +14,7 @@ from nnx.formula import Formula
 from nnx.ops import Ops
 
 pytest.importorskip("numba")
-from nnx_numba._record import CaptureWarning, RecordedStep, Traced
+from nnx_numba._record import CaptureWarning, Pace, RecordedStep, Traced
 from nnx_numba._team import Team
 
 backend = nnx.get_backend("numba")
@@ -160,6 +160,19 @@ def test_what_the_interpreter_does_is_done_once_a_step():
         runs.append(trained(nnx.Sequential(nnx.Flatten(), nnx.Affine(9), layer, nnx.Affine(10)), kind))
         assert layer.calls == 8
     same(*runs)
+
+
+def test_steps_are_shared_or_not_by_what_is_faster():
+    for seconds, expected in (((2.0, 1.0), True), ((1.0, 2.0), False)):
+        pace = Pace()
+        for _ in range(2):  # and once more after a while
+            for alone in [False] * 8 + [True] * 8:
+                assert pace.alone == alone
+                pace.note(seconds[alone])
+            assert pace.alone == expected
+            for _ in range(Pace.AGAIN):
+                assert pace.alone == expected
+                pace.note(9.0)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
