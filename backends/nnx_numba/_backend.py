@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._record import RecordedStep, partition
+from ._record import RecordedStep, of_first_part, partition
 from ._team import Team
 from ._threads import SlicePool, thread_count
 
@@ -28,8 +28,6 @@ _SLICE = 262_144  # elements that one thread takes at a time
 _LARGE = 2_097_152
 _NOTHING = {np.dtype(d): np.empty(0, d) for d in (np.float32, np.float64)}
 _FLOATS = _NOTHING.keys()
-
-
 _KERNELS = {"affine": "after_product", "update_": "update"}
 """Where nnx_kernels.cpu.formula has an operation's kernels under another name."""
 _FORMATS = {
@@ -181,12 +179,11 @@ class NumbaBackend:
             if size > _LARGE or (rows < n and (kernel.sums or kernel.own)):
                 in_parts = kernel.sums or kernel.own
                 return self._in_slices(kernel, args, n, rows if in_parts else _SLICE * n // size // 8 * 8, size)
-            if kernel.own:
-                args = tuple(a[0] if i in kernel.own else a for i, a in enumerate(args))
+            args = of_first_part(kernel, args)
         return kernel(*args)
 
     def _in_slices(self, kernel: Any, args: tuple[Any, ...], n: int, rows: int, size: int) -> Any:
-        if kernel.declines(*(a[0] if i in kernel.own else a for i, a in enumerate(args))):
+        if kernel.declines(*of_first_part(kernel, args)):
             return NotImplemented
         rows = max(1, rows)
         sums = {i: np.empty((-(-n // rows), args[i].size), args[i].dtype) for i in kernel.sums if args[i].size}

@@ -120,6 +120,11 @@ def partition(kernel: Any, args: Any) -> tuple[int, int]:
     return n, max(1, rows if rows < 8 else rows // 8 * 8)
 
 
+def of_first_part(kernel: Any, args: Any) -> Any:
+    """Return a kernel's arguments with, of its own arrays, the row of the first part."""
+    return tuple(a[0] if i in kernel.own else a for i, a in enumerate(args)) if kernel.own else args
+
+
 class Outside:
     """A call of the interpreter's between jobs, its result where the jobs read it, and what else it wrote to."""
 
@@ -172,15 +177,13 @@ class Recorder:
 
     def __call__(self, kernel: Any, args: tuple[Any, ...]) -> Any:
         """Write down a call in parts, and do it. Returns NotImplemented, or what makes a result a traced array."""
-        given = _plain(args)
-        if kernel.dtype_for([a[0] if i in kernel.own else a for i, a in enumerate(given)]) is None:
+        whole = _plain(args)
+        given = list(of_first_part(kernel, whole))
+        if kernel.declines(*given):
             self.give_up(f"{kernel.name} does not take its arrays")
             return NotImplemented
-        n, share = partition(kernel, given)
+        n, share = partition(kernel, whole)
         parts = -(-n // share)
-        every_own = {i: given[i] for i in kernel.own}
-        for i, every in every_own.items():
-            given[i] = every[0]
         if parts <= 1:
             self._add(kernel, given, 1, [])
             return traced
@@ -199,11 +202,11 @@ class Recorder:
                 given[i] = every[0]
                 moves.append((first + jit.DATA, 0, every.strides[0], -1))
             elif i in kernel.own:
-                moves.append((first + jit.DATA, 0, every_own[i].strides[0], -1))
+                moves.append((first + jit.DATA, 0, whole[i].strides[0], -1))
             elif i == kernel.first:
                 moves.append((first, 0, share, -1))
         self._add(kernel, given, parts, moves)
-        self.arrays += every_own.values()
+        self.arrays += [whole[i] for i in kernel.own]
         for every, out in sums:
             self.arrays.append(every)
             self._add(self._kernels.bias.column_sums, [every, out], 1, [])
@@ -285,7 +288,7 @@ class Recorder:
         given = _plain(inputs)
         if kernel is None or method != "__call__" or kwargs or any(np.ndim(a) for a in given):
             self.give_up(f"numpy.{ufunc.__name__}")
-            return getattr(ufunc, method)(*given, **_plain_outputs(kwargs))
+            return _NOBODY.numpy(ufunc, method, inputs, kwargs)
         dtype = next(a.dtype for a in inputs if isinstance(a, Traced))
         out = np.empty(1, dtype)
         if kernel(*(np.asarray(a, dtype).reshape(1) for a in given), out) is NotImplemented:
