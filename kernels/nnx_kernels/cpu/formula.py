@@ -84,23 +84,15 @@ def after_product(formula: Formula) -> Kernel:
 
 @cache
 def activation_backward(formula: Formula) -> Kernel:
-    """Make kernel(*those of dy, x, y that it uses, dx, db); db: dx's column sums, or empty where nobody wants them.
-
-    It takes some rows at a time, which stay in the first-level cache: a loop over all their elements is vectorised for
-    narrow rows, too.
-    """
-    body, (result,) = _statements(formula, "k")
+    """Make kernel(*those of dy, x, y that it uses, dx, db); db: dx's column sums, or empty where nobody wants them."""
+    body, (result,) = _statements(formula, "i, j")
     inputs = [f"of_{x}" for x in formula.inputs if formula.uses(x)]
     text = (
-        "R = dx.dtype.type\nn, c = dx.shape\nrows = max(1, 2048 // max(1, c))\ndb[:] = 0\n"
-        "for first in range(0, n, rows):\n    last = min(first + rows, n)\n"
-        + "".join(f"    {a} = {a}s[first:last].reshape(-1)\n" for a in inputs)
-        + "    out = dx[first:last].reshape(-1)\n    for k in range(out.size):\n"
-        f"{indent(body, ' ' * 8)}\n        out[k] = {result}\n"
-        "    if db.size:\n        for i in range(first, last):\n            for j in range(c):\n"
-        "                db[j] += dx[i, j]\n"
+        "R = dx.dtype.type\ndb[:] = 0\nfor i in range(dx.shape[0]):\n    for j in range(dx.shape[1]):\n"
+        f"{indent(body, ' ' * 8)}\n        dx[i, j] = {result}\n"
+        "    for j in range(db.size):\n        db[j] += dx[i, j]\n"
     )
-    every = [*(f"{a}s" for a in inputs), "dx"]
+    every = [*inputs, "dx"]
     kernel = _kernel(f"{formula.name}_backward", [*every, "db"], "m" * len(every) + "v", text, rows=every, sums=["db"])
     kernel.inputs = [i for i, x in enumerate(formula.inputs) if formula.uses(x)]
     return kernel
