@@ -46,15 +46,20 @@ def standard_deviation(init: "str | float", n_in: int) -> float:
     return INITIALIZERS[init](n_in) if isinstance(init, str) else init
 
 
+def inputs_of(shape: tuple[int, ...]) -> int:
+    """Return how many inputs one output has: n_in of weights (n_in, n_out), the size of one of the filters else."""
+    return math.prod(shape[1:]) if len(shape) == 4 else shape[0]
+
+
 def draw(init: "str | float", shape: tuple[int, ...], rng: np.random.Generator) -> HostArray:
     """Draw normal weights of mean 0.
 
     Args:
         init: "he", "xavier" or a standard deviation.
-        shape: (n_in, n_out).
+        shape: (n_in, n_out), or of filters, (n_out, channels, height, width).
         rng: the generator to draw from.
 
     Returns:
         float64 of this shape.
     """
-    return rng.standard_normal(shape) * standard_deviation(init, shape[0])
+    return rng.standard_normal(shape) * standard_deviation(init, inputs_of(shape))

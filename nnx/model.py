@@ -27,7 +27,7 @@ from .backend import BackendLike, choose
 from .datasets import Dataset
 from .errors import CheckpointError, InputError, InputTypeError, look_up, unknown
 from .initializers import Init
-from .layers import LAYERS, Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer
+from .layers import LAYERS, Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, Pooling, Weighted
 from .losses import Loss, SoftmaxCrossEntropy
 from .ops import Array, Backend, HostArray, Ops
 from .plan import infer, lower
@@ -138,13 +138,13 @@ class Sequential:
             layer.attach(self.arena, names[i], f"{i}.")
             if layer.random:
                 layer.seed, layer.index = self.seed, i
-        self.stages = lower(self.layers, self.shapes)
+        self.stages = lower(self.layers, [self.input_shape, *self.shapes])
         self.built = True
         return self
 
     def _default_init(self, index: int) -> str:
-        """Return "he" before a ReLU and its like, looking past BatchNorm and Dropout; else "xavier"."""
-        after = (layer for layer in self.layers[index + 1 :] if not isinstance(layer, BatchNorm | Dropout))
+        """Return "he" before a ReLU and its like, looking past BatchNorm, Dropout and poolings; else "xavier"."""
+        after = (layer for layer in self.layers[index + 1 :] if not isinstance(layer, BatchNorm | Dropout | Pooling))
         first = next(after, None)
         return first.init if isinstance(first, Activation) else "xavier"
 
@@ -364,13 +364,13 @@ class Sequential:
         """Return a table of the layers: output shape, parameters, initial standard deviation of the weights."""
         self.need_built("summary")
         rows = [("layer", "output", "parameters", "initial weights")]
-        shape: tuple[int, ...] = self.input_shape
         for i, layer in enumerate(self.layers):
             count = sum(math.prod(p.shape) for p in layer.params.values())
             init = ""
-            if isinstance(layer, Affine):
+            if isinstance(layer, Weighted):
                 how = layer.init if layer.init is not None else self._default_init(i)
-                init = f"{how}, std {initializers.standard_deviation(how, math.prod(shape)):.4g}"
+                inputs = initializers.inputs_of(tuple(layer.params["W"].shape))
+                init = f"{how}, std {initializers.standard_deviation(how, inputs):.4g}"
             shape = self.shapes[i]
             rows.append((f"{i} {layer!r}", f"(n, {', '.join(map(str, shape))})", f"{count:,}" if count else "", init))
         widths = [max(len(row[k]) for row in rows) for k in range(4)]

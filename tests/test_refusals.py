@@ -64,7 +64,7 @@ def test_what_is_no_array_of_floats_is_refused(name, junk):
     ("make", "message"),
     [
         (lambda: nnx.Affine(np.ones((4, 3), np.float16)), "W has dtype float16, expected float32 or float64"),
-        (lambda: nnx.Affine(np.ones((6, 0))), r"W has shape \(6, 0\), expected at least one input and one output"),
+        (lambda: nnx.Affine(np.ones((6, 0))), r"W has shape \(6, 0\), expected at least one of each"),
         (lambda: nnx.Affine(np.ones((4, 3)), [0.0] * 3), "b is .*expected an array as W is"),
         (lambda: nnx.BatchNorm(np.ones(4, int), np.zeros(4, int)), "gamma and beta of int64 and int64, expected float"),
         (lambda: nnx.BatchNorm(np.ones(4), np.zeros(4, "f")), "gamma and beta of float64 and float32, expected float"),

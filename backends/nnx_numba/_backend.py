@@ -42,6 +42,11 @@ def _rows(x: Array) -> Array:
     return x if x.ndim == 2 else x.reshape(len(x), -1)
 
 
+def _columns(x: Array) -> Array:
+    """Return x as a matrix of its last axis: pictures as pixels by channels."""
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+
+
 class NumbaBackend:
     """Fused kernels on any CPU. `NNX_NUM_THREADS` sets the threads of BLAS (process-wide) and of our own pool."""
 
@@ -324,7 +329,7 @@ class NumbaBackend:
         if dy.ndim == 0 or not all([a.flags.c_contiguous for a in given]):  # noqa: C419  a list is faster
             return NotImplemented
         if dy.ndim != 2:
-            given = [_rows(a) for a in given]
+            given = [_columns(a) for a in given]
         return _done(self._run(kernel, *given, _nothing(dy) if db is None else db), dx)
 
     def batch_norm(
@@ -412,7 +417,7 @@ class NumbaBackend:
         dx = np.empty_like(dy) if out is None else out
         if not (dy.flags.c_contiguous and mask.flags.c_contiguous and dx.flags.c_contiguous) or dy.ndim == 0:
             return NotImplemented
-        given = _rows(dy), _rows(mask), _one(factor), _rows(dx), _nothing(dy) if db is None else db
+        given = _columns(dy), _columns(mask), _one(factor), _columns(dx), _nothing(dy) if db is None else db
         return _done(self._run(self._philox.dropout_backward, *given), dx)
 
     # Mixed precision --------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ Array = np.ndarray[Any, Any]
 
 def _column_sums(x: Array, out: Array | None) -> None:
     if out is not None:
-        np.add.reduce(x, axis=0, out=out)
+        np.add.reduce(x.reshape(-1, x.shape[-1]), axis=0, out=out)
 
 
 def _weighted_loss(

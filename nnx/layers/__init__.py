@@ -20,15 +20,18 @@ from ._activations import (
 )
 from ._affine import Affine
 from ._batch_norm import RUNNING_AVERAGE, BatchNorm
+from ._convolution import Convolution
 from ._dropout import Dropout
 from ._layer import Layer
 from ._layer_norm import LayerNorm
+from ._pooling import AveragePooling, GlobalAveragePooling, MaxPooling, Pooling
 from ._shape import Flatten, Identity
+from ._weights import Weighted
 
 LAYERS: dict[str, type[Layer]] = {
     name: kind
     for name, kind in list(globals().items())
-    if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer
+    if isinstance(kind, type) and issubclass(kind, Layer) and kind not in (Layer, Pooling, Weighted)
 }
 """The layers that a checkpoint can name."""
 
@@ -42,17 +45,23 @@ __all__ = [
     "TANH",
     "Activation",
     "Affine",
+    "AveragePooling",
     "BatchNorm",
+    "Convolution",
     "Dropout",
     "Flatten",
+    "GlobalAveragePooling",
     "Identity",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "MaxPooling",
+    "Pooling",
     "ReLU",
     "SiLU",
     "Sigmoid",
     "Softplus",
     "Spec",
     "Tanh",
+    "Weighted",
 ]

@@ -10,6 +10,7 @@ from ..errors import InputError, InputTypeError
 from ..formula import Formula
 from ..ops import FLOATS, Array, dtype_name
 from ._layer import Layer
+from ._pictures import channels_first, channels_last
 
 RUNNING_AVERAGE = Formula(
     "running_average",
@@ -23,6 +24,8 @@ RUNNING_AVERAGE = Formula(
 
 class BatchNorm(Layer):
     """gamma * (x - mean) / sqrt(var + eps) + beta, over the rows of x: (n, c) (Ioffe & Szegedy 2015).
+
+    Of pictures, (n, c, h, w), every pixel is a row: there are one mean and one variance for each channel.
 
     In training, mean and var are the batch's, var the biased one (divided by n). They enter the running statistics,
     running = momentum * running + (1 - momentum) * batch, unless the batch has one row only. Predictions use the
@@ -82,21 +85,21 @@ class BatchNorm(Layer):
         return self.grads.get("beta")
 
     def declare(self, shape: tuple[int, ...]) -> tuple[Sequence[Spec], tuple[int, ...]]:
-        if len(shape) != 1:
+        if len(shape) not in (1, 3):
             raise InputError(
-                f"{self!r}: got inputs of shape (n, {', '.join(map(str, shape))}), expected (n, features). "
-                "Put a Flatten() before it."
+                f"{self!r}: got inputs of shape (n, {', '.join(map(str, shape))}), expected (n, features) or pictures "
+                "(n, channels, height, width). Put a Flatten() before it."
             )
+        columns = shape[:1]
         given = {n: p if isinstance(p, np.ndarray) else self.ops.to_host(p) for n, p in self.params.items()}
-        if given and given["gamma"].shape != shape:
-            raise InputError(
-                f"{self!r}: got inputs of {shape[0]} features, but gamma has shape {given['gamma'].shape}."
-            )
+        if given and given["gamma"].shape != columns:
+            what = "features" if len(shape) == 1 else "channels"
+            raise InputError(f"{self!r}: got inputs of {shape[0]} {what}, but gamma has shape {given['gamma'].shape}.")
         return (
-            Spec("gamma", shape, value=given.get("gamma", 1.0)),
-            Spec("beta", shape, value=given.get("beta", 0.0)),
-            Spec("running_mean", shape, trainable=False),
-            Spec("running_var", shape, value=1.0, trainable=False),
+            Spec("gamma", columns, value=given.get("gamma", 1.0)),
+            Spec("beta", columns, value=given.get("beta", 0.0)),
+            Spec("running_mean", columns, trainable=False),
+            Spec("running_var", columns, value=1.0, trainable=False),
         ), shape
 
     def attach(self, arena: Arena, names: Sequence[str], prefix: str) -> None:
@@ -134,23 +137,38 @@ class BatchNorm(Layer):
         ops, gamma, beta = self.ops, self.params["gamma"], self.params["beta"]
         mean, var = self.running["running_mean"], self.running["running_var"]
         check_float(ops, "x", x)
-        if len(x.shape) != 2 or x.shape[1] != gamma.shape[0]:
-            raise InputError(f"{self!r}: got inputs of shape {tuple(x.shape)}, expected (n, {gamma.shape[0]}).")
-        if x.shape[0] == 0:
+        if len(x.shape) not in (2, 4) or x.shape[1] != gamma.shape[0]:
+            c = gamma.shape[0]
+            raise InputError(f"{self!r}: got inputs of shape {tuple(x.shape)}, expected (n, {c}) or (n, {c}, h, w).")
+        if 0 in x.shape:
             raise InputError(f"{self!r}: got no rows, expected at least one.")
+        rows, shape = self._as_rows(x), tuple(x.shape)
         if not train_flg:
-            return ops.batch_norm_inference(x, gamma, beta, mean, var, self.hyper)
+            return self._as_given(ops.batch_norm_inference(rows, gamma, beta, mean, var, self.hyper), shape)
         batch_mean, batch_var = ops.xp.empty_like(gamma), ops.xp.empty_like(gamma)
-        y = ops.batch_norm(x, gamma, beta, self.hyper, mean=batch_mean, var=batch_var)
-        if x.shape[0] > 1:
+        y = ops.batch_norm(rows, gamma, beta, self.hyper, mean=batch_mean, var=batch_var)
+        if rows.shape[0] > 1:
             ops.update_(RUNNING_AVERAGE, self.hyper, mean, batch_mean)
             ops.update_(RUNNING_AVERAGE, self.hyper, var, batch_var)
-        self._saved = x, batch_mean, batch_var
-        return y
+        self._saved = rows, shape, batch_mean, batch_var
+        return self._as_given(y, shape)
 
     def backward(self, dout: Array) -> Array:
-        x, mean, var = self._last()
-        self._check_gradient(dout, x.shape)
-        return self.ops.batch_norm_backward(
-            dout, x, self.params["gamma"], mean, var, self.hyper, dgamma=self.grads["gamma"], dbeta=self.grads["beta"]
+        rows, shape, mean, var = self._last()
+        self._check_gradient(dout, shape)
+        gamma, grads, dy = self.params["gamma"], self.grads, self._as_rows(dout)
+        dx = self.ops.batch_norm_backward(
+            dy, rows, gamma, mean, var, self.hyper, dgamma=grads["gamma"], dbeta=grads["beta"]
         )
+        return self._as_given(dx, shape)
+
+    def _as_rows(self, x: Array) -> Array:
+        """Return x as a matrix with c columns: of pictures, the pixels are the rows."""
+        return x if len(x.shape) == 2 else self.ops.xp.reshape(channels_last(self.ops, x), (-1, x.shape[1]))
+
+    def _as_given(self, rows: Array, shape: tuple[int, ...]) -> Array:
+        """Return a matrix of rows in the shape of the input."""
+        if len(shape) == 2:
+            return rows
+        n, c, h, w = shape
+        return channels_first(self.ops, self.ops.xp.reshape(rows, (n, h, w, c)))

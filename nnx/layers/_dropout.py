@@ -7,13 +7,14 @@ import numpy as np
 from .._support.checks import check_flag, check_float, check_number, check_seed
 from ..ops import Array, HostArray, dtype_name
 from ._layer import Layer
+from ._pictures import channels_first, channels_last
 
 
 class Dropout(Layer):
     """Sets each element to 0 with probability `dropout_ratio` while training (Srivastava et al. 2014).
 
     x: of any shape (n, ...). The masks are a function of (seed, layer, step, element), by Philox4x32-10, and the same
-    on every backend.
+    on every backend. The elements of pictures, (n, c, h, w), are counted with the channels last, as plans have them.
 
     Args:
         dropout_ratio: in [0, 1).
@@ -53,13 +54,16 @@ class Dropout(Layer):
         check_float(ops, "x", x)
         if not train_flg:
             return x * ops.to_device(np.array(self.inference_factor, dtype_name(x)))
+        given, x = x.shape, channels_last(ops, x) if len(x.shape) == 4 else x
         mask = ops.xp.empty(x.shape, dtype=ops.xp.bool)
         factor = ops.to_device(np.array(self.training_factor, dtype_name(x)))
         y = ops.dropout(x, self.rng, factor, mask=mask)
-        self._saved = mask, factor
-        return y
+        self._saved = mask, factor, given
+        return channels_first(ops, y) if len(given) == 4 else y
 
     def backward(self, dout: Array) -> Array:
-        mask, factor = self._last()
-        self._check_gradient(dout, mask.shape)
-        return self.ops.dropout_backward(dout, mask, factor)
+        (mask, factor, given), ops = self._last(), self.ops
+        self._check_gradient(dout, given)
+        if len(given) != 4:
+            return ops.dropout_backward(dout, mask, factor)
+        return channels_first(ops, ops.dropout_backward(channels_last(ops, dout), mask, factor))

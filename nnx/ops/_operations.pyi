@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..formula import Formula
-from .protocol import Array
+from .protocol import Array, Pair
 
 class Operations:
     """Every operation of nnx.ops.spec, bound to a backend."""
@@ -63,6 +63,57 @@ class Operations:
     def batch_norm_inference(
         self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, hyper: Array, *, out: Array | None = None
     ) -> Array: ...
+    def convolution(
+        self,
+        x: Array,
+        w: Array,
+        b: Array | None = None,
+        *,
+        stride: Pair = (1, 1),
+        pad: Pair = (0, 0),
+        activation: Formula | None = None,
+        out: Array | None = None,
+    ) -> Array: ...
+    def convolution_backward(
+        self,
+        dy: Array,
+        x: Array,
+        w: Array,
+        *,
+        stride: Pair = (1, 1),
+        pad: Pair = (0, 0),
+        dx: Array | None = None,
+        dw: Array | None = None,
+        db: Array | None = None,
+    ) -> None: ...
+    def max_pooling(
+        self,
+        x: Array,
+        *,
+        size: Pair,
+        stride: Pair,
+        pad: Pair = (0, 0),
+        out: Array | None = None,
+        index: Array | None = None,
+    ) -> Array: ...
+    def max_pooling_backward(
+        self,
+        dy: Array,
+        index: Array,
+        *,
+        shape: Pair,
+        size: Pair,
+        stride: Pair,
+        pad: Pair = (0, 0),
+        out: Array | None = None,
+    ) -> Array: ...
+    def average_pooling(
+        self, x: Array, *, size: Pair, stride: Pair, pad: Pair = (0, 0), out: Array | None = None
+    ) -> Array: ...
+    def average_pooling_backward(
+        self, dy: Array, *, shape: Pair, size: Pair, stride: Pair, pad: Pair = (0, 0), out: Array | None = None
+    ) -> Array: ...
+    def swap_axes(self, x: Array, *, out: Array | None = None) -> Array: ...
     def philox(self, rng: Array, size: int) -> Array: ...
     def dropout(
         self, x: Array, rng: Array, factor: Array, *, out: Array | None = None, mask: Array | None = None

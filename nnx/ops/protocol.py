@@ -10,6 +10,9 @@ Array: TypeAlias = Any
 
 HostArray: TypeAlias = npt.NDArray[Any]
 
+Pair: TypeAlias = tuple[int, int]
+"""Of pictures: down and across."""
+
 
 class Backend(Protocol):
     """What a plugin must have. Every operation of `nnx.ops.spec` may be added as a method of the same name.

@@ -4,10 +4,12 @@ A backend overrides an operation by a method of the same name (without the leadi
 returning `NotImplemented` before it has written anything. Conventions:
 
 - `n` rows, `c` classes or channels. `ops.xp` is the backend's Array API namespace.
+- Pictures are (n, height, width, channels): what holds for the columns of a matrix holds for the channels, and a matrix
+  of pixels, (n * height * width, channels), is the same memory. `size`, `stride` and `pad` are pairs: down, across.
 - Arrays are native, and unless said otherwise of one floating dtype.
 - A trailing underscore: the first arguments are mutated, and None is returned. Nothing else mutates an input.
 - `out`, `dx`, `dw`, `db`, `dz`, `mask`, `mean`, `var` are written if given, not added to, and never overlap an input.
-- `db` is the gradient of a bias that was added just below: the column sums of the gradient returned.
+- `db` is the gradient of a bias that was added below: the sums over all axes but the last of the gradient returned.
 - `formula` is an `nnx.formula.Formula`: what an operation does with one element.
 - `hyper` is a 1-D array in the parameters' dtype, derived in float64 on the host. A Python number would be baked into a
   captured CUDA graph. The last entry of every optimizer's is `grad_scale`; the leading `decay` elements of the flat
@@ -19,7 +21,7 @@ returning `NotImplemented` before it has written anything. Conventions:
 import math
 from typing import TYPE_CHECKING, Any
 
-from .protocol import Array
+from .protocol import Array, Pair
 
 if TYPE_CHECKING:
     from ..formula import Formula
@@ -172,7 +174,7 @@ def activation_backward(
         x: the input of `activation`, or None where the formula does not use it.
         y: the result of `activation`.
         out: receives the result.
-        db: (c,), the column sums of the result.
+        db: (c,), the sums of the result, (n, ..., c), over all axes but the last.
     """
     (dx,) = formula.on_arrays(ops.xp, dy=dy, x=x, y=y)
     return _with_column_sums(ops, dx, out, db)
@@ -180,7 +182,7 @@ def activation_backward(
 
 def _with_column_sums(ops: Any, dx: Array, out: Array | None, db: Array | None) -> Array:
     if db is not None:
-        db[...] = ops.xp.sum(dx, axis=0)
+        db[...] = ops.xp.sum(dx, axis=tuple(range(dx.ndim - 1)))
     return _write(out, dx)
 
 
@@ -292,6 +294,250 @@ def batch_norm_inference(
     return _write(out, (x - mean) * (gamma / ops.xp.sqrt(var + hyper[0])) + beta)
 
 
+# Pictures -------------------------------------------------------------------------------------------------------------
+
+
+def _output_size(shape: tuple[int, ...], size: Pair, stride: Pair, pad: Pair) -> Pair:
+    """Return how many places a window of this size has on pictures (n, h, w, c)."""
+    down, across = ((shape[i + 1] + 2 * pad[i] - size[i]) // stride[i] + 1 for i in range(2))
+    return down, across
+
+
+def _padded(ops: Any, x: Array, pad: Pair, value: float = 0.0) -> Array:
+    if pad == (0, 0):
+        return x
+    n, h, w, c = x.shape
+    padded = ops.xp.full((n, h + 2 * pad[0], w + 2 * pad[1], c), value, dtype=x.dtype)
+    padded[:, pad[0] : pad[0] + h, pad[1] : pad[1] + w, :] = x
+    return padded
+
+
+def _places(shape: tuple[int, ...], size: Pair, stride: Pair, pad: Pair) -> list[tuple[slice, ...]]:
+    """Return, for each element of a window in row-major order, where it lies on padded pictures: (n, oh, ow, c)."""
+    oh, ow = _output_size(shape, size, stride, pad)
+    return [
+        (
+            slice(None),
+            slice(i, i + (oh - 1) * stride[0] + 1, stride[0]),
+            slice(j, j + (ow - 1) * stride[1] + 1, stride[1]),
+            slice(None),
+        )
+        for i in range(size[0])
+        for j in range(size[1])
+    ]
+
+
+def _added(ops: Any, parts: list[Array], shape: tuple[int, ...], size: Pair, stride: Pair, pad: Pair) -> Array:
+    """Return pictures of a shape in which the parts, one for each element of a window, are added up at their places."""
+    n, h, w, c = shape
+    padded = ops.xp.zeros((n, h + 2 * pad[0], w + 2 * pad[1], c), dtype=parts[0].dtype)
+    for place, part in zip(_places(shape, size, stride, pad), parts, strict=True):
+        padded[place] = padded[place] + part
+    return padded[:, pad[0] : pad[0] + h, pad[1] : pad[1] + w, :]
+
+
+def _patches(ops: Any, x: Array, size: Pair, stride: Pair, pad: Pair) -> Array:
+    """Return what lies under a window at each of its places as a row: (n * oh * ow, kh * kw * c)."""
+    padded = _padded(ops, x, pad)
+    parts = [padded[place] for place in _places(x.shape, size, stride, pad)]
+    return ops.xp.reshape(ops.xp.concat(parts, axis=3), (-1, len(parts) * x.shape[3]))
+
+
+def convolution(
+    ops: Any,
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    stride: Pair = (1, 1),
+    pad: Pair = (0, 0),
+    activation: "Formula | None" = None,
+    out: Array | None = None,
+) -> Array:
+    """Return the cross-correlation of pictures with filters, plus b; or the activation of that.
+
+    y[n, i, j, f] = b[f] + sum over p, q, c of x[n, i * stride + p - pad, j * stride + q - pad, c] * w[f, c, p, q]; x is
+    0 beyond its borders.
+
+    Args:
+        ops: the bound operations.
+        x: (n, h, w, c).
+        w: (f, c, kh, kw), the filters.
+        b: (f,), or None for no bias.
+        stride: by how many pixels the filter moves.
+        pad: how many zeros there are around the pictures, at each side.
+        activation: a formula as for `activation`, or None.
+        out: (n, oh, ow, f), receives the result; oh = (h + 2 * pad - kh) // stride + 1, at least 1, and so ow.
+    """
+    xp, size = ops.xp, (w.shape[2], w.shape[3])
+    rows = _patches(ops, x, size, stride, pad)
+    y = ops.matmul(rows, xp.reshape(xp.permute_dims(w, (2, 3, 1, 0)), (rows.shape[1], w.shape[0])))
+    if b is not None:
+        y = y + b
+    y = _write(out, xp.reshape(y, (x.shape[0], *_output_size(x.shape, size, stride, pad), w.shape[0])))
+    return y if activation is None else _write(out, ops.activation(activation, y))
+
+
+def convolution_backward(
+    ops: Any,
+    dy: Array,
+    x: Array,
+    w: Array,
+    *,
+    stride: Pair = (1, 1),
+    pad: Pair = (0, 0),
+    dx: Array | None = None,
+    dw: Array | None = None,
+    db: Array | None = None,
+) -> None:
+    """Write the gradients of `convolution` without an activation.
+
+    Args:
+        ops: the bound operations.
+        dy: (n, oh, ow, f), the gradient of the result.
+        x: (n, h, w, c), the input.
+        w: (f, c, kh, kw), the filters.
+        stride: as for `convolution`.
+        pad: as for `convolution`.
+        dx: (n, h, w, c).
+        dw: (f, c, kh, kw).
+        db: (f,), the sums of dy.
+    """
+    xp, (f, c, kh, kw) = ops.xp, w.shape
+    rows = xp.reshape(dy, (-1, f))
+    if dw is not None:
+        by_patch = ops.matmul(_patches(ops, x, (kh, kw), stride, pad).T, rows)
+        dw[...] = xp.permute_dims(xp.reshape(by_patch, (kh, kw, c, f)), (3, 2, 0, 1))
+    if db is not None:
+        db[...] = xp.sum(rows, axis=0)
+    if dx is not None:
+        parts = [xp.reshape(ops.matmul(rows, w[:, :, i, j]), (*dy.shape[:3], c)) for i in range(kh) for j in range(kw)]
+        dx[...] = _added(ops, parts, x.shape, (kh, kw), stride, pad)
+
+
+def max_pooling(
+    ops: Any,
+    x: Array,
+    *,
+    size: Pair,
+    stride: Pair,
+    pad: Pair = (0, 0),
+    out: Array | None = None,
+    index: Array | None = None,
+) -> Array:
+    """Return the greatest number of each window and channel. NaN is greater than all others.
+
+    Args:
+        ops: the bound operations.
+        x: (n, h, w, c).
+        size: of the window, at most 256 elements.
+        stride: by how many pixels the window moves.
+        pad: how many pixels around the pictures windows may lie over, less than `size`; they are never the greatest.
+        out: (n, oh, ow, c), receives the result.
+        index: uint8, (n, oh, ow, c), receives which element of the window it is, the first one of equals; row by row.
+    """
+    xp = ops.xp
+    padded = _padded(ops, x, pad, -math.inf)
+    best: Array = None
+    for k, place in enumerate(_places(x.shape, size, stride, pad)):
+        number = padded[place]
+        if best is None:
+            best, at = number, xp.zeros(number.shape, dtype=xp.uint8)
+            continue
+        greater = (number > best) | (xp.isnan(number) & ~xp.isnan(best))
+        best = xp.where(greater, number, best)
+        at = xp.where(greater, xp.full_like(at, k), at)
+    if index is not None:
+        index[...] = at
+    return _write(out, best)
+
+
+def max_pooling_backward(
+    ops: Any,
+    dy: Array,
+    index: Array,
+    *,
+    shape: Pair,
+    size: Pair,
+    stride: Pair,
+    pad: Pair = (0, 0),
+    out: Array | None = None,
+) -> Array:
+    """Return the gradient of x: each of dy where its window had the greatest number, added up, and 0 elsewhere.
+
+    Args:
+        ops: the bound operations.
+        dy: (n, oh, ow, c), the gradient of the result.
+        index: uint8, as `max_pooling` wrote it.
+        shape: (h, w) of x.
+        size: as for `max_pooling`.
+        stride: as for `max_pooling`.
+        pad: as for `max_pooling`.
+        out: (n, h, w, c), receives the result.
+    """
+    xp, zero = ops.xp, ops.xp.zeros_like(dy)
+    parts = [xp.where(index == k, dy, zero) for k in range(size[0] * size[1])]
+    return _write(out, _added(ops, parts, (dy.shape[0], *shape, dy.shape[3]), size, stride, pad))
+
+
+def average_pooling(
+    ops: Any, x: Array, *, size: Pair, stride: Pair, pad: Pair = (0, 0), out: Array | None = None
+) -> Array:
+    """Return the mean of each window and channel; beyond the borders x is 0, and counts.
+
+    Args:
+        ops: the bound operations.
+        x: (n, h, w, c).
+        size: of the window.
+        stride: by how many pixels the window moves.
+        pad: how many zeros there are around the pictures, at each side; less than `size`.
+        out: (n, oh, ow, c), receives the result.
+    """
+    padded = _padded(ops, x, pad)
+    first, *others = (padded[place] for place in _places(x.shape, size, stride, pad))
+    for other in others:
+        first = first + other
+    return _write(out, first / (size[0] * size[1]))
+
+
+def average_pooling_backward(
+    ops: Any,
+    dy: Array,
+    *,
+    shape: Pair,
+    size: Pair,
+    stride: Pair,
+    pad: Pair = (0, 0),
+    out: Array | None = None,
+) -> Array:
+    """Return the gradient of x: each of dy, divided among the elements of its window, and added up.
+
+    Args:
+        ops: the bound operations.
+        dy: (n, oh, ow, c), the gradient of the result.
+        shape: (h, w) of x.
+        size: as for `average_pooling`.
+        stride: as for `average_pooling`.
+        pad: as for `average_pooling`.
+        out: (n, h, w, c), receives the result.
+    """
+    count = size[0] * size[1]
+    share = dy / count
+    return _write(out, _added(ops, [share] * count, (dy.shape[0], *shape, dy.shape[3]), size, stride, pad))
+
+
+def swap_axes(ops: Any, x: Array, *, out: Array | None = None) -> Array:
+    """Return x with its last two axes swapped, in memory of its own: pixels by channels, or channels by pixels.
+
+    Args:
+        ops: the bound operations.
+        x: (n, a, b).
+        out: (n, b, a), receives the result.
+    """
+    swapped = ops.xp.permute_dims(x, (0, 2, 1))
+    return _write(ops.xp.empty(swapped.shape, dtype=x.dtype) if out is None else out, swapped)
+
+
 # Random numbers -------------------------------------------------------------------------------------------------------
 
 _M0, _M1, _W0, _W1, _LOW = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85, 0xFFFFFFFF
@@ -358,7 +604,7 @@ def dropout_backward(
         mask: bool, of dy's shape, as `dropout` wrote it.
         factor: 0-d, as for `dropout`.
         out: of dy's shape, receives the result.
-        db: (c,), the column sums of the result.
+        db: (c,), the sums of the result, (n, ..., c), over all axes but the last.
     """
     return _with_column_sums(ops, dy * ops.xp.astype(mask, dy.dtype) * factor, out, db)
 

@@ -19,7 +19,7 @@ from ..losses import Loss
 from ..ops import Array, HostArray, Ops
 from ..optimizers import Optimizer, OwnOptimizer
 from ._precision import LossScaling, NarrowParameters, NarrowProducts
-from ._stages import AffineStage, Backward, Stage
+from ._stages import Backward, ProductStage, Stage
 
 
 class Plan:
@@ -133,7 +133,7 @@ class Program:
         self.values: list[Array] = [None] * (len(stages) + 1)
 
         last = stages[-1]
-        bias: Layer | None = last.owes_db if isinstance(last, AffineStage) else None
+        bias: Layer | None = last.owes_db if isinstance(last, ProductStage) and last.by_loss else None
         self.loss = plan.loss.bound(self.ops, plan.arena.dtype)
         self.dz = self.gradient(last.shape)
         self.bias: Array = None if bias is None else bias.params["b"]

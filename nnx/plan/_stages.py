@@ -1,20 +1,29 @@
 """Stages: a model's layers as steps of a plan, each bound to operations and buffers.
 
-- Affine and the activation after it are one operation, if the activation's derivative needs its value alone.
-- The stage that produces the gradient of an Affine's output also writes the Affine's bias gradient. The loss adds the
-  last bias itself.
+- A product and the activation after it are one operation, if the activation's derivative needs its value alone.
+- The stage that produces the gradient of a product also writes its bias gradient. The loss adds the last bias itself.
+- Between layers of pictures the channels are last, so that bias, normalization and column sums are those of matrices.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING, TypeGuard, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import InputTypeError
-from ..layers import Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer
+from ..formula import Formula
+from ..layers import (
+    Activation,
+    Affine,
+    BatchNorm,
+    Dropout,
+    Flatten,
+    Layer,
+    Weighted,
+)
 from ..ops import Array, Ops
 
 if TYPE_CHECKING:
     from ._plan import Program
+    from ._precision import NarrowProducts
 
 
 Forward = Callable[[Array], Array]
@@ -36,10 +45,14 @@ class Stage:
     operations_alone = False
     """Whether its forward and backward call the program's operations and do nothing else to arrays."""
     takes_db = False
-    """Whether its backward can write the bias gradient of an Affine just below: `db`, the column sums of the gradient
-    that it returns."""
+    """Whether its backward can write the bias gradient of a layer just below: `db`, the sums of the gradient that it
+    returns over all axes but the last."""
     owes_db: Layer | None = None
-    """The Affine whose bias gradient the stage above is to write."""
+    """The layer whose bias gradient the stage above is to write."""
+    channels_last: bool | None = False
+    """Whether it has pictures with the channels last, (n, h, w, c), and not as its layer does; None: either way."""
+    input_shape: tuple[int, ...]
+    """The shape of its input, without the rows."""
 
     def __init__(self, layer: Layer, shape: tuple[int, ...]) -> None:
         self.layer, self.shape = layer, shape
@@ -114,67 +127,73 @@ def stage_of(layer: type[Layer]) -> Callable[[S], S]:
     return enter
 
 
-@stage_of(Affine)
-class AffineStage(Stage):
-    layer: Affine
+class ProductStage(Stage):
+    """A layer with weights and perhaps a bias, and the activation after it, if its derivative needs its value alone."""
+
+    layer: Weighted
     operations_alone = True
 
-    def __init__(self, layer: Affine, shape: tuple[int, ...]) -> None:
+    def __init__(self, layer: Weighted, shape: tuple[int, ...], activation: Activation | None = None) -> None:
         super().__init__(layer, shape)
-        self.owes_db = layer if layer.bias else None
+        self.activation = activation
+        self.owes_db = layer if layer.bias and activation is None else None
         self.by_loss = False
         """The last layer's bias is added by the loss, and its gradient written there."""
-        self.db_above = False
-
-    def infer(self, ops: Ops, x: Array) -> Array:
-        return ops.affine(x, self.layer.params["W"], self.layer.params.get("b"))
-
-    def forward(self, program: "Program") -> Forward:
-        affine, out = program.products(self).affine, program.output(self.shape)
-        w, b = self.layer.params["W"], None if self.by_loss else self.layer.params.get("b")
-        return lambda x: affine(x, w, b, out=out)
-
-    def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        affine_backward = program.products(self).affine_backward
-        w, dw = self.layer.params["W"], self.layer.grads["W"]
-        own_db = None if self.db_above else self.layer.grads.get("b")
-        dx = program.gradient((w.shape[0],)) if needs_dx else None
-
-        def run(dy: Array, x: Array, y: Array) -> Array | None:
-            affine_backward(dy, x, w, dx=dx, dw=dw, db=own_db)
-            return dx
-
-        return run
-
-
-class ActivatedAffineStage(AffineStage):
-    def __init__(self, layer: Affine, activation: Activation, shape: tuple[int, ...]) -> None:
-        super().__init__(layer, shape)
-        self.owes_db, self.activation, self.db_above = None, activation, True
+        self.db_above = activation is not None
 
     @property
     def name(self) -> str:
-        return f"{self.layer!r}, {self.activation!r}"
+        return repr(self.layer) if self.activation is None else f"{self.layer!r}, {self.activation!r}"
+
+    @property
+    def formula(self) -> Formula | None:
+        return None if self.activation is None else self.activation.formula
+
+    def product(self, ops: "Ops | NarrowProducts") -> Callable[..., Array]:
+        """Return the operation, of inputs, weights and bias."""
+        return ops.affine
+
+    def product_backward(self, ops: "Ops | NarrowProducts") -> Callable[..., None]:
+        return ops.affine_backward
+
+    def operations(self, program: "Program") -> "Ops | NarrowProducts":
+        return program.products(self)
 
     def infer(self, ops: Ops, x: Array) -> Array:
         params = self.layer.params
-        return ops.affine(x, params["W"], params.get("b"), activation=self.activation.formula)
+        return self.product(ops)(x, params["W"], params.get("b"), activation=self.formula)
 
     def forward(self, program: "Program") -> Forward:
-        affine, out = program.products(self).affine, program.output(self.shape)
-        w, b, activation = self.layer.params["W"], self.layer.params.get("b"), self.activation.formula
-        return lambda x: affine(x, w, b, activation=activation, out=out)
+        product, out, formula = self.product(self.operations(program)), program.output(self.shape), self.formula
+        w, b = self.layer.params["W"], None if self.by_loss else self.layer.params.get("b")
+        return lambda x: product(x, w, b, activation=formula, out=out)
 
     def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
+        product_backward, grads = self.product_backward(self.operations(program)), self.layer.grads
+        w, dw, bias = self.layer.params["W"], grads["W"], grads.get("b")
+        own_db = None if self.db_above else bias
+        dz = None if self.activation is None else program.gradient(self.shape)
+        dx = program.gradient(self.input_shape) if needs_dx else None
+
+        def run(dy: Array, x: Array, y: Array) -> Array | None:
+            product_backward(dy, x, w, dx=dx, dw=dw, db=own_db)
+            return dx
+
+        if self.activation is None:
+            return run
         op, formula = program.ops.activation_backward, self.activation.formula_backward
-        own_db, dz = self.layer.grads.get("b"), program.gradient(self.shape)
-        below = super().backward(program, None, needs_dx)
-        return lambda dy, x, y: below(op(formula, dy, None, y, out=dz, db=own_db), x, y)
+        return lambda dy, x, y: run(op(formula, dy, None, y, out=dz, db=bias), x, y)
+
+
+@stage_of(Affine)
+class AffineStage(ProductStage):
+    pass
 
 
 class ActivationStage(Stage):
     layer: Activation
     operations_alone = takes_db = True
+    channels_last = None
 
     def forward(self, program: "Program") -> Forward:
         op, formula, out = program.ops.activation, self.layer.formula, program.output(self.shape)
@@ -188,29 +207,53 @@ class ActivationStage(Stage):
 
 @stage_of(BatchNorm)
 class BatchNormStage(Stage):
+    """Batch normalization; of pictures the pixels are the rows."""
+
     layer: BatchNorm
-    operations_alone = takes_db = True
+    operations_alone = takes_db = channels_last = True
+
+    def infer(self, ops: Ops, x: Array) -> Array:
+        layer, rows = self.layer, ops.xp.reshape(x, (-1, self.shape[-1]))
+        mean, var = layer.running["running_mean"], layer.running["running_var"]
+        y = ops.batch_norm_inference(rows, layer.params["gamma"], layer.params["beta"], mean, var, layer.hyper)
+        return ops.xp.reshape(y, x.shape)
 
     def forward(self, program: "Program") -> Forward:
-        layer, batch_norm, out = self.layer, program.ops.batch_norm, program.output(self.shape)
+        layer, batch_norm, reshape = self.layer, program.ops.batch_norm, program.ops.xp.reshape
         gamma, beta, hyper = layer.params["gamma"], layer.params["beta"], layer.hyper
         mean, var = layer.batch["running_mean"], layer.batch["running_var"]
-        if program.n > 1:
+        y = program.output(self.shape)
+        out = reshape(y, (-1, self.shape[-1]))
+        if out.shape[0] > 1:
             program.running.append((layer.span, hyper))
-        return lambda x: batch_norm(x, gamma, beta, hyper, out=out, mean=mean, var=var)
+
+        def forward(x: Array) -> Array:
+            batch_norm(reshape(x, out.shape), gamma, beta, hyper, out=out, mean=mean, var=var)
+            return y
+
+        return forward
 
     def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        layer, op, out = self.layer, program.ops.batch_norm_backward, program.gradient(self.shape)
+        layer, op, reshape = self.layer, program.ops.batch_norm_backward, program.ops.xp.reshape
         gamma, hyper = layer.params["gamma"], layer.hyper
         mean, var = layer.batch["running_mean"], layer.batch["running_var"]
         dgamma, dbeta = layer.grads["gamma"], layer.grads["beta"]
-        return lambda dy, x, y: op(dy, x, gamma, mean, var, hyper, out=out, dgamma=dgamma, dbeta=dbeta, db=db)
+        dx = program.gradient(self.shape)
+        out = reshape(dx, (-1, self.shape[-1]))
+        rows = out.shape
+
+        def backward(dy: Array, x: Array, y: Array) -> Array:
+            dy, x = reshape(dy, rows), reshape(x, rows)
+            op(dy, x, gamma, mean, var, hyper, out=out, dgamma=dgamma, dbeta=dbeta, db=db)
+            return dx
+
+        return backward
 
 
 @stage_of(Dropout)
 class DropoutStage(Stage):
     layer: Dropout
-    operations_alone = takes_db = True
+    operations_alone = takes_db = channels_last = True
 
     def forward(self, program: "Program") -> Forward:
         dropout, out = program.ops.dropout, program.output(self.shape)
@@ -235,33 +278,3 @@ class FlattenStage(Stage):
     def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
         reshape = program.ops.xp.reshape
         return lambda dy, x, y: reshape(dy, x.shape)
-
-
-def lower(layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]]) -> list[Stage]:
-    """Make the stages of a model.
-
-    Args:
-        layers: the model's.
-        shapes: of each layer's output, without the rows.
-    """
-    stages: list[Stage] = []
-    work = [(layer, shape) for layer, shape in zip(layers, shapes, strict=True) if type(layer) is not Identity]
-    while work:
-        layer, shape = work.pop(0)
-        following = work[0][0] if work else None
-        if type(layer) is Affine and _fuses(following):
-            stages.append(ActivatedAffineStage(layer, following, work.pop(0)[1]))
-        else:
-            kind = ActivationStage if isinstance(layer, Activation) else Stage
-            stages.append(STAGES.get(type(layer), kind)(layer, shape))
-    for below, above in pairwise(stages):
-        if isinstance(below, AffineStage) and below.owes_db is not None:
-            below.db_above = above.takes_db
-    if stages and isinstance(stages[-1], AffineStage) and stages[-1].owes_db is not None:
-        stages[-1].by_loss = stages[-1].db_above = True
-    return stages
-
-
-def _fuses(layer: Layer | None) -> TypeGuard[Activation]:
-    """Return whether the layer can be one operation with the Affine before it, whose own output is then not kept."""
-    return isinstance(layer, Activation) and type(layer) not in STAGES and not layer.formula_backward.uses("x")

@@ -128,6 +128,40 @@ def _dropout(device: _Device, r: np.random.Generator) -> Problem:
     )
 
 
+def _convolution(device: _Device, r: np.random.Generator) -> Problem:
+    x, w, b = r.normal(size=(3, 6, 5, 2)), r.normal(size=(4, 2, 3, 2)), r.normal(size=4)
+    settings = {"stride": (2, 1), "pad": (1, 1)}
+
+    def forward(x: HostArray, w: HostArray, b: HostArray) -> HostArray:
+        return device.convolution(x, w, b, **settings)
+
+    dy = r.normal(size=forward(x, w, b).shape)
+    shapes = {"dx": x.shape, "dw": w.shape, "db": b.shape}
+    written = device.written("convolution_backward", dy, x, w, buffers=shapes, **settings)
+    return Problem(
+        lambda x, w, b: float(np.sum(forward(x, w, b) * dy)),
+        {"x": x, "w": w, "b": b},
+        {"x": written["dx"], "w": written["dw"], "b": written["db"]},
+    )
+
+
+def _pooling(op: str) -> "Maker":
+    """Make the problem of a pooling's backward."""
+
+    def problem(device: _Device, r: np.random.Generator) -> Problem:
+        # No two numbers so near that a step could change which one is the greatest.
+        x = r.permutation(3 * 7 * 6 * 2).reshape(3, 7, 6, 2) / 100.0
+        settings = {"size": (3, 2), "stride": (2, 2), "pad": (1, 0)}
+        index = device.native(np.zeros((3, 4, 3, 2), np.uint8))
+        more = {"index": index} if op == "max_pooling" else {}
+        y = getattr(device, op)(x, **settings, **more)
+        dy, given = r.normal(size=y.shape), [device.host(i) for i in more.values()]
+        gradient = getattr(device, f"{op}_backward")(dy, *given, shape=(7, 6), **settings)
+        return Problem(lambda x: float(np.sum(getattr(device, op)(x, **settings) * dy)), {"x": x}, {"x": gradient})
+
+    return problem
+
+
 def loss(op: str, *first: Any, hyper: HostArray | None = None) -> "Maker":
     """Make the problem of a loss; first: the formula, where the operation takes one."""
 
@@ -155,6 +189,9 @@ PROBLEMS: list[tuple[str, str, Maker]] = [
     ("affine_backward", "", _affine),
     ("batch_norm_backward", "", _batch_norm),
     ("dropout_backward", "", _dropout),
+    ("convolution_backward", "", _convolution),
+    ("max_pooling_backward", "", _pooling("max_pooling")),
+    ("average_pooling_backward", "", _pooling("average_pooling")),
     ("softmax_cross_entropy", "", loss("softmax_cross_entropy")),
     *(("activation_backward", f"{layer.name}-", activation(layer)) for layer in ACTIVATIONS),
     *(("loss", f"{kind.formula.name}-", elementwise(kind)) for kind in ELEMENTWISE),

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..formula import Formula
-from ..ops import HostArray
+from ..ops import HostArray, Pair
 from ._formulas import activated, evaluate, losses_and_gradients, updated
 
 Written: TypeAlias = "dict[str, HostArray]"
@@ -44,7 +44,7 @@ def affine_backward(dy: HostArray, x: HostArray, w: HostArray) -> Written:
 
 
 def _with_db(dx: HostArray) -> Written:
-    return {"result": dx, "db": dx.sum(axis=0)}
+    return {"result": dx, "db": dx.reshape(-1, dx.shape[-1]).sum(axis=0)}
 
 
 def activation(formula: Formula, x: HostArray) -> HostArray:
@@ -79,6 +79,76 @@ def batch_norm_backward(
         jacobian = np.eye(n) - np.ones((n, n)) / n - np.outer(h[:, j], h[:, j]) / n
         dx[:, j] = gamma[j] / std[j] * (jacobian @ dy[:, j])
     return {"result": dx, "dgamma": (dy * h).sum(axis=0), "dbeta": dy.sum(axis=0), "db": np.zeros(x.shape[1])}
+
+
+# Pictures -------------------------------------------------------------------------------------------------------------
+
+
+def _windows(x: HostArray, size: Pair, stride: Pair, pad: Pair, value: float = 0.0) -> HostArray:
+    """Return what lies under a window at each of its places: (n, oh, ow, c, kh, kw)."""
+    padded = np.pad(x, ((0, 0), (pad[0],) * 2, (pad[1],) * 2, (0, 0)), constant_values=value)
+    return np.lib.stride_tricks.sliding_window_view(padded, size, axis=(1, 2))[:, :: stride[0], :: stride[1]]
+
+
+def _spread(places: HostArray, shape: Pair, stride: Pair, pad: Pair) -> HostArray:
+    """Return pictures on which windows (n, oh, ow, c, kh, kw) are added up at their places, one after the other."""
+    n, oh, ow, c, kh, kw = places.shape
+    padded = np.zeros((n, shape[0] + 2 * pad[0], shape[1] + 2 * pad[1], c))
+    for i, j in np.ndindex(oh, ow):
+        top, left = i * stride[0], j * stride[1]
+        padded[:, top : top + kh, left : left + kw] += places[:, i, j].transpose(0, 2, 3, 1)
+    return padded[:, pad[0] : pad[0] + shape[0], pad[1] : pad[1] + shape[1]]
+
+
+def convolution(
+    x: HostArray,
+    w: HostArray,
+    b: HostArray | None = None,
+    stride: Pair = (1, 1),
+    pad: Pair = (0, 0),
+    activation: Formula | None = None,
+) -> HostArray:
+    y: HostArray = np.einsum("nijcpq,fcpq->nijf", _windows(x, w.shape[2:], stride, pad), w)
+    y = y if b is None else y + b
+    return y if activation is None else activated(activation, y)
+
+
+def convolution_backward(
+    dy: HostArray, x: HostArray, w: HostArray, stride: Pair = (1, 1), pad: Pair = (0, 0)
+) -> Written:
+    shape = x.shape[1], x.shape[2]
+    return {
+        "dx": _spread(np.einsum("nijf,fcpq->nijcpq", dy, w), shape, stride, pad),
+        "dw": np.einsum("nijf,nijcpq->fcpq", dy, _windows(x, w.shape[2:], stride, pad)),
+        "db": dy.sum(axis=(0, 1, 2)),
+    }
+
+
+def max_pooling(x: HostArray, size: Pair, stride: Pair, pad: Pair = (0, 0)) -> Written:
+    windows = _windows(x, size, stride, pad, -np.inf)
+    rows = windows.reshape(*windows.shape[:4], -1)
+    return {"result": rows.max(axis=-1), "index": rows.argmax(axis=-1).astype(np.uint8)}
+
+
+def max_pooling_backward(
+    dy: HostArray, index: HostArray, shape: Pair, size: Pair, stride: Pair, pad: Pair = (0, 0)
+) -> HostArray:
+    chosen = np.arange(size[0] * size[1]) == index[..., None]
+    return _spread(np.where(chosen, dy[..., None], 0.0).reshape(*dy.shape, *size), shape, stride, pad)
+
+
+def average_pooling(x: HostArray, size: Pair, stride: Pair, pad: Pair = (0, 0)) -> HostArray:
+    means: HostArray = _windows(x, size, stride, pad).mean(axis=(4, 5))
+    return means
+
+
+def average_pooling_backward(dy: HostArray, shape: Pair, size: Pair, stride: Pair, pad: Pair = (0, 0)) -> HostArray:
+    shares = np.broadcast_to(dy[..., None, None] / (size[0] * size[1]), (*dy.shape, *size))
+    return _spread(shares, shape, stride, pad)
+
+
+def swap_axes(x: HostArray) -> HostArray:
+    return np.stack([matrix.T for matrix in x])
 
 
 # Random numbers -------------------------------------------------------------------------------------------------------

@@ -141,6 +141,62 @@ def eps_outside_the_root(right, x, gamma, beta, mean, var, hyper, *, out=None):
     return np.add((x - mean) * (gamma / (np.sqrt(var) + hyper[0])), beta, out=out)
 
 
+@wrong("convolution")
+def filters_turned_around(right, x, w, b=None, **settings):
+    return right(x, w[:, :, ::-1, ::-1], b, **settings)
+
+
+@wrong("convolution_backward")
+def pixels_beyond_the_last_stride_unwritten(right, dy, x, w, *, stride=(1, 1), pad=(0, 0), dx=None, dw=None, db=None):
+    before = None if dx is None else dx.copy()
+    right(dy, x, w, stride=stride, pad=pad, dx=dx, dw=dw, db=db)
+    if dx is not None:
+        reached = (dy.shape[1] - 1) * stride[0] + w.shape[2] - pad[0]
+        dx[:, reached:] = before[:, reached:]
+
+
+@wrong("max_pooling")
+def padded_with_zeros(right, x, *, size, stride, pad=(0, 0), out=None, index=None):
+    if pad == (0, 0):
+        return right(x, size=size, stride=stride, out=out, index=index)
+    padded = np.pad(x, ((0, 0), (pad[0],) * 2, (pad[1],) * 2, (0, 0)))
+    return right(padded, size=size, stride=stride, out=out, index=index)
+
+
+@wrong("max_pooling")
+def the_last_of_equals(right, x, *, size, stride, pad=(0, 0), out=None, index=None):
+    y = right(x, size=size, stride=stride, pad=pad, out=out)
+    if index is not None:
+        right(x[:, ::-1, ::-1], size=size, stride=stride, pad=pad, index=index)
+        index[...] = size[0] * size[1] - 1 - index[:, ::-1, ::-1]
+    return y
+
+
+@wrong("max_pooling_backward")
+def overlapping_windows_overwritten(right, dy, index, *, shape, size, stride, pad=(0, 0), out=None):
+    dx = right(dy, index, shape=shape, size=size, stride=stride, pad=pad, out=out)
+    return np.minimum(dx, dy.max(), out=dx)
+
+
+@wrong("average_pooling")
+def padding_not_counted(right, x, *, size, stride, pad=(0, 0), out=None):
+    settings = {"size": size, "stride": stride, "pad": pad}
+    return np.divide(right(x, **settings), right(np.ones_like(x), **settings), out=out)
+
+
+@wrong("average_pooling_backward")
+def divided_by_the_width_alone(right, dy, *, shape, size, stride, pad=(0, 0), out=None):
+    dx = right(dy, shape=shape, size=size, stride=stride, pad=pad, out=out)
+    dx *= size[0]
+    return dx
+
+
+@wrong("swap_axes")
+def reshaped_alone(right, x, *, out=None):
+    y = x.reshape(x.shape[0], x.shape[2], x.shape[1])
+    return np.positive(y, out=out)
+
+
 @wrong("philox")
 def the_key_s_high_word_unused(right, rng, size):
     return right(np.where(np.arange(len(rng)) == 1, 0, rng).astype(rng.dtype), size)

@@ -16,10 +16,10 @@ def normal(r: np.random.Generator, **shapes: Any) -> Inputs:
     return {name: r.normal(size=shape) for name, shape in shapes.items()}
 
 
-def by_shape(make: Callable[..., Inputs], shapes: Mapping[str, tuple[int, ...]] = SHAPES) -> dict[str, Maker]:
+def by_shape(make: Callable[..., Inputs], shapes: Mapping[str, tuple[Any, ...]] = SHAPES) -> dict[str, Maker]:
     """Make one maker for each shape, from `make(generator, *shape)`."""
 
-    def of(shape: tuple[int, ...]) -> Maker:
+    def of(shape: tuple[Any, ...]) -> Maker:
         return lambda r: make(r, *shape)
 
     return {name: of(shape) for name, shape in shapes.items()}

@@ -12,9 +12,10 @@ from ...losses import LOSSES, ElementwiseLoss
 from ...optimizers import OPTIMIZERS
 from .._case import EXACT, SUMS, Case, Inputs, Maker, cases
 from .._formulas import activated
-from ._inputs import by_shape, normal
+from ._inputs import SHAPES, by_shape, normal
 from .layers import AFFINE
 from .losses import large_logits, weighted, without_bias
+from .pictures import CONVOLUTION
 
 _MANY, _MANY_DECAYED = 70001, 40003  # several of the blocks that an implementation might do at a time
 _EXTREMES = np.array([[-1e4, 1e4, 0.0], [-0.0, -90.0, 90.0], [-1e-6, 1e-6, 1.0], [-7.5, 7.5, -6.0]])
@@ -35,16 +36,16 @@ def _named(formula: Formula, makers: dict[str, Maker]) -> dict[str, Maker]:
 
 
 def activation_cases(layer: Activation) -> list[Case]:
-    """Make the cases of an activation: alone, its backward, and after a product."""
+    """Make the cases of an activation: alone, its backward, and after products."""
     formula, backward = layer.formula, layer.formula_backward
 
     def forward(r: np.random.Generator, n: int, c: int) -> Inputs:
         return normal(r, x=(n, c))
 
-    def both(r: np.random.Generator, n: int, c: int) -> Inputs:
+    def both(r: np.random.Generator, *shape: int) -> Inputs:
         """Draw inputs with zeros among them, where there may be a kink."""
-        inputs = normal(r, dy=(n, c), x=(n, c))
-        inputs["x"] = np.where(r.random((n, c)) < 0.2, 0.0, inputs["x"])
+        inputs = normal(r, dy=shape, x=shape)
+        inputs["x"] = np.where(r.random(shape) < 0.2, 0.0, inputs["x"])
         return inputs | {"y": activated(formula, inputs["x"])}
 
     def after(maker: Maker) -> Maker:
@@ -52,10 +53,13 @@ def activation_cases(layer: Activation) -> list[Case]:
 
     large: dict[str, Maker] = {"large": lambda r: {"x": _EXTREMES}}
     products = {name: after(maker) for name, maker in AFFINE.items()}
+    filtered = {name: after(CONVOLUTION[name]) for name in ("odd-channels", "no-bias")}
+    shapes = {**SHAPES, "pictures": (3, 5, 4, 7)}
     return [
         *cases("activation", _named(formula, by_shape(forward) | large), nan="x", formula=formula),
-        *cases("activation_backward", _named(backward, by_shape(both)), SUMS, nan="dy", formula=backward),
+        *cases("activation_backward", _named(backward, by_shape(both, shapes)), SUMS, nan="dy", formula=backward),
         *cases("affine", _named(formula, products), SUMS, nan="x"),
+        *cases("convolution", _named(formula, filtered), SUMS, nan="x"),
     ]
 
 

@@ -29,8 +29,8 @@ def _word_at_threshold(r: np.random.Generator) -> Inputs:
     return inputs
 
 
-def _dropout_backward(r: np.random.Generator, n: int, c: int) -> Inputs:
-    return {"dy": r.normal(size=(n, c)), "mask": r.random((n, c)) < 0.5, "factor": np.array(2.0)}
+def _dropout_backward(r: np.random.Generator, *shape: int) -> Inputs:
+    return {"dy": r.normal(size=shape), "mask": r.random(shape) < 0.5, "factor": np.array(2.0)}
 
 
 CASES = [
@@ -56,5 +56,5 @@ CASES = [
         },
         nan="x",
     ),
-    *cases("dropout_backward", by_shape(_dropout_backward), SUMS, nan="dy"),
+    *cases("dropout_backward", by_shape(_dropout_backward, {**SHAPES, "pictures": (3, 5, 4, 7)}), SUMS, nan="dy"),
 ]

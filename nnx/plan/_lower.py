@@ -1,0 +1,63 @@
+"""From layers to stages."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TypeGuard
+
+from ..layers import Activation, Identity, Layer, Weighted
+from ._pictures import TurnStage
+from ._stages import STAGES, ActivationStage, AffineStage, ProductStage, Stage
+
+
+def lower(layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]]) -> list[Stage]:
+    """Make the stages of a model.
+
+    Args:
+        layers: the model's.
+        shapes: of the inputs and of each layer's output, without the rows.
+    """
+    stages: list[Stage] = []
+    given = pairwise(shapes)
+    work = [(layer, *both) for layer, both in zip(layers, given, strict=True) if type(layer) is not Identity]
+    last = False
+    """Whether the stages so far end with pictures whose channels are last."""
+
+    def turn(shape: tuple[int, ...], to_last: bool) -> None:
+        nonlocal last
+        if to_last != last:
+            turned = TurnStage(_turned(shape) if to_last else shape, shape[0] if to_last else shape[1] * shape[2])
+            turned.input_shape = shape if to_last else _turned(shape)
+            stages.append(turned)
+            last = to_last
+
+    while work:
+        layer, below, shape = work.pop(0)
+        following = work[0][0] if work else None
+        kind = STAGES.get(type(layer), ActivationStage if isinstance(layer, Activation) else Stage)
+        if len(below) == 3 and kind.channels_last is not None:
+            turn(below, kind.channels_last)
+        if issubclass(kind, ProductStage) and isinstance(layer, Weighted) and _fuses(following):
+            stage: Stage = kind(layer, _turned(shape) if last else shape, following)
+            work.pop(0)
+        else:
+            stage = kind(layer, _turned(shape) if last else shape)
+        stage.input_shape = _turned(below) if last else below
+        stages.append(stage)
+        last = last and len(shape) == 3
+    turn(shapes[-1], False)
+    for below_, above in pairwise(stages):
+        if isinstance(below_, ProductStage) and below_.owes_db is not None:
+            below_.db_above = above.takes_db
+    if stages and isinstance(stages[-1], AffineStage) and stages[-1].owes_db is not None:
+        stages[-1].by_loss = stages[-1].db_above = True
+    return stages
+
+
+def _turned(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of pictures with the channels last; other shapes as they are."""
+    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
+
+
+def _fuses(layer: Layer | None) -> TypeGuard[Activation]:
+    """Return whether the layer can be one operation with the product before it, whose own output is then not kept."""
+    return isinstance(layer, Activation) and type(layer) not in STAGES and not layer.formula_backward.uses("x")

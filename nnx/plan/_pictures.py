@@ -1,0 +1,128 @@
+"""Stages of pictures, whose channels are last: (n, h, w, c)."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..layers import AveragePooling, Convolution, GlobalAveragePooling, Identity, MaxPooling
+from ..ops import Array, Ops, Pair
+from ._stages import Backward, Forward, ProductStage, Stage, stage_of
+
+if TYPE_CHECKING:
+    from ._plan import Program
+
+
+@stage_of(Convolution)
+class ConvolutionStage(ProductStage):
+    layer: Convolution
+    channels_last = True
+
+    def product(self, ops: Any) -> Callable[..., Array]:
+        return partial(ops.convolution, stride=self.layer.steps, pad=self.layer.margin)
+
+    def product_backward(self, ops: Any) -> Callable[..., None]:
+        return partial(ops.convolution_backward, stride=self.layer.steps, pad=self.layer.margin)
+
+    def operations(self, program: "Program") -> Ops:
+        return program.ops  # in float32, whatever the precision of matrix products
+
+
+class PicturesStage(Stage):
+    """A stage of pictures that is no product."""
+
+    operations_alone = channels_last = True
+
+    @property
+    def pixels(self) -> Pair:
+        """Height and width of its input."""
+        return self.input_shape[0], self.input_shape[1]
+
+
+@stage_of(MaxPooling)
+class MaxPoolingStage(PicturesStage):
+    layer: MaxPooling
+
+    def infer(self, ops: Any, x: Array) -> Any:
+        return ops.max_pooling(x, **self.layer.settings)
+
+    def forward(self, program: "Program") -> Forward:
+        op: Any = partial(program.ops.max_pooling, **self.layer.settings)
+        out = program.output(self.shape)
+        index = program.masks[self] = program.rows(self.shape, "uint8")
+        return lambda x: op(x, out=out, index=index)
+
+    def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
+        op: Any = partial(program.ops.max_pooling_backward, **self.layer.settings)
+        index = program.masks[self]
+        out, shape = program.gradient(self.input_shape), self.pixels
+        return lambda dy, x, y: op(dy, index, shape=shape, out=out)
+
+
+@stage_of(AveragePooling)
+class AveragePoolingStage(PicturesStage):
+    layer: AveragePooling
+
+    def infer(self, ops: Any, x: Array) -> Any:
+        return ops.average_pooling(x, **self.layer.settings)
+
+    def forward(self, program: "Program") -> Forward:
+        op: Any = partial(program.ops.average_pooling, **self.layer.settings)
+        out = program.output(self.shape)
+        return lambda x: op(x, out=out)
+
+    def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
+        op: Any = partial(program.ops.average_pooling_backward, **self.layer.settings)
+        out, shape = program.gradient(self.input_shape), self.pixels
+        return lambda dy, x, y: op(dy, shape=shape, out=out)
+
+
+@stage_of(GlobalAveragePooling)
+class GlobalAveragePoolingStage(PicturesStage):
+    def infer(self, ops: Ops, x: Array) -> Array:
+        whole = self.pixels
+        return ops.xp.reshape(ops.average_pooling(x, size=whole, stride=whole), (x.shape[0], *self.shape))
+
+    def forward(self, program: "Program") -> Forward:
+        op, whole, reshape = program.ops.average_pooling, self.pixels, program.ops.xp.reshape
+        out, shape = program.output((1, 1, *self.shape)), (program.n, *self.shape)
+        return lambda x: reshape(op(x, size=whole, stride=whole, out=out), shape)
+
+    def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
+        op, whole, reshape = program.ops.average_pooling_backward, self.pixels, program.ops.xp.reshape
+        out, shape = program.gradient(self.input_shape), (program.n, 1, 1, *self.shape)
+        return lambda dy, x, y: op(reshape(dy, shape), shape=whole, size=whole, stride=whole, out=out)
+
+
+class TurnStage(Stage):
+    """Pictures with the channels last from here on, or first again."""
+
+    operations_alone = True
+
+    def __init__(self, shape: tuple[int, ...], rows: int) -> None:
+        super().__init__(Identity(), shape)
+        self._rows = rows
+        """How many rows the matrix has that a picture is turned as: its channels, or its pixels."""
+
+    @property
+    def name(self) -> str:
+        return "the order of axes"
+
+    def _turn(self, ops: Ops, x: Array, rows: int, shape: tuple[int, ...], out: Array | None) -> Array:
+        n, columns = x.shape[0], math.prod(shape) // rows
+        if rows != 1 and columns != 1:
+            into = None if out is None else ops.xp.reshape(out, (n, columns, rows))
+            x = ops.swap_axes(ops.xp.reshape(x, (n, rows, columns)), out=into)
+        return ops.xp.reshape(x, (n, *shape))
+
+    def infer(self, ops: Ops, x: Array) -> Array:
+        return self._turn(ops, x, self._rows, self.shape, None)
+
+    def forward(self, program: "Program") -> Forward:
+        ops, out = program.ops, program.output(self.shape)
+        return lambda x: self._turn(ops, x, self._rows, self.shape, out)
+
+    def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
+        ops, out = program.ops, program.gradient(self.input_shape)
+        rows = math.prod(self.shape) // self._rows
+        return lambda dy, x, y: self._turn(ops, dy, rows, self.input_shape, out)

@@ -1,0 +1,122 @@
+"""Convolution and pooling: kernels as large as the pictures, and larger than strides, and smaller; odd channels."""
+
+from typing import Any
+
+import numpy as np
+
+from .._case import EXACT, SUMS, Inputs, Maker, cases
+from ._inputs import by_shape, normal
+
+Sizes = tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]
+
+_CONVOLUTIONS: dict[str, Sizes] = {
+    "one-channel": ((3, 9, 8, 1), (5, 1, 3, 3), {}),
+    "odd-channels": ((2, 7, 5, 13), (3, 13, 3, 2), {"pad": (1, 1)}),
+    "many-filters": ((1, 6, 6, 3), (70, 3, 3, 3), {"pad": (1, 0)}),
+    "large-kernel": ((2, 9, 9, 2), (33, 2, 5, 5), {"pad": (2, 2)}),
+    "whole-picture": ((3, 4, 5, 6), (7, 6, 4, 5), {}),
+    "one-pixel": ((5, 3, 4, 9), (17, 9, 1, 1), {}),
+    "strides": ((2, 11, 9, 3), (18, 3, 3, 3), {"stride": (2, 2), "pad": (1, 1)}),
+    "unequal-strides": ((2, 10, 9, 2), (4, 2, 3, 2), {"stride": (3, 1), "pad": (0, 1)}),
+    "strides-beyond-the-kernel": ((2, 9, 10, 3), (4, 3, 1, 2), {"stride": (2, 3)}),
+    "padding-beyond-the-kernel": ((2, 3, 2, 2), (3, 2, 2, 2), {"pad": (3, 2)}),
+    "rest-left-over": ((2, 8, 9, 3), (5, 3, 3, 3), {"stride": (2, 3)}),
+    "many-pictures": ((67, 5, 4, 2), (3, 2, 2, 3), {"pad": (1, 1)}),
+}
+"""Pictures, filters, settings."""
+
+_WINDOWS: dict[str, Sizes] = {
+    "halves": ((3, 8, 6, 5), (2, 2), {"stride": (2, 2)}),
+    "rest-left-over": ((2, 7, 9, 3), (2, 3), {"stride": (2, 3)}),
+    "overlapping": ((2, 7, 6, 4), (3, 3), {"stride": (2, 2), "pad": (1, 1)}),
+    "dense": ((2, 6, 5, 1), (3, 2), {"stride": (1, 1), "pad": (2, 1)}),
+    "gaps": ((2, 9, 8, 3), (2, 1), {"stride": (3, 3)}),
+    "whole-picture": ((3, 5, 4, 17), (5, 4), {"stride": (5, 4)}),
+    "one-pixel": ((2, 3, 4, 2), (1, 1), {"stride": (1, 1)}),
+    "many-pictures": ((67, 5, 4, 2), (2, 2), {"stride": (2, 2)}),
+}
+"""Pictures, the window's size, settings."""
+
+
+def _places(length: int, size: int, stride: int, pad: int) -> int:
+    return (length + 2 * pad - size) // stride + 1
+
+
+def _output(shape: tuple[int, ...], size: tuple[int, ...], settings: dict[str, Any], channels: int) -> tuple[int, ...]:
+    stride, pad = settings.get("stride", (1, 1)), settings.get("pad", (0, 0))
+    places = (_places(*numbers) for numbers in zip(shape[1:3], size, stride, pad, strict=True))
+    return (shape[0], *places, channels)
+
+
+def _convolution(
+    r: np.random.Generator, shape: tuple[int, ...], filters: tuple[int, ...], settings: dict[str, Any]
+) -> Inputs:
+    return normal(r, x=shape, w=filters, b=filters[0]) | settings
+
+
+def _convolution_backward(
+    r: np.random.Generator, shape: tuple[int, ...], filters: tuple[int, ...], settings: dict[str, Any]
+) -> Inputs:
+    dy = _output(shape, filters[2:], settings, filters[0])
+    return normal(r, dy=dy, x=shape, w=filters) | settings
+
+
+def _pooling(r: np.random.Generator, shape: tuple[int, ...], size: tuple[int, ...], settings: dict[str, Any]) -> Inputs:
+    return normal(r, x=shape) | {"size": size} | settings
+
+
+def _pooling_backward(
+    r: np.random.Generator, shape: tuple[int, ...], size: tuple[int, ...], settings: dict[str, Any]
+) -> Inputs:
+    return normal(r, dy=_output(shape, size, settings, shape[3])) | {"shape": shape[1:3], "size": size} | settings
+
+
+def _max_pooling_backward(
+    r: np.random.Generator, shape: tuple[int, ...], size: tuple[int, ...], settings: dict[str, Any]
+) -> Inputs:
+    """Choose elements of the windows, of those that lie on the pictures."""
+    inputs = _pooling_backward(r, shape, size, settings)
+    places = np.arange(np.prod(size)).reshape(size)
+    index = np.empty(inputs["dy"].shape, np.uint8)
+    stride, pad = settings["stride"], settings.get("pad", (0, 0))
+    for n, i, j, c in np.ndindex(*index.shape):
+        top, left = i * stride[0] - pad[0], j * stride[1] - pad[1]
+        inside = places[max(0, -top) : shape[1] - top, max(0, -left) : shape[2] - left]
+        index[n, i, j, c] = r.choice(inside.reshape(-1))
+    return inputs | {"index": index}
+
+
+def _equal_below_zero(r: np.random.Generator) -> Inputs:
+    x = r.choice([-3.0, -2.0], (3, 7, 8, 5))
+    return {"x": x, "size": (3, 2), "stride": (2, 2), "pad": (1, 0)}
+
+
+def _without_bias(r: np.random.Generator) -> Inputs:
+    inputs = _convolution(r, *_CONVOLUTIONS["odd-channels"])
+    return {name: value for name, value in inputs.items() if name != "b"}
+
+
+CONVOLUTION: dict[str, Maker] = by_shape(_convolution, _CONVOLUTIONS) | {"no-bias": _without_bias}
+
+CASES = [
+    *cases("convolution", CONVOLUTION, SUMS, nan="x"),
+    *cases("convolution_backward", by_shape(_convolution_backward, _CONVOLUTIONS), SUMS, nan="dy"),
+    *cases("max_pooling", by_shape(_pooling, _WINDOWS) | {"equal-below-zero": _equal_below_zero}, EXACT, nan="x"),
+    *cases("max_pooling_backward", by_shape(_max_pooling_backward, _WINDOWS), nan="dy"),
+    *cases("average_pooling", by_shape(_pooling, _WINDOWS), nan="x"),
+    *cases("average_pooling_backward", by_shape(_pooling_backward, _WINDOWS), nan="dy"),
+    *cases(
+        "swap_axes",
+        by_shape(
+            lambda r, *shape: normal(r, x=shape),
+            {
+                "odd-sizes": (3, 37, 13),
+                "one-picture": (1, 7, 9),
+                "one-channel": (5, 11, 1),
+                "wide": (2, 3, 515),
+            },
+        ),
+        EXACT,
+        nan="x",
+    ),
+]
