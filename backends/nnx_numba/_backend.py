@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ._calls import FLOATS, as_columns, as_rows, done, nothing, nothing_but, one
+from ._pictures import PictureOps
 from ._record import RecordedStep, of_first_part, partition
 from ._team import Team
 from ._threads import SlicePool, thread_count
@@ -26,8 +28,6 @@ _SLICE = 262_144  # elements that one thread takes at a time
 # Larger arrays are split among threads. Measured inside a training step, where BLAS' own threads still spin: Adam on
 # 1.86 million parameters takes 1.7 ms on one thread and 1.9 ms on two.
 _LARGE = 2_097_152
-_NOTHING = {np.dtype(d): np.empty(0, d) for d in (np.float32, np.float64)}
-_FLOATS = _NOTHING.keys()
 _KERNELS = {"affine": "after_product", "update_": "update"}
 """Where nnx_kernels.cpu.formula has an operation's kernels under another name."""
 _FORMATS = {
@@ -37,17 +37,7 @@ _FORMATS = {
 """The distance of neighbours from 1 to 2, the least and the greatest number."""
 
 
-def _rows(x: Array) -> Array:
-    """Return x as a matrix of its rows."""
-    return x if x.ndim == 2 else x.reshape(len(x), -1)
-
-
-def _columns(x: Array) -> Array:
-    """Return x as a matrix of its last axis: pictures as pixels by channels."""
-    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
-
-
-class NumbaBackend:
+class NumbaBackend(PictureOps):
     """Fused kernels on any CPU. `NNX_NUM_THREADS` sets the threads of BLAS (process-wide) and of our own pool."""
 
     name = "numba"
@@ -68,10 +58,12 @@ class NumbaBackend:
             _jit,
             batch_norm,
             bias,
+            convolution,
             formula,
             gather,
             narrow,
             philox,
+            pooling,
             product,
             reduce,
             scalars,
@@ -84,6 +76,7 @@ class NumbaBackend:
         self._batch_norm, self._bias, self._gather = batch_norm, bias, gather
         self._narrow, self._philox, self._reduce, self._formula = narrow, philox, reduce, formula
         self._softmax, self._scalars, self._product_kernels = softmax, scalars, product
+        self._convolution, self._pooling = convolution, pooling
         controller, asked = ThreadpoolController(), thread_count()
         if asked is not None:
             controller.limit(limits=asked, user_api="blas")
@@ -135,10 +128,10 @@ class NumbaBackend:
         """
         for operation, formula in formulas:
             getattr(self._formula, _KERNELS.get(operation, operation))(formula)
-        for dtype in _FLOATS:
+        for dtype in FLOATS:
             for kernel in self._jit.kernels:
                 kernel.compile(dtype)
-                yield f"{kernel.name} {dtype}", len(self._jit.kernels) * len(_FLOATS)
+                yield f"{kernel.name} {dtype}", len(self._jit.kernels) * len(FLOATS)
 
     def allocate(self, size: int, dtype: str) -> Array:
         # np.zeros aligns to 16 bytes only, and an optimizer's pass over misaligned memory is slower.
@@ -156,10 +149,10 @@ class NumbaBackend:
             return NotImplemented
         if scale is None:
             if y.dtype == np.int64 and y.ndim == 1:
-                return _done(self._run(self._gather.take_labels, data, index, y), y)
-            return _done(self._run(self._gather.take_rows, _rows(data), index, _rows(y)), y)
+                return done(self._run(self._gather.take_labels, data, index, y), y)
+            return done(self._run(self._gather.take_rows, as_rows(data), index, as_rows(y)), y)
         kernel = self._gather.take_bytes if data.dtype == np.uint8 else self._gather.take_scaled
-        return _done(self._run(kernel, _rows(data), index, _one(scale), _rows(y)), y)
+        return done(self._run(kernel, as_rows(data), index, one(scale), as_rows(y)), y)
 
     def capture(self, step: Callable[..., Any], examples: tuple[Array, ...]) -> Any:
         if not self._compiled or not all(isinstance(example, np.ndarray) for example in examples):
@@ -181,8 +174,8 @@ class NumbaBackend:
         if kernel.rows and self._jit.recording.recorder is None:
             size = max([args[i].size for i in kernel.rows])
             n, rows = partition(kernel, args)
-            if size > _LARGE or (rows < n and (kernel.sums or kernel.own)):
-                in_parts = kernel.sums or kernel.own
+            if size > _LARGE or (rows < n and (kernel.sums or kernel.own or kernel.most)):
+                in_parts = kernel.sums or kernel.own or kernel.most
                 return self._in_slices(kernel, args, n, rows if in_parts else _SLICE * n // size // 8 * 8, size)
             args = of_first_part(kernel, args)
         return kernel(*args)
@@ -206,7 +199,9 @@ class NumbaBackend:
                     given[kernel.first] = args[kernel.first] + first
                 kernel(*given)
 
-        if size > _LARGE:
+        if kernel.most is not None:
+            self._pool.run(several, n, rows)
+        elif size > _LARGE:
             self._pool.run(several, n, max(1, _SLICE * n // size // rows) * rows)
         else:
             several(0, n)
@@ -285,9 +280,15 @@ class NumbaBackend:
             return self._product(x, w, out)
         if (out is not None and not out.flags.c_contiguous) or not (b is None or b.flags.c_contiguous):
             return NotImplemented  # before the product is written
+        return self._finish(self._product(x, w, out), b, activation)
+
+    def _finish(self, y: Array, b: Array | None, activation: Formula | None) -> Any:
+        """Add a bias to a product, and compute the activation of that, in place."""
+        if b is None and activation is None:
+            return y
         finish = self._bias.add_bias if activation is None else self._formula.after_product(activation)
-        y = self._product(x, w, out)
-        return _done(self._run(finish, y, np.zeros(w.shape[1], w.dtype) if b is None else b), y)
+        rows = as_columns(y)
+        return done(self._run(finish, rows, np.zeros(rows.shape[1], y.dtype) if b is None else b), y)
 
     def affine_backward(
         self,
@@ -311,7 +312,7 @@ class NumbaBackend:
         y = np.empty_like(x) if out is None else out
         if not (x.flags.c_contiguous and y.flags.c_contiguous and x.dtype == y.dtype):
             return NotImplemented
-        return _done(self._run(self._formula.activation(formula), x.reshape(-1), y.reshape(-1)), y)
+        return done(self._run(self._formula.activation(formula), x.reshape(-1), y.reshape(-1)), y)
 
     def activation_backward(
         self,
@@ -329,8 +330,8 @@ class NumbaBackend:
         if dy.ndim == 0 or not all([a.flags.c_contiguous for a in given]):  # noqa: C419  a list is faster
             return NotImplemented
         if dy.ndim != 2:
-            given = [_columns(a) for a in given]
-        return _done(self._run(kernel, *given, _nothing(dy) if db is None else db), dx)
+            given = [as_columns(a) for a in given]
+        return done(self._run(kernel, *given, nothing(dy) if db is None else db), dx)
 
     def batch_norm(
         self,
@@ -353,7 +354,7 @@ class NumbaBackend:
         means, squares = np.empty((2, -(-n // rows), x.shape[1]), x.dtype)
         self._run(kernels.moments, x, means, squares)
         kernels.merge(means, squares, rows, n, mean, var)
-        return _done(self._run(kernels.normalise, *given), y)
+        return done(self._run(kernels.normalise, *given), y)
 
     def batch_norm_backward(
         self,
@@ -379,7 +380,7 @@ class NumbaBackend:
         kernels.standardise(dgamma, var, hyper)
         if db is not None:
             self._bias.clear(db)
-        return _done(self._run(kernels.input_gradient, *given), dx)
+        return done(self._run(kernels.input_gradient, *given), dx)
 
     def batch_norm_inference(
         self,
@@ -393,13 +394,13 @@ class NumbaBackend:
         out: Array | None = None,
     ) -> Any:
         y = np.empty_like(x) if out is None else out
-        return _done(self._run(self._batch_norm.normalise, x, gamma, beta, mean, var, hyper, y), y)
+        return done(self._run(self._batch_norm.normalise, x, gamma, beta, mean, var, hyper, y), y)
 
     # Random numbers ---------------------------------------------------------------------------------------------------
 
     def philox(self, rng: Array, size: int) -> Any:
         words = np.empty(size, np.uint32)
-        return _done(self._philox.philox(rng, words), words)
+        return done(self._philox.philox(rng, words), words)
 
     def dropout(
         self, x: Array, rng: Array, factor: Array, *, out: Array | None = None, mask: Array | None = None
@@ -408,8 +409,8 @@ class NumbaBackend:
         kept = np.empty(x.shape, bool) if mask is None else mask
         if not (x.flags.c_contiguous and y.flags.c_contiguous and kept.flags.c_contiguous):
             return NotImplemented
-        flat = x.reshape(-1), rng, _one(factor), y.reshape(-1), kept.reshape(-1)
-        return _done(self._run(self._philox.dropout, *flat, 0), y)
+        flat = x.reshape(-1), rng, one(factor), y.reshape(-1), kept.reshape(-1)
+        return done(self._run(self._philox.dropout, *flat, 0), y)
 
     def dropout_backward(
         self, dy: Array, mask: Array, factor: Array, *, out: Array | None = None, db: Array | None = None
@@ -417,8 +418,8 @@ class NumbaBackend:
         dx = np.empty_like(dy) if out is None else out
         if not (dy.flags.c_contiguous and mask.flags.c_contiguous and dx.flags.c_contiguous) or dy.ndim == 0:
             return NotImplemented
-        given = _columns(dy), _columns(mask), _one(factor), _columns(dx), _nothing(dy) if db is None else db
-        return _done(self._run(self._philox.dropout_backward, *given), dx)
+        given = as_columns(dy), as_columns(mask), one(factor), as_columns(dx), nothing(dy) if db is None else db
+        return done(self._run(self._philox.dropout_backward, *given), dx)
 
     # Mixed precision --------------------------------------------------------------------------------------------------
 
@@ -428,21 +429,21 @@ class NumbaBackend:
         y = np.empty_like(x) if out is None else out
         flat = x.reshape(-1)
         given = flat.view(np.uint32), flat, y.reshape(-1), _FORMATS[precision]
-        return _done(self._run(self._narrow.narrow, *given), y)
+        return done(self._run(self._narrow.narrow, *given), y)
 
     def rescale_(self, x: Array, scaling: Array) -> Any:
         if not x.flags.c_contiguous:
             return NotImplemented
-        return _nothing_but(self._run(self._scalars.rescale, x.reshape(-1), scaling))
+        return nothing_but(self._run(self._scalars.rescale, x.reshape(-1), scaling))
 
     def unscale_(self, hyper: Array, norm: Array, scaling: Array) -> Any:
-        return _nothing_but(self._scalars.unscale(hyper, _one(norm), scaling))
+        return nothing_but(self._scalars.unscale(hyper, one(norm), scaling))
 
     # Losses and metrics -----------------------------------------------------------------------------------------------
 
     def softmax(self, x: Array, *, out: Array | None = None) -> Any:
         y = np.empty_like(x) if out is None else out
-        return _done(self._run(self._softmax.softmax, x, y), y)
+        return done(self._run(self._softmax.softmax, x, y), y)
 
     def softmax_cross_entropy(
         self,
@@ -469,7 +470,7 @@ class NumbaBackend:
         dz: Array | None = None,
         db: Array | None = None,
     ) -> Any:
-        numbers = _nothing(z) if hyper is None else hyper
+        numbers = nothing(z) if hyper is None else hyper
         return self._loss(self._formula.loss(formula), z, t, weight, bias, dz, db, numbers)
 
     def _loss(
@@ -483,7 +484,7 @@ class NumbaBackend:
         db: Array | None,
         *hyper: Array,
     ) -> Any:
-        weight, bias, db = (_nothing(z) if given is None else given for given in (weight, bias, db))
+        weight, bias, db = (nothing(z) if given is None else given for given in (weight, bias, db))
         dz, n, total = np.empty_like(z) if dz is None else dz, len(z), np.empty(1)
         if self._run(kernel, z, t, *hyper, weight, bias, dz, db, total, n) is NotImplemented:
             return NotImplemented
@@ -492,7 +493,7 @@ class NumbaBackend:
     def _number(self, kernel: Any, like: Array, *given: Any) -> Any:
         """Return the number that a kernel makes, 0-d."""
         out = np.empty(1, like.dtype)
-        return _done(kernel(*given, out), out.reshape(()))
+        return done(kernel(*given, out), out.reshape(()))
 
     def count_correct(self, y: Array, t: Array) -> Any:
         count = self._reduce.count_correct(y, t if t.ndim == 1 else np.argmax(t, axis=1))
@@ -518,7 +519,7 @@ class NumbaBackend:
     # Optimizers -------------------------------------------------------------------------------------------------------
 
     def clip_(self, hyper: Array, norm: Array, limit: Array) -> Any:
-        return _nothing_but(self._scalars.clip(hyper, _one(norm), _one(limit)))
+        return nothing_but(self._scalars.clip(hyper, one(norm), one(limit)))
 
     def update_(
         self, formula: Formula, hyper: Array, *buffers: Array, decay: int = 0, guard: Array | None = None
@@ -527,29 +528,8 @@ class NumbaBackend:
             if not all(b.flags.c_contiguous for b in buffers):
                 return NotImplemented
             buffers = tuple(b.reshape(-1) for b in buffers)
-        judge = _nothing(hyper) if guard is None else _one(guard)
-        return _nothing_but(self._run(self._formula.update(formula), *buffers, hyper, judge, 0, decay))
-
-
-def _nothing(x: Array) -> Array:
-    return _NOTHING.get(x.dtype, x)
-
-
-def _done(result: Any, out: Array) -> Any:
-    """Return what an operation returns whose kernel returned this."""
-    if result is None or result is NotImplemented:
-        return out if result is None else result
-    return result(out)  # while a step is recorded, an array that tells what is done to it
-
-
-def _nothing_but(result: Any) -> Any:
-    """Return None, unless the kernel has declined."""
-    return NotImplemented if result is NotImplemented else None
-
-
-def _one(number: Array) -> Array:
-    """Return a 0-d array as one of one number."""
-    return number.reshape(1)
+        judge = nothing(hyper) if guard is None else one(guard)
+        return nothing_but(self._run(self._formula.update(formula), *buffers, hyper, judge, 0, decay))
 
 
 def _parts(m: int, n: int, k: int) -> tuple[int, int]:

@@ -116,6 +116,8 @@ def partition(kernel: Any, args: Any) -> tuple[int, int]:
         return 1, 1
     arrays = [args[i] for i in kernel.rows]
     n, size = len(arrays[0]), max([a.size for a in arrays])
+    if kernel.most is not None:
+        return n, -(-n // kernel.most)
     rows = max(_PART * n // size, -(-n // _MOST_PARTS)) if size > _PART else n
     return n, max(1, rows if rows < 8 else rows // 8 * 8)
 

@@ -116,10 +116,13 @@ def convolution(
 def convolution_backward(
     dy: HostArray, x: HostArray, w: HostArray, stride: Pair = (1, 1), pad: Pair = (0, 0)
 ) -> Written:
-    shape = x.shape[1], x.shape[2]
+    shape, size = (x.shape[1], x.shape[2]), w.shape[2:]
+    products = np.einsum("nijf,nijcpq->nijfcpq", dy, _windows(x, size, stride, pad))
+    # A NaN in dy need not reach what lies beyond the borders.
+    on_pictures = _windows(np.ones_like(x), size, stride, pad)[:, :, :, None] == 1
     return {
         "dx": _spread(np.einsum("nijf,fcpq->nijcpq", dy, w), shape, stride, pad),
-        "dw": np.einsum("nijf,nijcpq->fcpq", dy, _windows(x, w.shape[2:], stride, pad)),
+        "dw": np.where(on_pictures, products, 0.0).sum(axis=(0, 1, 2)),
         "db": dy.sum(axis=(0, 1, 2)),
     }
 

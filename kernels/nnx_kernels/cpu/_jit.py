@@ -35,12 +35,14 @@ def _type(letter: str, real: Any) -> Any:
         "m": real[:, ::1],  # matrix
         "i": types.intp,
         "l": types.int64[::1],  # labels, indices
+        "o": types.int32[::1],  # offsets
         "d": types.float64[::1],  # sums
         "B": types.boolean[::1],
         "M": types.boolean[:, ::1],  # mask
         "U": types.Array(types.uint8, 2, "C", readonly=True),  # the user's own data, which may be read-only or not
         "R": types.Array(real, 2, "C", readonly=True),
         "W": types.uint32[::1],
+        "P": types.uint8[:, ::1],  # places in windows
     }[letter]
 
 
@@ -92,12 +94,14 @@ class Kernel:
         sums: Iterable[str] = (),
         own: Iterable[str] = (),
         first: str | None = None,
+        most: int | None = None,
     ) -> None:
         self.name, self.signature = function.__name__, signature
         self._function, self._fast = function, fast
         places = {name: i for i, name in enumerate(inspect.signature(function).parameters)}
         self.rows, self.sums, self.own = ([places[name] for name in names] for names in (rows, sums, own))
         self.first = None if first is None else places[first]
+        self.most = most
         self.interpreted = bool(numba.config.DISABLE_JIT)
         self.call = self._interpret if self.interpreted else _no_version_yet
         self.compiled: set[Any] = set()
@@ -183,7 +187,14 @@ class Kernel:
 
 
 def kernel(
-    signature: str, *, fast: bool = True, rows: str = "", sums: str = "", own: str = "", first: str | None = None
+    signature: str,
+    *,
+    fast: bool = True,
+    rows: str = "",
+    sums: str = "",
+    own: str = "",
+    first: str | None = None,
+    most: int | None = None,
 ) -> Callable[[Callable[..., Any]], Kernel]:
     """Decorate a function as a kernel.
 
@@ -194,8 +205,9 @@ def kernel(
         sums: those that are sums over the rows.
         own: those of which a part has a row of its own.
         first: the one that is the number of the first row.
+        most: how many parts there are at most, where rows are much work: by their number alone.
     """
-    return lambda function: Kernel(function, signature, fast, rows.split(), sums.split(), own.split(), first)
+    return lambda function: Kernel(function, signature, fast, rows.split(), sums.split(), own.split(), first, most)
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -6,6 +6,7 @@ while b's panel stays in the second-level cache. The vectors are LLVM's. A numbe
 multiplications, in order: its bits depend on nothing else.
 """
 
+from collections.abc import Callable
 from functools import cache, partial
 from textwrap import indent
 from typing import Any
@@ -55,65 +56,19 @@ def _tile(rows: int, vectors: int) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, a, rsa, csa, b, rsb, k, c, rsc, n = arguments
-        element, size = (ir.FloatType(), 4) if signature.args[0] == types.float32 else (ir.DoubleType(), 8)
-        lanes = BYTES // size
-        vector, mask = ir.VectorType(element, lanes), ir.VectorType(_BIT, lanes)
-        name, function = f"v{lanes}f{8 * size}", partial(declare, builder.module)
-        fma = function(f"llvm.fma.{name}", vector, [vector] * 3)
-        load = function(f"llvm.masked.load.{name}.p0", vector, [vector.as_pointer(), _LANE, mask, vector])
-        store = function(f"llvm.masked.store.{name}.p0", ir.VoidType(), [vector, vector.as_pointer(), _LANE, mask])
-        zero, align = ir.Constant(vector, None), ir.Constant(_LANE, size)
+        tile = Tile(builder, signature.args[0], rows, vectors, n)
+        a, c = tile.pointer(a), tile.pointer(c)
+        starts = [builder.gep(a, [builder.mul(rsa, ir.Constant(_INT, i))]) for i in range(rows)]
 
-        def constant(value: int) -> Any:
-            return ir.Constant(_INT, value)
+        def number(i: int, q: Any) -> Any:
+            return builder.gep(starts[i], [builder.mul(q, csa)])
 
-        def splat(value: Any) -> Any:
-            kind = ir.VectorType(value.type, lanes)
-            single = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_LANE, 0))
-            every = ir.Constant(ir.VectorType(_LANE, lanes), None)
-            return builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), every)
+        def line(q: Any) -> Any:
+            return builder.gep(tile.pointer(b), [builder.mul(q, rsb)])
 
-        places = ir.Constant(ir.VectorType(_INT, lanes), [constant(i) for i in range(lanes)])
-        last = builder.icmp_signed("<", places, splat(builder.sub(n, constant((vectors - 1) * lanes))))
-
-        def place(pointer: Any, j: int) -> Any:
-            return builder.bitcast(builder.gep(pointer, [constant(j * lanes)]), vector.as_pointer())
-
-        def loaded(pointer: Any, j: int) -> Any:
-            if j == vectors - 1:
-                return builder.call(load, [place(pointer, j), align, last, zero])
-            return builder.load(place(pointer, j), align=size)
-
-        a, b, c = (builder.inttoptr(address, element.as_pointer()) for address in (a, b, c))
-        starts = [builder.gep(a, [builder.mul(rsa, constant(i))]) for i in range(rows)]
-        before = builder.block
-        head, body, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        q = builder.phi(_INT)
-        q.add_incoming(constant(0), before)
-        sums = [[builder.phi(vector) for _ in range(vectors)] for _ in range(rows)]
-        for row in sums:
-            for total in row:
-                total.add_incoming(zero, before)
-        builder.cbranch(builder.icmp_signed("<", q, k), body, done)
-        builder.position_at_end(body)
-        row_of_b, column = builder.gep(b, [builder.mul(q, rsb)]), builder.mul(q, csa)
-        factors = [loaded(row_of_b, j) for j in range(vectors)]
+        sums = tile.sums(number, line, k, None)
         for i, row in enumerate(sums):
-            number = splat(builder.load(builder.gep(starts[i], [column]), align=size))
-            for j, total in enumerate(row):
-                total.add_incoming(builder.call(fma, [number, factors[j], total]), body)
-        q.add_incoming(builder.add(q, constant(1)), body)
-        builder.branch(head)
-        builder.position_at_end(done)
-        for i, row in enumerate(sums):
-            to = builder.gep(c, [builder.mul(rsc, constant(i))])
-            for j, total in enumerate(row):
-                if j == vectors - 1:
-                    builder.call(store, [total, place(to, j), align, last])
-                else:
-                    builder.store(total, place(to, j), align=size)
+            tile.store(row, builder.gep(c, [builder.mul(rsc, ir.Constant(_INT, i))]))
         return context.get_dummy_value()
 
     def typed(
@@ -122,6 +77,94 @@ def _tile(rows: int, vectors: int) -> Any:
         return types.void(zero, *[types.int64] * 9), generate
 
     return intrinsic(typed)
+
+
+class Tile:
+    """Writes the vector code of a tile: some rows, each of a few vectors, of which the last one may be partly used.
+
+    Args:
+        builder: LLVM's.
+        kind: Numba's type of the elements.
+        rows: of the tile.
+        vectors: of a row.
+        n: how many elements a row has.
+    """
+
+    def __init__(self, builder: Any, kind: Any, rows: int, vectors: int, n: Any) -> None:
+        self.builder, self.rows, self.vectors = builder, rows, vectors
+        self.element, self.size = (ir.FloatType(), 4) if kind == types.float32 else (ir.DoubleType(), 8)
+        self.lanes = BYTES // self.size
+        self.vector, mask = ir.VectorType(self.element, self.lanes), ir.VectorType(_BIT, self.lanes)
+        name, function = f"v{self.lanes}f{8 * self.size}", partial(declare, builder.module)
+        vector, pointer = self.vector, self.vector.as_pointer()
+        self._fma = function(f"llvm.fma.{name}", vector, [vector] * 3)
+        self._load = function(f"llvm.masked.load.{name}.p0", vector, [pointer, _LANE, mask, vector])
+        self._store = function(f"llvm.masked.store.{name}.p0", ir.VoidType(), [vector, pointer, _LANE, mask])
+        self._zero, self._align = ir.Constant(vector, None), ir.Constant(_LANE, self.size)
+        places = ir.Constant(ir.VectorType(_INT, self.lanes), [ir.Constant(_INT, i) for i in range(self.lanes)])
+        left = builder.sub(n, ir.Constant(_INT, (vectors - 1) * self.lanes))
+        self._last = builder.icmp_signed("<", places, self._splat(left))
+
+    def pointer(self, address: Any) -> Any:
+        return self.builder.inttoptr(address, self.element.as_pointer())
+
+    def _splat(self, value: Any) -> Any:
+        kind = ir.VectorType(value.type, self.lanes)
+        single = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_LANE, 0))
+        every = ir.Constant(ir.VectorType(_LANE, self.lanes), None)
+        return self.builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), every)
+
+    def _place(self, pointer: Any, j: int) -> Any:
+        place = self.builder.gep(pointer, [ir.Constant(_INT, j * self.lanes)])
+        return self.builder.bitcast(place, self.vector.as_pointer())
+
+    def load(self, pointer: Any) -> list[Any]:
+        """Load a row."""
+        builder = self.builder
+        row = [builder.load(self._place(pointer, j), align=self.size) for j in range(self.vectors - 1)]
+        given = [self._place(pointer, self.vectors - 1), self._align, self._last, self._zero]
+        return [*row, builder.call(self._load, given)]
+
+    def store(self, row: list[Any], pointer: Any) -> None:
+        """Store a row."""
+        for j, vector in enumerate(row[:-1]):
+            self.builder.store(vector, self._place(pointer, j), align=self.size)
+        given = [row[-1], self._place(pointer, self.vectors - 1), self._align, self._last]
+        self.builder.call(self._store, given)
+
+    def sums(
+        self, number: Callable[[int, Any], Any], line: Callable[[Any], Any], k: Any, first: Any
+    ) -> list[list[Any]]:
+        """Return first + sum over q < k of a[i, q] * b[q], as vectors; the builder stands behind the loop then.
+
+        Args:
+            number: number(i, q) gives the address of a[i, q].
+            line: line(q) gives the address of b[q].
+            k: how many.
+            first: rows of vectors, or None for zeros.
+        """
+        builder = self.builder
+        before = builder.block
+        head, body, done = (builder.append_basic_block(name) for name in ("head", "body", "done"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        q = builder.phi(_INT)
+        q.add_incoming(ir.Constant(_INT, 0), before)
+        sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
+        for i, row in enumerate(sums):
+            for j, total in enumerate(row):
+                total.add_incoming(self._zero if first is None else first[i][j], before)
+        builder.cbranch(builder.icmp_signed("<", q, k), body, done)
+        builder.position_at_end(body)
+        factors = self.load(line(q))
+        for i, row in enumerate(sums):
+            splat = self._splat(builder.load(number(i, q), align=self.size))
+            for j, total in enumerate(row):
+                total.add_incoming(builder.call(self._fma, [splat, factors[j], total]), body)
+        q.add_incoming(builder.add(q, ir.Constant(_INT, 1)), body)
+        builder.branch(head)
+        builder.position_at_end(done)
+        return sums
 
 
 def _text() -> str:

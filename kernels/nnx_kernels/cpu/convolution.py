@@ -1,0 +1,222 @@
+"""Convolutions in register tiles, without the matrix of all patches (im2col).
+
+That matrix is never written: its element (i, k) lies at `rows[i] + columns[k]`, which are tables made once for each
+shape. A tile holds some rows of a product with such a matrix in registers, as those of `product` do. Results, gradients
+of the pictures and of the filters are all products of this kind; `nnx_numba._tables` has their tables. (Dukhan 2019,
+"The indirect convolution algorithm", has tables of addresses; here an address is a sum of two entries.)
+
+Beyond a picture's borders there is nothing to multiply: pixels are in groups by the elements of a filter that lie on
+the picture over them. Where groups would be too small for good tiles, there is one, of pictures that are padded one at
+a time, in memory that stays in the cache.
+"""
+
+from functools import cache
+from textwrap import indent
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from ._jit import inlined, kernel
+from .flush import begin, end
+from .product import BYTES, REGISTERS, Tile
+
+_INT, _OFFSET = ir.IntType(64), ir.IntType(32)
+MOST = 32
+"""Parts of a batch, at most: each has a gradient of the filters of its own."""
+# By the vectors of a row, the rows of a tile. With more of them LLVM runs out of registers.
+TILES = (
+    {4: (6, 4, 2, 1), 3: (8, 4, 2, 1), 2: (10, 6, 4, 2, 1), 1: (16, 8, 4, 2, 1)}
+    if REGISTERS == 32
+    else {3: (4, 2, 1), 2: (6, 4, 2, 1), 1: (8, 4, 2, 1)}
+)
+_LATENCY, _START = 4, 40
+"""Cycles of a multiplication, and for the beginning and the end of a tile, about."""
+
+
+def cycles(m: int, n: int, k: int, itemsize: int) -> int:
+    """Return about how many cycles a product (m, k) @ (k, n) in these tiles takes."""
+    total = 0
+    for vectors in _panels(-(-n * itemsize // BYTES)):
+        left = m
+        for rows in TILES[vectors]:
+            tiles, left = divmod(left, rows)
+            total += tiles * (k * max(rows * vectors, _LATENCY) + _START)
+    return total
+
+
+def _panels(left: int) -> list[int]:
+    """Return the widths of panels of columns, in vectors; as the text of `_text` has them."""
+    panels, most = [], max(TILES)
+    while left:
+        panels.append(most if left >= 2 * most or left == most else (left + 1) // 2 if left > most else left)
+        left -= panels[-1]
+    return panels
+
+
+@cache
+def _tile(rows: int, vectors: int) -> Any:
+    """Make tile(zero, a, at, columns, b, lines, k, c, to, n, more).
+
+    It computes c[to[i]][j] = sum over q < k of a[at[i] + columns[q]] * b[lines[q]][j] for i < rows and j < n, or adds
+    that if `more` is not 0. a, b, c: addresses; at, columns, lines, to: addresses of tables of offsets in bytes. n and
+    zero: as for the tiles of `product`.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, a, at, columns, b, lines, k, c, to, n, more = arguments
+        tile = Tile(builder, signature.args[0], rows, vectors, n)
+
+        def entry(table: Any, i: Any) -> Any:
+            offset = builder.load(builder.gep(builder.inttoptr(table, _OFFSET.as_pointer()), [i]), align=4)
+            return builder.sext(offset, _INT)
+
+        starts = [builder.add(a, entry(at, ir.Constant(_INT, i))) for i in range(rows)]
+        places = [tile.pointer(builder.add(c, entry(to, ir.Constant(_INT, i)))) for i in range(rows)]
+        loaded, blocks = [], []
+        before = builder.block
+        adding, begun = builder.append_basic_block("adding"), builder.append_basic_block("begun")
+        builder.cbranch(builder.icmp_signed("!=", more, ir.Constant(_INT, 0)), adding, begun)
+        builder.position_at_end(adding)
+        loaded = [tile.load(place) for place in places]
+        blocks = [builder.block, before]
+        builder.branch(begun)
+        builder.position_at_end(begun)
+        first = []
+        for row in loaded:
+            first.append([])
+            for vector in row:
+                total = builder.phi(tile.vector)
+                total.add_incoming(vector, blocks[0])
+                total.add_incoming(ir.Constant(tile.vector, None), blocks[1])
+                first[-1].append(total)
+        column = {}
+
+        def number(i: int, q: Any) -> Any:
+            if q not in column:
+                column[q] = entry(columns, q)
+            return tile.pointer(builder.add(starts[i], column[q]))
+
+        def line(q: Any) -> Any:
+            return tile.pointer(builder.add(b, entry(lines, q)))
+
+        for row, place in zip(tile.sums(number, line, k, first), places, strict=True):
+            tile.store(row, place)
+        return context.get_dummy_value()
+
+    def typed(
+        context: Any,
+        zero: Any,
+        a: Any,
+        at: Any,
+        columns: Any,
+        b: Any,
+        lines: Any,
+        k: Any,
+        c: Any,
+        to: Any,
+        n: Any,
+        more: Any,
+    ) -> Any:
+        return types.void(zero, *[types.int64] * 10), generate
+
+    return intrinsic(typed)
+
+
+def _text() -> str:
+    """Write `part`: columns in panels as wide as a tile, and in each the rows, from the highest tile to the lowest."""
+    cases = []
+    for vectors, heights in TILES.items():
+        loops = "".join(
+            f"while m - i >= {rows}:\n"
+            f"    tile_{vectors}_{rows}(zero, a, at + 4 * i, columns, b + j * size, lines, k, "
+            f"c + j * size, to + 4 * i, w, more)\n"
+            f"    i += {rows}\n"
+            for rows in heights
+        )
+        cases.append(f"if vectors == {vectors}:\n{indent(loops, '    ')}")
+    most = max(TILES)
+    return f"""def part(zero, size, a, at, columns, b, lines, c, to, m, n, k, more):
+    lanes, j = {BYTES} // size, 0
+    while j < n:
+        left = (n - j + lanes - 1) // lanes
+        vectors = {most} if left >= {2 * most} or left == {most} else (left + 1) // 2 if left > {most} else left
+        w = min(vectors * lanes, n - j)
+        i = 0
+{indent("el".join(cases), "        ")}
+        j += w
+"""
+
+
+_tiles = {f"tile_{vectors}_{rows}": _tile(rows, vectors) for vectors, heights in TILES.items() for rows in heights}
+exec(_text(), _tiles)
+_part = inlined(_tiles["part"])
+
+# `sizes` holds height, width and channels of a picture; height and width of the padded one, and how many rows and
+# columns lie before the picture in it; and for each group, from which row to which it goes, and from which column.
+
+
+@inlined
+def _pad(picture, sizes, padded):
+    """Copy a picture into the middle of a padded one."""
+    row, wide = sizes[1] * sizes[2], sizes[4] * sizes[2]
+    place = (sizes[5] * sizes[4] + sizes[6]) * sizes[2]
+    for i in range(sizes[0]):
+        padded[place : place + row] = picture[i * row : (i + 1) * row]
+        place += wide
+
+
+@inlined
+def _groups(zero, size, a, b, c, n, more, sizes, rows, columns, lines, places):
+    """Compute the product of every group."""
+    for g in range(7, sizes.size, 4):
+        m, k = sizes[g + 1] - sizes[g], sizes[g + 3] - sizes[g + 2]
+        at, to = rows.ctypes.data + 4 * sizes[g], places.ctypes.data + 4 * sizes[g]
+        across, line = columns.ctypes.data + 4 * sizes[g + 2], lines.ctypes.data + 4 * sizes[g + 2]
+        _part(zero, size, a, at, across, b, line, c, to, m, n, k, more)
+
+
+@kernel("Rvmiloooo", fast=False, rows="x y", most=MOST)
+def convolve(x, w, y, n, sizes, rows, columns, lines, places):
+    """Compute y of pictures x: (pictures, h * w * c) and filters w: (k, n), one picture after the other.
+
+    The tables are in bytes. lines: which row of w belongs to a column; places: where a row of the result lies in y.
+    """
+    before = begin()
+    size, whole = y.itemsize, sizes[0] == sizes[3] and sizes[1] == sizes[4]
+    padded = np.zeros(1 if whole else sizes[3] * sizes[4] * sizes[2], y.dtype)
+    for s in range(len(x)):
+        a, c = x.ctypes.data + s * x.shape[1] * size, y.ctypes.data + s * y.shape[1] * size
+        if not whole:
+            _pad(x[s], sizes, padded)
+            a = padded.ctypes.data
+        _groups(y.dtype.type(0), size, a, w.ctypes.data, c, n, 0, sizes, rows, columns, lines, places)
+    end(before)
+
+
+@kernel("RRviloooo", fast=False, rows="x dy", sums="dw", most=MOST)
+def filter_gradient(x, dy, dw, n, sizes, rows, columns, lines, places):
+    """Compute the gradient dw: (k, n) of filters, of pictures x: (pictures, h * w * c) and dy: (pictures, pixels * n).
+
+    The tables are in bytes: the rows are the elements of a filter, and the columns the pixels of dy, which lie at
+    `lines`.
+    """
+    before = begin()
+    size, whole = dw.itemsize, sizes[0] == sizes[3] and sizes[1] == sizes[4]
+    padded = np.zeros(1 if whole else sizes[3] * sizes[4] * sizes[2], dw.dtype)
+    for s in range(len(x)):
+        a, b = x.ctypes.data + s * x.shape[1] * size, dy.ctypes.data + s * dy.shape[1] * size
+        if not whole:
+            _pad(x[s], sizes, padded)
+            a = padded.ctypes.data
+        _groups(dw.dtype.type(0), size, a, b, dw.ctypes.data, n, s, sizes, rows, columns, lines, places)
+    end(before)
+
+
+@kernel("vlv")
+def arrange(x, order, y):
+    """Compute y = x[order]."""
+    for i in range(y.size):
+        y[i] = x[order[i]]
