@@ -56,6 +56,7 @@ class NumbaBackend(PictureOps):
     def __init__(self) -> None:
         from nnx_kernels.cpu import (
             _jit,
+            axes,
             batch_norm,
             bias,
             convolution,
@@ -76,7 +77,7 @@ class NumbaBackend(PictureOps):
         self._batch_norm, self._bias, self._gather = batch_norm, bias, gather
         self._narrow, self._philox, self._reduce, self._formula = narrow, philox, reduce, formula
         self._softmax, self._scalars, self._product_kernels = softmax, scalars, product
-        self._convolution, self._pooling = convolution, pooling
+        self._convolution, self._pooling, self._axes = convolution, pooling, axes
         controller, asked = ThreadpoolController(), thread_count()
         if asked is not None:
             controller.limit(limits=asked, user_api="blas")
@@ -251,7 +252,7 @@ class NumbaBackend(PictureOps):
 
     def _product_by_transposed(self, a: Array, b: Array, out: Array) -> None:
         """Compute a @ b.T, whose tiles want rows where b has columns: b is transposed, or a and the result are."""
-        (m, k), n, turn = a.shape, len(b), self._product_kernels.transpose
+        (m, k), n, turn = a.shape, len(b), self._axes.transpose
         if self._own_products and k == b.shape[1] and out.shape == (m, n) and m * n * k <= LARGEST_OWN:
             if m * (n + k) < n * k:
                 turned, result = self._scratch("one", (k, m), a.dtype), self._scratch("other", (n, m), a.dtype)

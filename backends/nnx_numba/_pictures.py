@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ._calls import as_rows, done
-from ._tables import tables
+from ._tables import tables, windows
 
 Array = np.ndarray[Any, Any]
 Formula = Any
@@ -21,9 +21,11 @@ class PictureOps:
     _scratch: Any
     _finish: Any
     _own_products: bool
+    _compiled: bool
     _bias: Any
     _convolution: Any
     _pooling: Any
+    _axes: Any
 
     def convolution(
         self,
@@ -94,12 +96,11 @@ class PictureOps:
         out: Array | None = None,
         index: Array | None = None,
     ) -> Any:
-        numbers, shape = _windows(x.shape, size, stride, pad)
+        lists = windows(x.shape[1:], size, stride, pad)
+        shape = (len(x), *lists.output, x.shape[3])
         y = np.empty(shape, x.dtype) if out is None else out
         which = np.empty(shape, np.uint8) if index is None else index
-        if not (x.flags.c_contiguous and y.flags.c_contiguous and which.flags.c_contiguous):
-            return NotImplemented
-        return done(self._run(self._pooling.max_pooling, *map(as_rows, (x, y, which)), numbers), y)
+        return self._by(self._pooling.max_pooling, (x, y, which), x.shape[3], *lists.forward)
 
     def max_pooling_backward(
         self,
@@ -112,43 +113,38 @@ class PictureOps:
         pad: Pair = (0, 0),
         out: Array | None = None,
     ) -> Any:
-        whole = (len(dy), *shape, dy.shape[3])
-        numbers, _ = _windows(whole, size, stride, pad)
-        dx = np.empty(whole, dy.dtype) if out is None else out
-        if not (dy.flags.c_contiguous and index.flags.c_contiguous and dx.flags.c_contiguous):
-            return NotImplemented
-        return done(self._run(self._pooling.max_pooling_backward, *map(as_rows, (dy, index, dx)), numbers), dx)
+        n, *_, c = dy.shape
+        dx = np.empty((n, *shape, c), dy.dtype) if out is None else out
+        lists = windows((*shape, c), size, stride, pad)
+        return self._by(self._pooling.max_pooling_backward, (dy, index, dx), c, *lists.backward, result=2)
 
     def average_pooling(
         self, x: Array, *, size: Pair, stride: Pair, pad: Pair = (0, 0), out: Array | None = None
     ) -> Any:
-        numbers, shape = _windows(x.shape, size, stride, pad)
-        y = np.empty(shape, x.dtype) if out is None else out
-        if not (x.flags.c_contiguous and y.flags.c_contiguous):
-            return NotImplemented
-        return done(self._run(self._pooling.average_pooling, as_rows(x), as_rows(y), numbers), y)
+        n, *_, c = x.shape
+        lists = windows(x.shape[1:], size, stride, pad)
+        y = np.empty((n, *lists.output, c), x.dtype) if out is None else out
+        return self._by(self._pooling.sums, (x, y), c, _share(size, x.dtype), *lists.forward)
 
     def average_pooling_backward(
         self, dy: Array, *, shape: Pair, size: Pair, stride: Pair, pad: Pair = (0, 0), out: Array | None = None
     ) -> Any:
-        whole = (len(dy), *shape, dy.shape[3])
-        numbers, _ = _windows(whole, size, stride, pad)
-        dx = np.empty(whole, dy.dtype) if out is None else out
-        if not (dy.flags.c_contiguous and dx.flags.c_contiguous):
+        n, *_, c = dy.shape
+        lists = windows((*shape, c), size, stride, pad)
+        dx = np.empty((n, *shape, c), dy.dtype) if out is None else out
+        return self._by(self._pooling.sums, (dy, dx), c, _share(size, dy.dtype), *lists.backward)
+
+    def _by(self, kernel: Any, arrays: tuple[Array, ...], *numbers: Any, result: int = 1) -> Any:
+        if not self._compiled or not all([a.flags.c_contiguous and a.size for a in arrays]):  # noqa: C419  faster
             return NotImplemented
-        return done(self._run(self._pooling.average_pooling_backward, as_rows(dy), as_rows(dx), numbers), dx)
+        return done(self._run(kernel, *map(as_rows, arrays), *numbers), arrays[result])
 
     def swap_axes(self, x: Array, *, out: Array | None = None) -> Any:
         n, a, b = x.shape
         y = np.empty((n, b, a), x.dtype) if out is None else out
-        if not (x.flags.c_contiguous and y.flags.c_contiguous):
-            return NotImplemented
-        return done(self._run(self._pooling.swap_axes, as_rows(x), as_rows(y), a), y)
+        return self._by(self._axes.swap_axes, (x, y), a)
 
 
 @lru_cache(64)
-def _windows(shape: tuple[int, ...], size: Pair, stride: Pair, pad: Pair) -> tuple[Array, tuple[int, ...]]:
-    """Return what the kernels of pooling are told of the sizes, and the result's shape."""
-    n, h, w, c = shape
-    oh, ow = ((shape[i + 1] + 2 * pad[i] - size[i]) // stride[i] + 1 for i in range(2))
-    return np.array([h, w, c, oh, ow, *size, *stride, *pad], np.int64), (n, oh, ow, c)
+def _share(size: Pair, dtype: Any) -> Array:
+    return np.array([1 / (size[0] * size[1])], dtype)

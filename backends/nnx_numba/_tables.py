@@ -122,6 +122,19 @@ def _cheapest(tables: list[Table], n: int, itemsize: int) -> Table:
     return min(tables, key=lambda table: _cost(table, n, itemsize))
 
 
+def _under(size: int, step: int, margin: int) -> Any:
+    """Make the function that gives, for a pixel of the result, where its window begins, and the window's elements."""
+    return lambda u: (u * step - margin, [(i, i) for i in range(size)])
+
+
+def _over(size: int, step: int, margin: int) -> Any:
+    """Make the function that gives, for a pixel of a picture, the windows over it.
+
+    They are every `step`-th element of a window, for a pixel of the result each.
+    """
+    return lambda u: ((u + margin) // step, [(i, -(i // step)) for i in range((u + margin) % step, size, step)])
+
+
 @lru_cache(64)
 def tables(shape: tuple[int, ...], filters: tuple[int, ...], stride: Pair, pad: Pair, itemsize: int) -> Tables:
     """Make the tables for pictures of a shape (h, w, c) and filters (f, c, kh, kw)."""
@@ -129,26 +142,16 @@ def tables(shape: tuple[int, ...], filters: tuple[int, ...], stride: Pair, pad: 
     (sh, sw), (ph, pw) = stride, pad
     oh, ow = (h + 2 * ph - kh) // sh + 1, (w + 2 * pw - kw) // sw + 1
 
-    def over(size: int, step: int, margin: int) -> Any:
-        return lambda u: (u * step - margin, [(i, i) for i in range(size)])
-
-    def under(size: int, step: int, margin: int) -> Any:
-        # The other way: over a pixel of a picture lies every `step`-th element of a filter, for a pixel of dy each.
-        return lambda u: (
-            (u + margin) // step,
-            [(i, -(i // step)) for i in range((u + margin) % step, size, step)],
-        )
-
     forward, pictures, gradients = [], [], []
     for trim in (True, False):
         if trim or pad != (0, 0):
-            spans = _spans(oh, over(kh, sh, ph), h, ph, trim), _spans(ow, over(kw, sw, pw), w, pw, trim)
+            spans = _spans(oh, _under(kh, sh, ph), h, ph, trim), _spans(ow, _under(kw, sw, pw), w, pw, trim)
             high, wide = (h, w) if trim else (h + 2 * ph, w + 2 * pw)
             sizes = [h, w, c, high, wide, *((0, 0) if trim else pad)]
             forward.append(_table(spans, sizes, f, ow, kw, itemsize))
             gradients.append(_of_filters(spans, sizes, f, ow, kw, itemsize))
         top, left = (0, 0) if trim else ((kh - 1) // sh, (kw - 1) // sw)
-        spans = _spans(h, under(kh, sh, ph), oh, top, trim), _spans(w, under(kw, sw, pw), ow, left, trim)
+        spans = _spans(h, _over(kh, sh, ph), oh, top, trim), _spans(w, _over(kw, sw, pw), ow, left, trim)
         high, wide = oh, ow
         if not trim:
             high, wide = top + max((h - 1 + ph) // sh + 1, oh), left + max((w - 1 + pw) // sw + 1, ow)
@@ -203,3 +206,37 @@ def _of_filters(
     return Table(
         np.array([*sizes, *groups], np.int64), *(_offsets(part, itemsize) for part in (rows, columns, lines, places))
     )
+
+
+class Windows(NamedTuple):
+    """What the kernels of pooling are told of one shape: the lists of `nnx_kernels.cpu.pooling`."""
+
+    output: Pair
+    forward: tuple[Array, ...]
+    backward: tuple[Array, ...]
+
+
+@lru_cache(64)
+def windows(shape: tuple[int, ...], size: Pair, stride: Pair, pad: Pair) -> Windows:
+    """Make the lists for pictures of a shape (h, w, c) and windows."""
+    lengths, c = shape[:2], shape[2]
+    oh, ow = ((lengths[k] + 2 * pad[k] - size[k]) // stride[k] + 1 for k in range(2))
+    forward: list[Array] = []
+    backward: list[Array] = []
+    # An element's offset, and its number, for one pixel down and one across.
+    steps = ((shape[1] * c, size[1]), (c, 1)), ((ow * c, size[1]), (c, 1))
+    for axis, places in enumerate((oh, ow)):
+        under, over = (make(size[axis], stride[axis], pad[axis]) for make in (_under, _over))
+        forward += _lists(places, under, lengths[axis], *steps[0][axis])
+        backward += _lists(lengths[axis], over, places, *steps[1][axis])
+    return Windows((oh, ow), tuple(forward), tuple(backward))
+
+
+def _lists(pixels: int, taps: Any, length: int, offset: int, number: int) -> tuple[Array, Array]:
+    """Make the lists of an axis: where each pixel's begins, and the entries of all of them."""
+    starts, entries = [0], []
+    for u in range(pixels):
+        start, elements = taps(u)
+        entries += [((start + i) * offset, k * number) for k, i in elements if 0 <= start + i < length]
+        starts.append(len(entries))
+    return np.array(starts, np.int32), np.array(entries, np.int32).reshape(-1)

@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from ._jit import inlined, kernel
 from .flush import begin, end
-from .product import BYTES, REGISTERS, Tile
+from .product import BYTES, REGISTERS, Tile, constant
 
 _INT, _OFFSET = ir.IntType(64), ir.IntType(32)
 MOST = 32
@@ -73,12 +73,12 @@ def _tile(rows: int, vectors: int) -> Any:
             offset = builder.load(builder.gep(builder.inttoptr(table, _OFFSET.as_pointer()), [i]), align=4)
             return builder.sext(offset, _INT)
 
-        starts = [builder.add(a, entry(at, ir.Constant(_INT, i))) for i in range(rows)]
-        places = [tile.pointer(builder.add(c, entry(to, ir.Constant(_INT, i)))) for i in range(rows)]
+        starts = [builder.add(a, entry(at, constant(i))) for i in range(rows)]
+        places = [tile.pointer(builder.add(c, entry(to, constant(i)))) for i in range(rows)]
         loaded, blocks = [], []
         before = builder.block
         adding, begun = builder.append_basic_block("adding"), builder.append_basic_block("begun")
-        builder.cbranch(builder.icmp_signed("!=", more, ir.Constant(_INT, 0)), adding, begun)
+        builder.cbranch(builder.icmp_signed("!=", more, constant(0)), adding, begun)
         builder.position_at_end(adding)
         loaded = [tile.load(place) for place in places]
         blocks = [builder.block, before]

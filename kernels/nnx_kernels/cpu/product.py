@@ -7,7 +7,7 @@ multiplications, in order: its bits depend on nothing else.
 """
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from textwrap import indent
 from typing import Any
 
@@ -31,6 +31,11 @@ def _registers() -> tuple[int, int]:
     if _FEATURES.get("avx2"):
         return 32, 16
     return 16, 32 if _FEATURES.get("neon") else 16
+
+
+def constant(value: int) -> Any:
+    """Return a whole number as LLVM has it."""
+    return ir.Constant(_INT, value)
 
 
 BYTES, REGISTERS = _registers()
@@ -58,7 +63,7 @@ def _tile(rows: int, vectors: int) -> Any:
         _, a, rsa, csa, b, rsb, k, c, rsc, n = arguments
         tile = Tile(builder, signature.args[0], rows, vectors, n)
         a, c = tile.pointer(a), tile.pointer(c)
-        starts = [builder.gep(a, [builder.mul(rsa, ir.Constant(_INT, i))]) for i in range(rows)]
+        starts = [builder.gep(a, [builder.mul(rsa, constant(i))]) for i in range(rows)]
 
         def number(i: int, q: Any) -> Any:
             return builder.gep(starts[i], [builder.mul(q, csa)])
@@ -68,7 +73,7 @@ def _tile(rows: int, vectors: int) -> Any:
 
         sums = tile.sums(number, line, k, None)
         for i, row in enumerate(sums):
-            tile.store(row, builder.gep(c, [builder.mul(rsc, ir.Constant(_INT, i))]))
+            tile.store(row, builder.gep(c, [builder.mul(rsc, constant(i))]))
         return context.get_dummy_value()
 
     def typed(
@@ -88,49 +93,71 @@ class Tile:
         rows: of the tile.
         vectors: of a row.
         n: how many elements a row has.
+        whole: whether the last vector is used whole.
     """
 
-    def __init__(self, builder: Any, kind: Any, rows: int, vectors: int, n: Any) -> None:
-        self.builder, self.rows, self.vectors = builder, rows, vectors
+    def __init__(self, builder: Any, kind: Any, rows: int, vectors: int, n: Any, whole: bool = False) -> None:
+        self.builder, self.rows, self.vectors, self._whole = builder, rows, vectors, whole
         self.element, self.size = (ir.FloatType(), 4) if kind == types.float32 else (ir.DoubleType(), 8)
         self.lanes = BYTES // self.size
-        self.vector, mask = ir.VectorType(self.element, self.lanes), ir.VectorType(_BIT, self.lanes)
-        name, function = f"v{self.lanes}f{8 * self.size}", partial(declare, builder.module)
-        vector, pointer = self.vector, self.vector.as_pointer()
-        self._fma = function(f"llvm.fma.{name}", vector, [vector] * 3)
-        self._load = function(f"llvm.masked.load.{name}.p0", vector, [pointer, _LANE, mask, vector])
-        self._store = function(f"llvm.masked.store.{name}.p0", ir.VoidType(), [vector, pointer, _LANE, mask])
-        self._zero, self._align = ir.Constant(vector, None), ir.Constant(_LANE, self.size)
-        places = ir.Constant(ir.VectorType(_INT, self.lanes), [ir.Constant(_INT, i) for i in range(self.lanes)])
-        left = builder.sub(n, ir.Constant(_INT, (vectors - 1) * self.lanes))
-        self._last = builder.icmp_signed("<", places, self._splat(left))
+        self.vector, self._mask = ir.VectorType(self.element, self.lanes), ir.VectorType(_BIT, self.lanes)
+        self._fma = self._function("fma", self.vector, [self.vector] * 3, self.vector)
+        places = ir.Constant(ir.VectorType(_INT, self.lanes), [constant(i) for i in range(self.lanes)])
+        left = builder.sub(n, constant((vectors - 1) * self.lanes))
+        self._last = builder.icmp_signed("<", places, self.splat(left))
+
+    def _function(self, name: str, result: Any, given: list[Any], kind: Any) -> Any:
+        """Declare one of LLVM's functions on vectors of a kind."""
+        element = {"float": "f32", "double": "f64", "i8": "i8"}[str(kind.element)]
+        end = ".p0" if name.startswith("masked") else ""
+        return declare(self.builder.module, f"llvm.{name}.v{self.lanes}{element}{end}", result, given)
 
     def pointer(self, address: Any) -> Any:
         return self.builder.inttoptr(address, self.element.as_pointer())
 
-    def _splat(self, value: Any) -> Any:
+    def splat(self, value: Any) -> Any:
         kind = ir.VectorType(value.type, self.lanes)
         single = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_LANE, 0))
         every = ir.Constant(ir.VectorType(_LANE, self.lanes), None)
         return self.builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), every)
 
     def _place(self, pointer: Any, j: int) -> Any:
-        place = self.builder.gep(pointer, [ir.Constant(_INT, j * self.lanes)])
+        place = self.builder.gep(pointer, [constant(j * self.lanes)])
         return self.builder.bitcast(place, self.vector.as_pointer())
 
     def load(self, pointer: Any) -> list[Any]:
         """Load a row."""
-        builder = self.builder
-        row = [builder.load(self._place(pointer, j), align=self.size) for j in range(self.vectors - 1)]
-        given = [self._place(pointer, self.vectors - 1), self._align, self._last, self._zero]
-        return [*row, builder.call(self._load, given)]
+        row = [self.builder.load(self._place(pointer, j), align=self.size) for j in range(self.vectors - 1)]
+        return [*row, self._load_last(self._place(pointer, self.vectors - 1), self.vector, self.size)]
 
     def store(self, row: list[Any], pointer: Any) -> None:
         """Store a row."""
         for j, vector in enumerate(row[:-1]):
             self.builder.store(vector, self._place(pointer, j), align=self.size)
-        given = [row[-1], self._place(pointer, self.vectors - 1), self._align, self._last]
-        self.builder.call(self._store, given)
+        self._store_last(row[-1], self._place(pointer, self.vectors - 1), self.size)
+
+    def load_bytes(self, pointer: Any) -> Any:
+        """Load a byte for each element of the last vector."""
+        kind = ir.VectorType(ir.IntType(8), self.lanes)
+        return self._load_last(self.builder.bitcast(pointer, kind.as_pointer()), kind, 1)
+
+    def store_bytes(self, vector: Any, pointer: Any) -> None:
+        """Store a byte for each element of the last vector."""
+        self._store_last(vector, self.builder.bitcast(pointer, vector.type.as_pointer()), 1)
+
+    def _load_last(self, pointer: Any, kind: Any, align: int) -> Any:
+        if self._whole:
+            return self.builder.load(pointer, align=align)
+        load = self._function("masked.load", kind, [pointer.type, _LANE, self._mask, kind], kind)
+        return self.builder.call(load, [pointer, ir.Constant(_LANE, align), self._last, ir.Constant(kind, None)])
+
+    def _store_last(self, vector: Any, pointer: Any, align: int) -> None:
+        if self._whole:
+            self.builder.store(vector, pointer, align=align)
+            return
+        given = [vector.type, pointer.type, _LANE, self._mask]
+        store = self._function("masked.store", ir.VoidType(), given, vector.type)
+        self.builder.call(store, [vector, pointer, ir.Constant(_LANE, align), self._last])
 
     def sums(
         self, number: Callable[[int, Any], Any], line: Callable[[Any], Any], k: Any, first: Any
@@ -149,19 +176,19 @@ class Tile:
         builder.branch(head)
         builder.position_at_end(head)
         q = builder.phi(_INT)
-        q.add_incoming(ir.Constant(_INT, 0), before)
+        q.add_incoming(constant(0), before)
         sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
         for i, row in enumerate(sums):
             for j, total in enumerate(row):
-                total.add_incoming(self._zero if first is None else first[i][j], before)
+                total.add_incoming(ir.Constant(self.vector, None) if first is None else first[i][j], before)
         builder.cbranch(builder.icmp_signed("<", q, k), body, done)
         builder.position_at_end(body)
         factors = self.load(line(q))
         for i, row in enumerate(sums):
-            splat = self._splat(builder.load(number(i, q), align=self.size))
+            splat = self.splat(builder.load(number(i, q), align=self.size))
             for j, total in enumerate(row):
                 total.add_incoming(builder.call(self._fma, [splat, factors[j], total]), body)
-        q.add_incoming(builder.add(q, ir.Constant(_INT, 1)), body)
+        q.add_incoming(builder.add(q, constant(1)), body)
         builder.branch(head)
         builder.position_at_end(done)
         return sums
@@ -251,21 +278,6 @@ def _write(a, b, c, transposed, rows, columns, function, job):
     for word in (0, 0, 0, size, 0, 0, size, at_a, rsa, csa, at_b, n, at_c, m, n, k):
         put(place, word)
         place += 8
-
-
-@kernel("mmi", fast=False, rows="a", first="first")
-def transpose(a, out, first):
-    """Compute out[:, first : first + len(a)] = a.T, in squares of eight: whole rows would fall out of the cache."""
-    m, n = a.shape
-    whole_m, whole_n = m // 8 * 8, n // 8 * 8
-    for j0 in range(0, whole_n, 8):
-        for i0 in range(0, whole_m, 8):
-            for j in range(8):
-                for i in range(8):
-                    out[j0 + j, first + i0 + i] = a[i0 + i, j0 + j]
-    for i in range(m):
-        for j in range(whole_n if i < whole_m else 0, n):
-            out[j, first + i] = a[i, j]
 
 
 def job(a: Any, b: Any, c: Any, transposed: bool, rows: int, columns: int) -> Any:
