@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ._calls import FLOATS, as_columns, as_rows, done, nothing, nothing_but, one
+from ._jobs import divide, of_first_part, part_by_part, partition, written
 from ._pictures import PictureOps
-from ._record import RecordedStep, of_first_part, partition
+from ._record import RecordedStep
 from ._team import Team
-from ._threads import SlicePool, thread_count
+from ._threads import thread_count
 
 Array = np.ndarray[Any, Any]
 Formula = Any  # of nnx, of which a plugin imports nothing; its attributes are in docs/writing-a-backend.md
@@ -24,9 +25,7 @@ Formula = Any  # of nnx, of which a plugin imports nothing; its attributes are i
 LARGEST_OWN = 500_000_000
 SHARE = 200_000
 """Multiplications of a part of a product, about."""
-_SLICE = 262_144  # elements that one thread takes at a time
-# Larger arrays are split among threads. Measured inside a training step, where BLAS' own threads still spin: Adam on
-# 1.86 million parameters takes 1.7 ms on one thread and 1.9 ms on two.
+# Elements beyond which a call that is no part of a recorded step wakes the team.
 _LARGE = 2_097_152
 _KERNELS = {"affine": "after_product", "update_": "update"}
 """Where nnx_kernels.cpu.formula has an operation's kernels under another name."""
@@ -38,7 +37,7 @@ _FORMATS = {
 
 
 class NumbaBackend(PictureOps):
-    """Fused kernels on any CPU. `NNX_NUM_THREADS` sets the threads of BLAS (process-wide) and of our own pool."""
+    """Fused kernels on any CPU. `NNX_NUM_THREADS` sets the threads of BLAS (process-wide) and of our own team."""
 
     name = "numba"
     xp = np
@@ -82,8 +81,7 @@ class NumbaBackend(PictureOps):
         if asked is not None:
             controller.limit(limits=asked, user_api="blas")
         blas = [pool["num_threads"] for pool in controller.info() if pool["user_api"] == "blas"]
-        self._pool = SlicePool(asked or max(blas, default=1))
-        self._team = Team(self._pool.threads, team)
+        self._team = Team(asked or max(blas, default=1), team)
         self._own = threading.local()
         self._compiled = not product.product.interpreted
         self._own_products = product.FUSED and self._compiled
@@ -109,7 +107,7 @@ class NumbaBackend(PictureOps):
             "device": "CPU",
             "numpy": np.__version__,
             "numba": numba.__version__,
-            "threads": str(self._pool.threads),
+            "threads": str(self._team.threads),
             "products": f"register tiles up to {LARGEST_OWN:,} multiplications" if self._own_products else "BLAS",
             **blas(),
         }
@@ -168,46 +166,33 @@ class NumbaBackend(PictureOps):
         return run
 
     def _run(self, kernel: Any, *args: Any) -> Any:
-        """Call a kernel; large arrays are taken in slices, by our threads.
+        """Call a kernel; the team shares large arrays and much work.
 
         Sums are over the parts that a recorded step has, so that they are the same bits.
         """
         if kernel.rows and self._jit.recording.recorder is None:
-            size = max([args[i].size for i in kernel.rows])
+            shared = kernel.most is not None or max([args[i].size for i in kernel.rows]) > _LARGE
             n, rows = partition(kernel, args)
-            if size > _LARGE or (rows < n and (kernel.sums or kernel.own or kernel.most)):
-                in_parts = kernel.sums or kernel.own or kernel.most
-                return self._in_slices(kernel, args, n, rows if in_parts else _SLICE * n // size // 8 * 8, size)
+            if rows < n and (shared or kernel.sums or kernel.own):
+                return self._in_parts(kernel, args, shared)
             args = of_first_part(kernel, args)
         return kernel(*args)
 
-    def _in_slices(self, kernel: Any, args: tuple[Any, ...], n: int, rows: int, size: int) -> Any:
-        if kernel.declines(*of_first_part(kernel, args)):
+    def _in_parts(self, kernel: Any, args: tuple[Any, ...], shared: bool) -> Any:
+        given = list(of_first_part(kernel, args))
+        dtype = kernel.dtype_for(given)
+        if dtype is None:
             return NotImplemented
-        rows = max(1, rows)
-        sums = {i: np.empty((-(-n // rows), args[i].size), args[i].dtype) for i in kernel.sums if args[i].size}
-
-        def several(low: int, high: int) -> None:
-            for first in range(low, high, rows):
-                given, part = list(args), slice(first, min(first + rows, n))
-                for i in kernel.rows:
-                    given[i] = args[i][part]
-                for i, every in sums.items():
-                    given[i] = every[first // rows]
-                for i in kernel.own:
-                    given[i] = args[i][first // rows]
-                if kernel.first is not None:
-                    given[kernel.first] = args[kernel.first] + first
-                kernel(*given)
-
-        if kernel.most is not None:
-            self._pool.run(several, n, rows)
-        elif size > _LARGE:
-            self._pool.run(several, n, max(1, _SLICE * n // size // rows) * rows)
+        if kernel.interpreted:
+            sums = part_by_part(kernel, args)
         else:
-            several(0, n)
-        for i, every in sums.items():
-            self._bias.column_sums(every, args[i])
+            parts, moves, sums = divide(kernel, list(args), given, self._jit)
+            job = written(kernel, dtype, given, parts, moves, self._jit, self._of_jobs.team.MOST)
+            if job is None:  # a user's optimizer with many arrays, which has no sums
+                return kernel(*args)
+            self._team.do(job, alone=not shared)
+        for every, out in sums:
+            self._bias.column_sums(every, out)
         return None
 
     # Layers -----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ._calls import as_rows, done
+from ._jobs import partition
 from ._tables import tables, windows
 
 Array = np.ndarray[Any, Any]
@@ -66,8 +67,11 @@ class PictureOps:
         if db is not None:
             self._run(self._bias.column_sums, dy.reshape(-1, len(w)), db)
         if dw is not None:
-            packed = self._scratch("filters", (w.size,), w.dtype)
-            self._run(kernels.filter_gradient, as_rows(x), as_rows(dy), packed, len(w), *table.filters)
+            given, packed = (as_rows(x), as_rows(dy)), self._scratch("filters", (w.size,), w.dtype)
+            n, share = partition(kernels.filter_gradient, given)
+            parts = self._scratch("parts", (-(-n // share), w.size), w.dtype)
+            self._run(kernels.filter_gradient, *given, parts, len(w), *table.filters)
+            self._run(kernels.add_parts, parts, packed, 0)
             self._run(kernels.arrange, packed, table.place, dw.reshape(-1))
         if dx is not None:
             packed = self._scratch("filters", (w.size,), w.dtype)

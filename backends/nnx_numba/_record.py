@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ._jobs import divide, of_first_part, written
 from ._team import Team
 
 Array = np.ndarray[Any, Any]
 
-_PART = 4096
-"""Elements of a part, about: some microseconds of work."""
-_MOST_PARTS = 4096
 _COPIED = 4096
 """Bytes up to which an input is copied to where the jobs read it; of larger ones the jobs are given the address."""
 _LARGEST = 2**29
@@ -110,23 +108,6 @@ def _plain_outputs(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {**kwargs, "out": tuple(_plain(kwargs["out"]))} if "out" in kwargs else kwargs
 
 
-def partition(kernel: Any, args: Any) -> tuple[int, int]:
-    """Return how many rows a kernel is given, and how many of them a part has: by the arrays' sizes alone."""
-    if not kernel.rows:
-        return 1, 1
-    arrays = [args[i] for i in kernel.rows]
-    n, size = len(arrays[0]), max([a.size for a in arrays])
-    if kernel.most is not None:
-        return n, -(-n // kernel.most)
-    rows = max(_PART * n // size, -(-n // _MOST_PARTS)) if size > _PART else n
-    return n, max(1, rows if rows < 8 else rows // 8 * 8)
-
-
-def of_first_part(kernel: Any, args: Any) -> Any:
-    """Return a kernel's arguments with, of its own arrays, the row of the first part."""
-    return tuple(a[0] if i in kernel.own else a for i, a in enumerate(args)) if kernel.own else args
-
-
 class Outside:
     """A call of the interpreter's between jobs, its result where the jobs read it, and what else it wrote to."""
 
@@ -184,48 +165,27 @@ class Recorder:
         if kernel.declines(*given):
             self.give_up(f"{kernel.name} does not take its arrays")
             return NotImplemented
-        n, share = partition(kernel, whole)
-        parts = -(-n // share)
-        if parts <= 1:
-            self._add(kernel, given, 1, [])
-            return traced
-        jit, moves, place, sums = self._kernels.jit, [], 0, []
-        for i, argument in enumerate(given):
-            first = place
-            place += len(jit.words(argument))
-            if i in kernel.rows and argument.size:
-                width = argument.size // n
-                moves.append((first + jit.DATA, 0, share * argument.strides[0], -1))
-                moves.append((first + 2, 0, share * width, argument.size))
-                moves.append((first + jit.SHAPE, 0, share, n))
-            elif i in kernel.sums and argument.size:
-                every = np.empty((parts, argument.size), argument.dtype)
-                sums.append((every, argument))
-                given[i] = every[0]
-                moves.append((first + jit.DATA, 0, every.strides[0], -1))
-            elif i in kernel.own:
-                moves.append((first + jit.DATA, 0, whole[i].strides[0], -1))
-            elif i == kernel.first:
-                moves.append((first, 0, share, -1))
-        self._add(kernel, given, parts, moves)
-        self.arrays += [whole[i] for i in kernel.own]
-        for every, out in sums:
-            self.arrays.append(every)
-            self._add(self._kernels.bias.column_sums, [every, out], 1, [])
+        jit = self._kernels.jit
+        parts, moves, sums = divide(kernel, whole, given, jit)
+        if self._add(kernel, given, parts, moves):
+            self.arrays += [whole[i] for i in kernel.own]
+            for every, out in sums:
+                self.arrays.append(every)
+                self._add(self._kernels.bias.column_sums, [every, out], 1, [])
         return traced
 
-    def _add(self, kernel: Any, given: list[Any], parts: int, moves: list[tuple[int, ...]]) -> None:
-        jit, team = self._kernels.jit, self._kernels.team
-        words = [word for argument in given for word in jit.words(argument)]
-        if len(words) > team.MOST:
+    def _add(self, kernel: Any, given: list[Any], parts: int, moves: list[tuple[int, ...]]) -> bool:
+        dtype = kernel.dtype_for(given)
+        job = written(kernel, dtype, given, parts, moves, self._kernels.jit, self._kernels.team.MOST)
+        if job is None:
             self.give_up(f"{kernel.name}: it has too many arguments")
             kernel.run(*given)
-            return
-        head = [kernel.address(kernel.dtype_for(given)), len(words), parts, 1, len(moves)]
+            return False
         for argument, letter in zip(given, kernel.signature, strict=True):
             if isinstance(argument, np.ndarray):
-                (self.data if letter in "RUl" else self.arrays).append(argument)
-        self._do(np.array([*head, *(number for move in moves for number in move), *words], np.int64))
+                (self.data if letter in "RUlo" else self.arrays).append(argument)
+        self._do(job)
+        return True
 
     def product(self, a: Array, b: Array, c: Array, transposed: bool, rows: int, columns: int) -> Any:
         """Write down the job of a product, in parts of so many rows and columns, and do it."""

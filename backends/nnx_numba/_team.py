@@ -46,10 +46,10 @@ class Team:
         self._looking = self._block[self._kernels.SPINNING // 8 :][:1]
         self._block[self._kernels.PENALTY // 8] = 1
 
-    def do(self, job: Array) -> None:
-        """Do one job."""
+    def do(self, job: Array, alone: bool = False) -> None:
+        """Do one job, with whom there is, or alone."""
         place = np.array([job.ctypes.data])
-        self.play(place.ctypes.data, 1)
+        self.play(place.ctypes.data, 1, alone)
 
     def play(self, jobs: int, count: int, alone: bool = False) -> None:
         """Do jobs, whose addresses are in a list at an address, with whom there is, or alone."""

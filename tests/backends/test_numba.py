@@ -85,9 +85,59 @@ def test_nothing_is_declined_in_training(dtype):
         explanation = model.ops.explain()
         assert explanation.declined == {}
         assert explanation.composed == ()
+    pictures = nnx.Sequential(
+        nnx.Convolution(6, 3, pad=1),
+        nnx.ReLU(),
+        nnx.MaxPooling(2),
+        nnx.Convolution(5, 3, stride=2, pad=1),
+        nnx.AveragePooling(2),
+        nnx.Flatten(),
+        nnx.Affine(10),
+    )
+    trainer = nnx.Trainer(pictures, backend="numba", dtype=dtype)
+    trainer.fit(data.inputs().reshape(-1, 1, 8, 8), data.t, epochs=1, verbose=False)
+    assert pictures.ops.explain().declined == {}
     regression = nnx.Trainer(nnx.MLP((30,), 10), loss=nnx.MeanSquaredError(), backend="numba", dtype=dtype)
     regression.step(data.inputs(), np.eye(10)[data.t])
     assert regression.model.ops.explain().declined == {}
+
+
+def pictures_of(ops, dtype, seed=0):
+    """Results and gradients of a convolution of some pictures, and of a pooling."""
+    r = np.random.default_rng(seed)
+    x, w = r.normal(size=(37, 9, 8, 5)).astype(dtype), r.normal(size=(19, 5, 3, 3)).astype(dtype)
+    settings = {"stride": (1, 2), "pad": (1, 1)}
+    y = ops.convolution(x, w, **settings)
+    dx, dw, index = np.empty_like(x), np.empty_like(w), np.empty((37, 4, 2, 19), np.uint8)
+    ops.convolution_backward(y, x, w, dx=dx, dw=dw, **settings)
+    return y, dx, dw, ops.max_pooling(y, size=(2, 2), stride=(2, 2), index=index), index
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_convolutions_have_the_same_bits_whatever_the_threads(backend, dtype, monkeypatch):
+    from nnx_kernels.cpu import team
+    from nnx_numba._team import Team
+
+    monkeypatch.setattr(backend, "_team", Team(1, team))
+    alone = pictures_of(Ops(backend), dtype)
+    for threads in (2, 4):
+        monkeypatch.setattr(backend, "_team", Team(threads, team))
+        for got, expected in zip(pictures_of(Ops(backend), dtype), alone, strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_padded_and_trimmed_convolutions_are_the_same(backend, padded, monkeypatch):
+    from nnx_numba import _tables
+
+    expected = pictures_of(Ops(nnx.get_backend("numpy")), "float64")
+    monkeypatch.setattr(_tables, "_cheapest", lambda tables, n, itemsize: tables[-1 if padded else 0])
+    _tables.tables.cache_clear()
+    try:
+        for got, wanted in zip(pictures_of(Ops(backend), "float64"), expected, strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-12)
+    finally:
+        _tables.tables.cache_clear()
 
 
 def test_denormals_are_flushed_in_a_kernel_and_nowhere_else(backend):
@@ -128,21 +178,22 @@ def test_products_by_blas_alone_and_by_tiles_alone(backend, largest, monkeypatch
 @pytest.mark.parametrize("size", [100, 262_144, 2_500_003])
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_same_bits_whatever_the_threads(size, kind, backend):
-    from nnx_numba._threads import SlicePool
+    from nnx_kernels.cpu import team
+    from nnx_numba._team import Team
 
     rng = np.random.default_rng(0)
     hyper = np.array(kind().hyper(3, 0.01), np.float32)
     start = [rng.random(size, np.float32) for _ in range(2 + len(kind.slots))]
     results = []
-    before = backend._pool
+    before = backend._team
     try:
         for threads in (1, 2, 3):
-            backend._pool = SlicePool(threads)
+            backend._team = Team(threads, team)
             buffers = [a.copy() for a in start]
             backend.update_(kind.formula(), hyper, *buffers, decay=size // 3)
             results.append(buffers)
     finally:
-        backend._pool = before
+        backend._team = before
     for other in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -153,12 +204,11 @@ def test_same_bits_whatever_the_threads(size, kind, backend):
     "shape", [pytest.param((2111, 1003), id="large", marks=pytest.mark.slow), pytest.param((53, 13), id="slices")]
 )
 def test_large_arrays_go_through_threads_and_are_right(backend, dtype, shape, monkeypatch):
-    from nnx_numba import _backend, _record
+    from nnx_numba import _backend, _jobs
 
-    if math.prod(shape) <= _backend._LARGE:  # in small slices, which take no time without a compiler either
+    if math.prod(shape) <= _backend._LARGE:  # in small parts, which take no time without a compiler either
         monkeypatch.setattr(_backend, "_LARGE", 0)
-        monkeypatch.setattr(_backend, "_SLICE", 128)
-        monkeypatch.setattr(_record, "_PART", 128)
+        monkeypatch.setattr(_jobs, "_PART", 128)
     reference = nnx.get_backend("numpy")
     rng = np.random.default_rng(0)
     x, t = rng.standard_normal(shape).astype(dtype), rng.integers(0, shape[1], shape[0])

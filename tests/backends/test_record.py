@@ -69,7 +69,10 @@ class Absolute(nnx.Loss):
 
 def trained(model, backend, *, targets=DATA.t, epochs=2, **settings):
     trainer = nnx.Trainer(model, backend=backend, seed=3, **settings)
-    trainer.fit(DATA.inputs()[:397], targets[:397], epochs=epochs, batch_size=100, verbose=False)
+    x = DATA.inputs()[:397]
+    if any(isinstance(layer, nnx.Convolution) for layer in model):
+        x = x.reshape(-1, 1, 8, 8)
+    trainer.fit(x, targets[:397], epochs=epochs, batch_size=100, verbose=False)
     return trainer
 
 
@@ -96,6 +99,25 @@ MODELS = {
     "bfloat16": (lambda: nnx.MLP((30,), 10), {"precision": "bfloat16"}),
     "float16": (lambda: nnx.MLP((30,), 10), {"precision": "float16", "clip_norm": 1.0}),
     "smoothed": (lambda: nnx.MLP((30,), 10), {"loss": nnx.SoftmaxCrossEntropy(label_smoothing=0.1)}),
+    "pictures": (
+        lambda: nnx.Sequential(
+            nnx.Convolution(6, 3, pad=1),
+            nnx.BatchNorm(),
+            nnx.ReLU(),
+            nnx.MaxPooling(2),
+            nnx.Dropout(0.2),
+            nnx.Convolution(20, (2, 3), stride=(1, 2), pad=1),
+            nnx.Tanh(),
+            nnx.AveragePooling(2, stride=1),
+            nnx.Flatten(),
+            nnx.Affine(10),
+        ),
+        {},
+    ),
+    "pictures and an own layer": (
+        lambda: nnx.Sequential(nnx.Convolution(5, 3), Doubled(), nnx.GlobalAveragePooling(), nnx.Affine(10)),
+        {"dtype": "float64"},
+    ),
     "own layer": (
         lambda: nnx.Sequential(nnx.Flatten(), nnx.Affine(30), Doubled(), nnx.LayerNorm(), nnx.Affine(10)),
         {},

@@ -106,15 +106,6 @@ def test_what_is_no_ordinary_number(strange):
         np.testing.assert_allclose(c, a @ b, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (8, 8), (7, 30), (33, 8), (17, 100), (0, 3)])
-def test_transpose(shape):
-    a, out = np.random.default_rng(0).random(shape), np.full((shape[1], shape[0] + 5), np.nan)
-    kernels.transpose(a, out, 3)
-    np.testing.assert_array_equal(out[:, 3 : 3 + shape[0]], a.T)
-    assert np.isnan(out[:, :3]).all()
-    assert np.isnan(out[:, 3 + shape[0] :]).all()
-
-
 def test_denormals_are_flushed_and_the_mode_is_put_back():
     a, b, c = np.full((4, 4), 1e-20, np.float32), np.full((4, 4), 1e-20, np.float32), np.ones((4, 4), np.float32)
     kernels.product(a, b, c, 0)

@@ -13,6 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba import types
+from numba.np.numpy_support import as_dtype
 
 FLOATS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
 
@@ -46,9 +47,19 @@ def _type(letter: str, real: Any) -> Any:
     }[letter]
 
 
-def _fits(given: Any, wanted: Any) -> bool:
-    """Return whether an array of this type is taken: a version for read-only arrays takes writable ones, too."""
-    return bool(given == wanted or (isinstance(given, types.Array) and given.copy(readonly=True) == wanted))
+@cache
+def _wanted(letter: str, dtype: Any) -> Any:
+    """Return dtype, dimensions, and whether they are written to, of the arrays of a letter; None for a number."""
+    kind = _type(letter, FLOATS[dtype])
+    return (as_dtype(kind.dtype), kind.ndim, kind.mutable) if isinstance(kind, types.Array) else None
+
+
+def _fits(given: Any, dtype: Any, dimensions: int, written: bool) -> bool:
+    """Return whether an array is taken: a version for read-only arrays takes writable ones, too."""
+    if not isinstance(given, np.ndarray) or given.dtype != dtype or given.ndim != dimensions:
+        return False
+    flags = given.flags
+    return bool(flags.c_contiguous and flags.aligned and (flags.writeable or not written))
 
 
 class _Recording(threading.local):
@@ -145,8 +156,8 @@ class Kernel:
         if dtypes or dtype not in FLOATS:
             return None
         for argument, letter in zip(args, self.signature, strict=True):
-            wanted = _type(letter, FLOATS[dtype])
-            if isinstance(wanted, types.Array) and not _fits(numba.typeof(argument), wanted):
+            wanted = _wanted(letter, dtype)
+            if wanted is not None and not _fits(argument, *wanted):
                 return None
         return dtype
 

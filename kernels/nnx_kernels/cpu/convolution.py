@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.cgutils import alloca_once, for_range
 from numba.extending import intrinsic
 
 from ._jit import inlined, kernel
@@ -24,8 +25,6 @@ from .flush import begin, end
 from .product import BYTES, REGISTERS, Tile, constant
 
 _INT, _OFFSET = ir.IntType(64), ir.IntType(32)
-MOST = 32
-"""Parts of a batch, at most: each has a gradient of the filters of its own."""
 # By the vectors of a row, the rows of a tile. With more of them LLVM runs out of registers.
 TILES = (
     {4: (6, 4, 2, 1), 3: (8, 4, 2, 1), 2: (10, 6, 4, 2, 1), 1: (16, 8, 4, 2, 1)}
@@ -58,15 +57,16 @@ def _panels(left: int) -> list[int]:
 
 @cache
 def _tile(rows: int, vectors: int) -> Any:
-    """Make tile(zero, a, at, columns, b, lines, k, c, to, n, more).
+    """Make tile(zero, a, at, columns, b, lines, k, c, to, n, more, times, next_a, next_b).
 
     It computes c[to[i]][j] = sum over q < k of a[at[i] + columns[q]] * b[lines[q]][j] for i < rows and j < n, or adds
-    that if `more` is not 0. a, b, c: addresses; at, columns, lines, to: addresses of tables of offsets in bytes. n and
-    zero: as for the tiles of `product`.
+    that if `more` is not 0. a, b, c: addresses; at, columns, lines, to: addresses of tables of offsets in bytes. The
+    sum goes over so many `times` a and b; next_a, next_b: the bytes from one to the next. n and zero: as for the tiles
+    of `product`.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, a, at, columns, b, lines, k, c, to, n, more = arguments
+        _, a, at, columns, b, lines, k, c, to, n, more, times, next_a, next_b = arguments
         tile = Tile(builder, signature.args[0], rows, vectors, n)
 
         def entry(table: Any, i: Any) -> Any:
@@ -75,35 +75,35 @@ def _tile(rows: int, vectors: int) -> Any:
 
         starts = [builder.add(a, entry(at, constant(i))) for i in range(rows)]
         places = [tile.pointer(builder.add(c, entry(to, constant(i)))) for i in range(rows)]
-        loaded, blocks = [], []
-        before = builder.block
-        adding, begun = builder.append_basic_block("adding"), builder.append_basic_block("begun")
-        builder.cbranch(builder.icmp_signed("!=", more, constant(0)), adding, begun)
-        builder.position_at_end(adding)
-        loaded = [tile.load(place) for place in places]
-        blocks = [builder.block, before]
-        builder.branch(begun)
-        builder.position_at_end(begun)
-        first = []
-        for row in loaded:
-            first.append([])
-            for vector in row:
-                total = builder.phi(tile.vector)
-                total.add_incoming(vector, blocks[0])
-                total.add_incoming(ir.Constant(tile.vector, None), blocks[1])
-                first[-1].append(total)
-        column = {}
+        totals = [[alloca_once(builder, tile.vector) for _ in range(vectors)] for _ in range(rows)]
+        with builder.if_else(builder.icmp_signed("!=", more, constant(0))) as (adding, beginning):
+            with adding:
+                for place, row in zip(places, totals, strict=True):
+                    for vector, total in zip(tile.load(place), row, strict=True):
+                        builder.store(vector, total)
+            with beginning:
+                for row in totals:
+                    for total in row:
+                        builder.store(ir.Constant(tile.vector, None), total)
+        with for_range(builder, times) as loop:
+            from_a, from_b = builder.mul(loop.index, next_a), builder.add(b, builder.mul(loop.index, next_b))
+            begins = [builder.add(start, from_a) for start in starts]
+            column: dict[Any, Any] = {}
 
-        def number(i: int, q: Any) -> Any:
-            if q not in column:
-                column[q] = entry(columns, q)
-            return tile.pointer(builder.add(starts[i], column[q]))
+            def number(i: int, q: Any) -> Any:
+                if q not in column:
+                    column[q] = entry(columns, q)
+                return tile.pointer(builder.add(begins[i], column[q]))
 
-        def line(q: Any) -> Any:
-            return tile.pointer(builder.add(b, entry(lines, q)))
+            def line(q: Any) -> Any:
+                return tile.pointer(builder.add(from_b, entry(lines, q)))
 
-        for row, place in zip(tile.sums(number, line, k, first), places, strict=True):
-            tile.store(row, place)
+            so_far = [[builder.load(total) for total in row] for row in totals]
+            for row, sums in zip(totals, tile.sums(number, line, k, so_far), strict=True):
+                for total, vector in zip(row, sums, strict=True):
+                    builder.store(vector, total)
+        for row, place in zip(totals, places, strict=True):
+            tile.store([builder.load(total) for total in row], place)
         return context.get_dummy_value()
 
     def typed(
@@ -119,8 +119,11 @@ def _tile(rows: int, vectors: int) -> Any:
         to: Any,
         n: Any,
         more: Any,
+        times: Any,
+        next_a: Any,
+        next_b: Any,
     ) -> Any:
-        return types.void(zero, *[types.int64] * 10), generate
+        return types.void(zero, *[types.int64] * 13), generate
 
     return intrinsic(typed)
 
@@ -132,13 +135,13 @@ def _text() -> str:
         loops = "".join(
             f"while m - i >= {rows}:\n"
             f"    tile_{vectors}_{rows}(zero, a, at + 4 * i, columns, b + j * size, lines, k, "
-            f"c + j * size, to + 4 * i, w, more)\n"
+            f"c + j * size, to + 4 * i, w, more, times, next_a, next_b)\n"
             f"    i += {rows}\n"
             for rows in heights
         )
         cases.append(f"if vectors == {vectors}:\n{indent(loops, '    ')}")
     most = max(TILES)
-    return f"""def part(zero, size, a, at, columns, b, lines, c, to, m, n, k, more):
+    return f"""def part(zero, size, a, at, columns, b, lines, c, to, m, n, k, more, times, next_a, next_b):
     lanes, j = {BYTES} // size, 0
     while j < n:
         left = (n - j + lanes - 1) // lanes
@@ -169,53 +172,72 @@ def _pad(picture, sizes, padded):
 
 
 @inlined
-def _groups(zero, size, a, b, c, n, more, sizes, rows, columns, lines, places):
+def _groups(zero, size, a, b, c, n, more, times, next_a, next_b, sizes, rows, columns, lines, places):
     """Compute the product of every group."""
     for g in range(7, sizes.size, 4):
         m, k = sizes[g + 1] - sizes[g], sizes[g + 3] - sizes[g + 2]
         at, to = rows.ctypes.data + 4 * sizes[g], places.ctypes.data + 4 * sizes[g]
         across, line = columns.ctypes.data + 4 * sizes[g + 2], lines.ctypes.data + 4 * sizes[g + 2]
-        _part(zero, size, a, at, across, b, line, c, to, m, n, k, more)
+        _part(zero, size, a, at, across, b, line, c, to, m, n, k, more, times, next_a, next_b)
 
 
-@kernel("Rvmiloooo", fast=False, rows="x y", most=MOST)
+@kernel("Rvmiloooo", fast=False, rows="x y", most=64)
 def convolve(x, w, y, n, sizes, rows, columns, lines, places):
     """Compute y of pictures x: (pictures, h * w * c) and filters w: (k, n), one picture after the other.
 
     The tables are in bytes. lines: which row of w belongs to a column; places: where a row of the result lies in y.
     """
     before = begin()
-    size, whole = y.itemsize, sizes[0] == sizes[3] and sizes[1] == sizes[4]
+    size, zero, whole = y.itemsize, y.dtype.type(0), sizes[0] == sizes[3] and sizes[1] == sizes[4]
     padded = np.zeros(1 if whole else sizes[3] * sizes[4] * sizes[2], y.dtype)
     for s in range(len(x)):
         a, c = x.ctypes.data + s * x.shape[1] * size, y.ctypes.data + s * y.shape[1] * size
         if not whole:
             _pad(x[s], sizes, padded)
             a = padded.ctypes.data
-        _groups(y.dtype.type(0), size, a, w.ctypes.data, c, n, 0, sizes, rows, columns, lines, places)
+        _groups(zero, size, a, w.ctypes.data, c, n, 0, 1, 0, 0, sizes, rows, columns, lines, places)
     end(before)
 
 
-@kernel("RRviloooo", fast=False, rows="x dy", sums="dw", most=MOST)
+_TERMS = 256
+"""Of a sum of products, about, before it is added to the gradient in memory."""
+
+
+@kernel("RRviloooo", fast=False, rows="x dy", own="dw", most=16)
 def filter_gradient(x, dy, dw, n, sizes, rows, columns, lines, places):
     """Compute the gradient dw: (k, n) of filters, of pictures x: (pictures, h * w * c) and dy: (pictures, pixels * n).
 
     The tables are in bytes: the rows are the elements of a filter, and the columns the pixels of dy, which lie at
-    `lines`.
+    `lines`. Each part of a batch has a gradient of its own.
     """
     before = begin()
-    size, whole = dw.itemsize, sizes[0] == sizes[3] and sizes[1] == sizes[4]
-    padded = np.zeros(1 if whole else sizes[3] * sizes[4] * sizes[2], dw.dtype)
-    for s in range(len(x)):
-        a, b = x.ctypes.data + s * x.shape[1] * size, dy.ctypes.data + s * dy.shape[1] * size
+    size, zero, whole = dw.itemsize, dw.dtype.type(0), sizes[0] == sizes[3] and sizes[1] == sizes[4]
+    several = max(1, _TERMS * n // dy.shape[1])
+    each = sizes[3] * sizes[4] * sizes[2]
+    padded = np.zeros((1, 1) if whole else (several, each), dw.dtype)
+    next_a, next_b = each * size, dy.shape[1] * size
+    for s in range(0, len(x), several):
+        times = min(several, len(x) - s)
+        a, b = x.ctypes.data + s * next_a, dy.ctypes.data + s * next_b
         if not whole:
-            _pad(x[s], sizes, padded)
+            for t in range(times):
+                _pad(x[s + t], sizes, padded[t])
             a = padded.ctypes.data
-        _groups(dw.dtype.type(0), size, a, b, dw.ctypes.data, n, s, sizes, rows, columns, lines, places)
+        more = 1 if s else 0
+        _groups(zero, size, a, b, dw.ctypes.data, n, more, times, next_a, next_b, sizes, rows, columns, lines, places)
     end(before)
 
 
-@kernel("vlv")
+@kernel("mvi", rows="out", first="first")
+def add_parts(parts, out, first):
+    """Compute out, the sums of columns of `parts` from column `first` on."""
+    out[:] = parts[0, first : first + out.size]
+    for p in range(1, len(parts)):
+        for i in range(out.size):
+            out[i] += parts[p, first + i]
+
+
+@kernel("vlv", rows="order y")
 def arrange(x, order, y):
     """Compute y = x[order]."""
     for i in range(y.size):

@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from ._jit import FLOATS, inlined, kernel
 from .flush import X86, begin, end
-from .team import ACROSS, COUNT, FUNCTION, HEAD, MOVE, MOVES, PARTS, declare, put
+from .team import ACROSS, COUNT, FUNCTION, HEAD, MOVE, MOVES, PARTS, PATIENCE, declare, put
 
 _INT, _LANE, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 _FEATURES = binding.get_host_cpu_features()
@@ -71,7 +71,7 @@ def _tile(rows: int, vectors: int) -> Any:
         def line(q: Any) -> Any:
             return builder.gep(tile.pointer(b), [builder.mul(q, rsb)])
 
-        sums = tile.sums(number, line, k, None)
+        sums = tile.sums(number, line, k)
         for i, row in enumerate(sums):
             tile.store(row, builder.gep(c, [builder.mul(rsc, constant(i))]))
         return context.get_dummy_value()
@@ -160,7 +160,7 @@ class Tile:
         self.builder.call(store, [vector, pointer, ir.Constant(_LANE, align), self._last])
 
     def sums(
-        self, number: Callable[[int, Any], Any], line: Callable[[Any], Any], k: Any, first: Any
+        self, number: Callable[[int, Any], Any], line: Callable[[Any], Any], k: Any, first: Any = None
     ) -> list[list[Any]]:
         """Return first + sum over q < k of a[i, q] * b[q], as vectors; the builder stands behind the loop then.
 
@@ -259,6 +259,7 @@ def _write(a, b, c, transposed, rows, columns, function, job):
     put(job + 8 * PARTS, below * ((n + columns - 1) // columns))
     put(job + 8 * ACROSS, below)
     put(job + 8 * MOVES, 6)
+    put(job + 8 * PATIENCE, 1)
     place = job + 8 * HEAD
     for word, side, step, total in (
         (7, 1, rows * rsa * size, -1),  # a

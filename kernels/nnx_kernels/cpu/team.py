@@ -21,9 +21,10 @@ _INT = ir.IntType(64)
 
 # A job, in words of 8 bytes ------------------------------------------------------------------------------------------
 
-FUNCTION, COUNT, PARTS, ACROSS, MOVES, HEAD = range(6)
+FUNCTION, COUNT, PARTS, ACROSS, MOVES, PATIENCE, HEAD = range(7)
 """The kernel's address; how many words its arguments have; how many parts the job has, and how many of them lie side by
-side; how many moves there are. The moves follow, and then the arguments."""
+side; how many moves there are; how many times as long as for short parts it is right to wait for the last one. The
+moves follow, and then the arguments."""
 MOVE = 4
 """The words of a move: which word of the arguments, whether it follows the parts down (0) or across (1), how much is
 added to it for each part, and the total that it is a share of, or -1 where it is an address or a place."""
@@ -259,7 +260,7 @@ def play(jobs, count, team, long, most, scratch):
         if shared:
             looks = _share(team, job, scratch)
             failed |= looks < 0
-            _judge(team, looks, long, most)
+            _judge(team, looks, long * get(job + 8 * PATIENCE), most)
         else:
             for p in range(parts):
                 failed |= _do(job, p, scratch) != 0
