@@ -44,8 +44,8 @@ class PictureOps:
             return NotImplemented
         table = tables(x.shape[1:], w.shape, stride, pad, x.itemsize)
         y = np.empty((len(x), *table.output, len(w)), x.dtype) if out is None else out
-        kernels, packed = self._convolution, self._scratch("filters", (w.size,), w.dtype)
-        self._run(kernels.arrange, w.reshape(-1), table.order, packed)
+        kernels, packed = self._convolution, self._scratch("filters", (1, w.size), w.dtype)
+        self._run(kernels.arrange, w.reshape(-1), table.order, packed[0])
         result = self._run(kernels.convolve, as_rows(x), packed, as_rows(y), len(w), *table.forward)
         return self._finish(done(result, y), b, activation)
 
@@ -69,13 +69,13 @@ class PictureOps:
         if dw is not None:
             given, packed = (as_rows(x), as_rows(dy)), self._scratch("filters", (w.size,), w.dtype)
             n, share = partition(kernels.filter_gradient, given)
-            parts = self._scratch("parts", (-(-n // share), w.size), w.dtype)
+            parts = self._scratch("parts", (-(-n // share), 1, w.size), w.dtype)
             self._run(kernels.filter_gradient, *given, parts, len(w), *table.filters)
-            self._run(kernels.add_parts, parts, packed, 0)
+            self._run(kernels.add_parts, parts[:, 0], packed, 0)
             self._run(kernels.arrange, packed, table.place, dw.reshape(-1))
         if dx is not None:
-            packed = self._scratch("filters", (w.size,), w.dtype)
-            self._run(kernels.arrange, w.reshape(-1), table.back, packed)
+            packed = self._scratch("filters", (1, w.size), w.dtype)
+            self._run(kernels.arrange, w.reshape(-1), table.back, packed[0])
             self._run(kernels.convolve, as_rows(dy), packed, as_rows(dx), w.shape[1], *table.pictures)
         return None
 

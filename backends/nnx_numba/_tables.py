@@ -26,10 +26,7 @@ class Table(NamedTuple):
     """What a kernel is told of the shapes."""
 
     sizes: Array
-    rows: Array
-    columns: Array
-    lines: Array
-    places: Array
+    offsets: Array
 
 
 class Tables(NamedTuple):
@@ -102,19 +99,14 @@ def _table(
             lines.append(np.add.outer(elements, channel) * outputs)
             groups += [row, row + rows[-1].size, column, column + columns[-1].size]
             row, column = row + rows[-1].size, column + columns[-1].size
-    return Table(
-        np.array([*sizes, *groups], np.int64), *(_offsets(part, itemsize) for part in (rows, columns, lines, places))
-    )
-
-
-def _offsets(parts: list[Array], itemsize: int) -> Array:
-    return (np.concatenate([part.ravel() for part in parts]) * itemsize).astype(np.int32)
+    offsets = np.concatenate([part.ravel() for part in (*rows, *columns, *lines, *places)]) * itemsize
+    return Table(np.array([*sizes, row, column, *groups], np.int64), offsets.astype(np.int32))
 
 
 def _cost(table: Table, n: int, itemsize: int) -> int:
     from nnx_kernels.cpu.convolution import cycles
 
-    groups = table.sizes[7:].reshape(-1, 4).tolist()
+    groups = table.sizes[9:].reshape(-1, 4).tolist()
     return sum(cycles(stop - start, n, last - first, itemsize) for start, stop, first, last in groups)
 
 
@@ -203,9 +195,8 @@ def _of_filters(
         lines.append(np.add.outer(np.multiply(u, ow), v) * f)
         groups += [row, row + rows[-1].size, column, column + columns[-1].size]
         row, column = row + rows[-1].size, column + columns[-1].size
-    return Table(
-        np.array([*sizes, *groups], np.int64), *(_offsets(part, itemsize) for part in (rows, columns, lines, places))
-    )
+    offsets = np.concatenate([part.ravel() for part in (*rows, *columns, *lines, *places)]) * itemsize
+    return Table(np.array([*sizes, row, column, *groups], np.int64), offsets.astype(np.int32))
 
 
 class Windows(NamedTuple):

@@ -158,7 +158,9 @@ exec(_text(), _tiles)
 _part = inlined(_tiles["part"])
 
 # `sizes` holds height, width and channels of a picture; height and width of the padded one, and how many rows and
-# columns lie before the picture in it; and for each group, from which row to which it goes, and from which column.
+# columns lie before the picture in it; how many rows and columns the tables have; and for each group, from which row to
+# which it goes, and from which column. `offsets` holds the tables, in bytes: where rows lie in a picture, and columns;
+# which row of b belongs to a column; and where the row lies in c.
 
 
 @inlined
@@ -167,71 +169,82 @@ def _pad(picture, sizes, padded):
     row, wide = sizes[1] * sizes[2], sizes[4] * sizes[2]
     place = (sizes[5] * sizes[4] + sizes[6]) * sizes[2]
     for i in range(sizes[0]):
-        padded[place : place + row] = picture[i * row : (i + 1) * row]
+        for j in range(row):
+            padded[place + j] = picture[i * row + j]
         place += wide
 
 
-@inlined
-def _groups(zero, size, a, b, c, n, more, times, next_a, next_b, sizes, rows, columns, lines, places):
-    """Compute the product of every group."""
-    for g in range(7, sizes.size, 4):
-        m, k = sizes[g + 1] - sizes[g], sizes[g + 3] - sizes[g + 2]
-        at, to = rows.ctypes.data + 4 * sizes[g], places.ctypes.data + 4 * sizes[g]
-        across, line = columns.ctypes.data + 4 * sizes[g + 2], lines.ctypes.data + 4 * sizes[g + 2]
-        _part(zero, size, a, at, across, b, line, c, to, m, n, k, more, times, next_a, next_b)
-
-
-@kernel("Rvmiloooo", fast=False, rows="x y", most=64)
-def convolve(x, w, y, n, sizes, rows, columns, lines, places):
-    """Compute y of pictures x: (pictures, h * w * c) and filters w: (k, n), one picture after the other.
-
-    The tables are in bytes. lines: which row of w belongs to a column; places: where a row of the result lies in y.
-    """
-    before = begin()
-    size, zero, whole = y.itemsize, y.dtype.type(0), sizes[0] == sizes[3] and sizes[1] == sizes[4]
-    padded = np.zeros(1 if whole else sizes[3] * sizes[4] * sizes[2], y.dtype)
-    for s in range(len(x)):
-        a, c = x.ctypes.data + s * x.shape[1] * size, y.ctypes.data + s * y.shape[1] * size
-        if not whole:
-            _pad(x[s], sizes, padded)
-            a = padded.ctypes.data
-        _groups(zero, size, a, w.ctypes.data, c, n, 0, 1, 0, 0, sizes, rows, columns, lines, places)
-    end(before)
-
-
 _TERMS = 256
-"""Of a sum of products, about, before it is added to the gradient in memory."""
+"""Of a sum of products, about, before it is added to a gradient in memory."""
 
 
-@kernel("RRviloooo", fast=False, rows="x dy", own="dw", most=16)
-def filter_gradient(x, dy, dw, n, sizes, rows, columns, lines, places):
-    """Compute the gradient dw: (k, n) of filters, of pictures x: (pictures, h * w * c) and dy: (pictures, pixels * n).
+def _products(x, b, c, n, sizes, offsets):
+    """Compute c, the products of matrices that lie in pictures x: (pictures, h * w * c), with matrices b of n columns.
 
-    The tables are in bytes: the rows are the elements of a filter, and the columns the pixels of dy, which lie at
-    `lines`. Each part of a batch has a gradient of its own.
+    There is one b for all pictures, (1, ...), or one for each, and so with c: the sum of all products, or every single
+    one.
     """
     before = begin()
-    size, zero, whole = dw.itemsize, dw.dtype.type(0), sizes[0] == sizes[3] and sizes[1] == sizes[4]
-    several = max(1, _TERMS * n // dy.shape[1])
+    size, zero, whole = c.itemsize, c.dtype.type(0), sizes[0] == sizes[3] and sizes[1] == sizes[4]
+    every = len(c) == len(x)
+    several = 1 if every else max(1, _TERMS * n // b.shape[1])
     each = sizes[3] * sizes[4] * sizes[2]
-    padded = np.zeros((1, 1) if whole else (several, each), dw.dtype)
-    next_a, next_b = each * size, dy.shape[1] * size
+    padded = np.zeros((1, 1) if whole else (several, each), c.dtype)
+    next_a, next_b, next_c = each * size, b.shape[1] * size if len(b) == len(x) else 0, c.shape[1] * size
+    rows = offsets.ctypes.data
+    columns = rows + 4 * sizes[7]
+    lines = columns + 4 * sizes[8]
+    places = lines + 4 * sizes[8]
+    all_a, all_b, all_c = padded.ctypes.data, b.ctypes.data, c.ctypes.data
+    if whole:
+        all_a = x.ctypes.data
     for s in range(0, len(x), several):
         times = min(several, len(x) - s)
-        a, b = x.ctypes.data + s * next_a, dy.ctypes.data + s * next_b
-        if not whole:
+        at_a, at_b, at_c = all_a, all_b + s * next_b, all_c
+        if whole:
+            at_a += s * next_a
+        else:
             for t in range(times):
                 _pad(x[s + t], sizes, padded[t])
-            a = padded.ctypes.data
-        more = 1 if s else 0
-        _groups(zero, size, a, b, dw.ctypes.data, n, more, times, next_a, next_b, sizes, rows, columns, lines, places)
+        if every:
+            at_c += s * next_c
+        more = 1 if s > 0 and not every else 0
+        for g in range(9, sizes.size, 4):
+            row, column = 4 * sizes[g], 4 * sizes[g + 2]
+            m, k = sizes[g + 1] - sizes[g], sizes[g + 3] - sizes[g + 2]
+            _part(
+                zero,
+                size,
+                at_a,
+                rows + row,
+                columns + column,
+                at_b,
+                lines + column,
+                at_c,
+                places + row,
+                m,
+                n,
+                k,
+                more,
+                times,
+                next_a,
+                next_b,
+            )
     end(before)
+
+
+convolve = kernel("RRmilo", fast=False, rows="x c", most=64)(_products)
+"""Compute results of a convolution with filters b, or the gradients of its pictures."""
+filter_gradient = kernel("RRmilo", fast=False, rows="x b", own="c", most=10)(_products)
+"""Compute a gradient of the filters for each part of a batch, in few parts: those are added up; b: the gradients of the
+results."""
 
 
 @kernel("mvi", rows="out", first="first")
 def add_parts(parts, out, first):
     """Compute out, the sums of columns of `parts` from column `first` on."""
-    out[:] = parts[0, first : first + out.size]
+    for i in range(out.size):
+        out[i] = parts[0, first + i]
     for p in range(1, len(parts)):
         for i in range(out.size):
             out[i] += parts[p, first + i]
