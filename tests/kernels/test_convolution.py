@@ -18,6 +18,7 @@ if kernels.convolve.interpreted:
 NARROW = """
 from unittest.mock import patch
 import nnx.testing
+from nnx_kernels.cpu import _jit, flush
 with patch("llvmlite.binding.get_host_cpu_features", return_value={features}):
     from nnx_kernels.cpu import product
 assert (product.BYTES, product.REGISTERS) == {expected}
