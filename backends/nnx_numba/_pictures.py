@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ._calls import as_rows, done
+from ._calls import as_rows, done, nothing
 from ._jobs import partition
 from ._tables import tables, windows
 
@@ -46,8 +46,11 @@ class PictureOps:
         y = np.empty((len(x), *table.output, len(w)), x.dtype) if out is None else out
         kernels, packed = self._convolution, self._scratch("filters", (1, w.size), w.dtype)
         self._run(kernels.arrange, w.reshape(-1), table.order, packed[0])
-        result = self._run(kernels.convolve, as_rows(x), packed, as_rows(y), len(w), *table.forward)
-        return self._finish(done(result, y), b, activation)
+        # Without an activation the tiles begin with the bias.
+        first = nothing(x) if b is None or activation is not None else b
+        result = self._run(kernels.convolve, as_rows(x), packed, as_rows(y), first, len(w), *table.forward)
+        y = done(result, y)
+        return y if activation is None else self._finish(y, b, activation)
 
     def convolution_backward(
         self,
@@ -70,13 +73,13 @@ class PictureOps:
             given, packed = (as_rows(x), as_rows(dy)), self._scratch("filters", (w.size,), w.dtype)
             n, share = partition(kernels.filter_gradient, given)
             parts = self._scratch("parts", (-(-n // share), 1, w.size), w.dtype)
-            self._run(kernels.filter_gradient, *given, parts, len(w), *table.filters)
+            self._run(kernels.filter_gradient, *given, parts, nothing(x), len(w), *table.filters)
             self._run(kernels.add_parts, parts[:, 0], packed, 0)
             self._run(kernels.arrange, packed, table.place, dw.reshape(-1))
         if dx is not None:
             packed = self._scratch("filters", (1, w.size), w.dtype)
             self._run(kernels.arrange, w.reshape(-1), table.back, packed[0])
-            self._run(kernels.convolve, as_rows(dy), packed, as_rows(dx), w.shape[1], *table.pictures)
+            self._run(kernels.convolve, as_rows(dy), packed, as_rows(dx), nothing(x), w.shape[1], *table.pictures)
         return None
 
     def _takes(self, arrays: list[Array]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TypeGuard
 
-from ..layers import Activation, Identity, Layer, Weighted
+from ..layers import Activation, Identity, Layer, MaxPooling, ReLU, Weighted
 from ._pictures import TurnStage
 from ._stages import STAGES, ActivationStage, AffineStage, ProductStage, Stage
 
@@ -17,8 +17,8 @@ def lower(layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]]) -> list[St
         shapes: of the inputs and of each layer's output, without the rows.
     """
     stages: list[Stage] = []
-    given = pairwise(shapes)
-    work = [(layer, *both) for layer, both in zip(layers, given, strict=True) if type(layer) is not Identity]
+    given = zip(layers, pairwise(shapes), strict=True)
+    work = _pooled_first([(layer, *both) for layer, both in given if type(layer) is not Identity])
     last = False
     """Whether the stages so far end with pictures whose channels are last."""
 
@@ -45,12 +45,27 @@ def lower(layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]]) -> list[St
         stages.append(stage)
         last = last and len(shape) == 3
     turn(shapes[-1], False)
-    for below_, above in pairwise(stages):
-        if isinstance(below_, ProductStage) and below_.owes_db is not None:
-            below_.db_above = above.takes_db
+    for i, stage in enumerate(stages):
+        if isinstance(stage, ProductStage) and stage.owes_db is not None:
+            above = next((other for other in stages[i + 1 :] if not other.keeps_sums), None)
+            if above is not None and above.takes_db:
+                above.bias_below, stage.db_above = stage.owes_db, True
     if stages and isinstance(stages[-1], AffineStage) and stages[-1].owes_db is not None:
         stages[-1].by_loss = stages[-1].db_above = True
     return stages
+
+
+Work = list[tuple[Layer, tuple[int, ...], tuple[int, ...]]]
+"""Layers with the shapes of their inputs and outputs."""
+
+
+def _pooled_first(work: Work) -> Work:
+    """Exchange a ReLU and the maximum after it: the same numbers and gradients, of a part of the elements."""
+    work = list(work)
+    for i, ((first, shape, _), (second, _, pooled)) in enumerate(pairwise(list(work))):
+        if type(first) is ReLU and type(second) is MaxPooling:
+            work[i : i + 2] = [(second, shape, pooled), (first, pooled, pooled)]
+    return work
 
 
 def _turned(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -42,6 +42,7 @@ class PicturesStage(Stage):
 @stage_of(MaxPooling)
 class MaxPoolingStage(PicturesStage):
     layer: MaxPooling
+    keeps_sums = True
 
     def infer(self, ops: Any, x: Array) -> Any:
         return ops.max_pooling(x, **self.layer.settings)

@@ -143,7 +143,7 @@ class Program:
         self.backwards: list[tuple[int, Backward]] = []
         lowest = min((i for i, stage in enumerate(stages) if stage.has_parameters), default=len(stages))
         for i in range(len(stages) - 1, lowest - 1, -1):
-            below = stages[i - 1].owes_db if i > lowest and stages[i].takes_db else None
+            below = stages[i].bias_below
             db = below.grads["b"] if below is not None else None
             self.backwards.append((i, self._part(stages[i], stages[i].backward(self, db, needs_dx=i > lowest))))
 

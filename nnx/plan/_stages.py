@@ -45,10 +45,14 @@ class Stage:
     operations_alone = False
     """Whether its forward and backward call the program's operations and do nothing else to arrays."""
     takes_db = False
-    """Whether its backward can write the bias gradient of a layer just below: `db`, the sums of the gradient that it
-    returns over all axes but the last."""
+    """Whether its backward can write the bias gradient of a layer below: `db`, the sums of the gradient that it returns
+    over all axes but the last."""
     owes_db: Layer | None = None
-    """The layer whose bias gradient the stage above is to write."""
+    """The layer whose bias gradient a stage above is to write."""
+    keeps_sums = False
+    """Whether its backward leaves the sums of a gradient over all axes but the last as they are."""
+    bias_below: Layer | None = None
+    """The layer whose bias gradient it writes, if it `takes_db`."""
     channels_last: bool | None = False
     """Whether it has pictures with the channels last, (n, h, w, c), and not as its layer does; None: either way."""
     input_shape: tuple[int, ...]

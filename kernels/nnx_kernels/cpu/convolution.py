@@ -57,16 +57,16 @@ def _panels(left: int) -> list[int]:
 
 @cache
 def _tile(rows: int, vectors: int) -> Any:
-    """Make tile(zero, a, at, columns, b, lines, k, c, to, n, more, times, next_a, next_b).
+    """Make tile(zero, a, at, columns, b, lines, k, c, to, n, bias, more, times, next_a, next_b).
 
-    It computes c[to[i]][j] = sum over q < k of a[at[i] + columns[q]] * b[lines[q]][j] for i < rows and j < n, or adds
-    that if `more` is not 0. a, b, c: addresses; at, columns, lines, to: addresses of tables of offsets in bytes. The
-    sum goes over so many `times` a and b; next_a, next_b: the bytes from one to the next. n and zero: as for the tiles
-    of `product`.
+    It computes c[to[i]][j] = bias[j] + sum over q < k of a[at[i] + columns[q]] * b[lines[q]][j] for i < rows and j < n;
+    it adds the sum to c if `more` is not 0. a, b, c, bias: addresses, that of the bias 0 for none; at, columns, lines,
+    to: addresses of tables of offsets in bytes. The sum goes over so many `times` a and b; next_a, next_b: the bytes
+    from one to the next. n and zero: as for the tiles of `product`.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, a, at, columns, b, lines, k, c, to, n, more, times, next_a, next_b = arguments
+        _, a, at, columns, b, lines, k, c, to, n, bias, more, times, next_a, next_b = arguments
         tile = Tile(builder, signature.args[0], rows, vectors, n)
 
         def entry(table: Any, i: Any) -> Any:
@@ -81,10 +81,16 @@ def _tile(rows: int, vectors: int) -> Any:
                 for place, row in zip(places, totals, strict=True):
                     for vector, total in zip(tile.load(place), row, strict=True):
                         builder.store(vector, total)
-            with beginning:
-                for row in totals:
-                    for total in row:
-                        builder.store(ir.Constant(tile.vector, None), total)
+            with beginning, builder.if_else(builder.icmp_signed("!=", bias, constant(0))) as (biased, plain):
+                with biased:
+                    added = tile.load(tile.pointer(bias))
+                    for row in totals:
+                        for vector, total in zip(added, row, strict=True):
+                            builder.store(vector, total)
+                with plain:
+                    for row in totals:
+                        for total in row:
+                            builder.store(ir.Constant(tile.vector, None), total)
         with for_range(builder, times) as loop:
             from_a, from_b = builder.mul(loop.index, next_a), builder.add(b, builder.mul(loop.index, next_b))
             begins = [builder.add(start, from_a) for start in starts]
@@ -118,12 +124,13 @@ def _tile(rows: int, vectors: int) -> Any:
         c: Any,
         to: Any,
         n: Any,
+        bias: Any,
         more: Any,
         times: Any,
         next_a: Any,
         next_b: Any,
     ) -> Any:
-        return types.void(zero, *[types.int64] * 13), generate
+        return types.void(zero, *[types.int64] * 14), generate
 
     return intrinsic(typed)
 
@@ -135,14 +142,14 @@ def _text() -> str:
         loops = "".join(
             f"while m - i >= {rows}:\n"
             f"    tile_{vectors}_{rows}(zero, a, at + 4 * i, columns, b + j * size, lines, k, "
-            f"c + j * size, to + 4 * i, w, more, times, next_a, next_b)\n"
+            f"c + j * size, to + 4 * i, w, bias + j * step, more, times, next_a, next_b)\n"
             f"    i += {rows}\n"
             for rows in heights
         )
         cases.append(f"if vectors == {vectors}:\n{indent(loops, '    ')}")
     most = max(TILES)
-    return f"""def part(zero, size, a, at, columns, b, lines, c, to, m, n, k, more, times, next_a, next_b):
-    lanes, j = {BYTES} // size, 0
+    return f"""def part(zero, size, a, at, columns, b, lines, c, to, m, n, k, bias, more, times, next_a, next_b):
+    lanes, j, step = {BYTES} // size, 0, size if bias else 0
     while j < n:
         left = (n - j + lanes - 1) // lanes
         vectors = {most} if left >= {2 * most} or left == {most} else (left + 1) // 2 if left > {most} else left
@@ -178,11 +185,11 @@ _TERMS = 256
 """Of a sum of products, about, before it is added to a gradient in memory."""
 
 
-def _products(x, b, c, n, sizes, offsets):
+def _products(x, b, c, bias, n, sizes, offsets):
     """Compute c, the products of matrices that lie in pictures x: (pictures, h * w * c), with matrices b of n columns.
 
     There is one b for all pictures, (1, ...), or one for each, and so with c: the sum of all products, or every single
-    one.
+    one. bias: (n,), added to each row, or empty.
     """
     before = begin()
     size, zero, whole = c.itemsize, c.dtype.type(0), sizes[0] == sizes[3] and sizes[1] == sizes[4]
@@ -196,6 +203,7 @@ def _products(x, b, c, n, sizes, offsets):
     lines = columns + 4 * sizes[8]
     places = lines + 4 * sizes[8]
     all_a, all_b, all_c = padded.ctypes.data, b.ctypes.data, c.ctypes.data
+    all_bias = bias.ctypes.data if bias.size else 0
     if whole:
         all_a = x.ctypes.data
     for s in range(0, len(x), several):
@@ -225,6 +233,7 @@ def _products(x, b, c, n, sizes, offsets):
                 m,
                 n,
                 k,
+                all_bias,
                 more,
                 times,
                 next_a,
@@ -233,9 +242,9 @@ def _products(x, b, c, n, sizes, offsets):
     end(before)
 
 
-convolve = kernel("RRmilo", fast=False, rows="x c", most=64)(_products)
+convolve = kernel("RRmvilo", fast=False, rows="x c", most=64)(_products)
 """Compute results of a convolution with filters b, or the gradients of its pictures."""
-filter_gradient = kernel("RRmilo", fast=False, rows="x b", own="c", most=10)(_products)
+filter_gradient = kernel("RRmvilo", fast=False, rows="x b", own="c", most=10)(_products)
 """Compute a gradient of the filters for each part of a batch, in few parts: those are added up; b: the gradients of the
 results."""
 
