@@ -135,7 +135,9 @@ def main():
     parser.add_argument("--candidates", help="names, separated by semicolons; default: all that are installed")
     parser.add_argument("--book", action="store_true", help=f"measure a textbook's way, too: {IM2COL}")
     parser.add_argument("--parts", default="nets,layers,memory", help="what is measured; default: %(default)s")
-    parser.add_argument("--quick", action="store_true", help="little of everything, to see that it works; no file")
+    parser.add_argument(
+        "--quick", action="store_true", help="little of everything, to see that it works; no file but --json's"
+    )
     parser.add_argument("--processors", type=int, default=2, help="how many may be used; default: %(default)s")
     parser.add_argument("--json", type=Path, help=f"write everything to this file; default: {RESULTS.name} in results")
     of_worker = parser.add_argument_group("one candidate by hand, which prints a line of JSON after each work")
@@ -157,7 +159,7 @@ def main():
         sys.exit(f"convolution.py: got {unknown[0]!r}, expected some of {'; '.join([*CANDIDATES, *WORKS, 'memory'])}.")
     seconds, count = (0.1, ["--count", "1"]) if asked.quick else (1.0, [])
     try:
-        run = Run(",".join(NNX), "S", asked.rounds, None if asked.quick else asked.json or RESULTS)
+        run = Run(",".join(NNX), "S", asked.rounds, asked.json or (None if asked.quick else RESULTS))
         run.console.width = max(run.console.width, 160)  # no table is cut off in a file
         run.keep("settings", {"processors": asked.processors, "batch": BATCH, "seconds": seconds, "dtype": "float32"})
         kinds = {kind: [n for n in names if n in installed(kind)] for kind in WORKS}

@@ -279,10 +279,12 @@ def jax_net(net: Net, batch: int, *, layout: str) -> Candidate:
     state, key = optimizer.init(params), jax.random.key(0)
 
     def pooled(x: Any) -> Any:
-        n, (rows, columns) = len(x), x.shape[2:] if first else x.shape[1:3]
-        windows = (rows // 2, 2, columns // 2, 2)
-        shape = (n, x.shape[1], *windows) if first else (n, *windows, x.shape[3])
-        return x.reshape(shape).max(axis=(3, 5) if first else (2, 4))
+        """Return 2 x 2 maxima; the gradient of `reduce_window`, a scatter, takes five to ten times as long on a CPU."""
+        if first:
+            above, below = (jnp.maximum(x[:, :, i::2, ::2], x[:, :, i::2, 1::2]) for i in range(2))
+            return jnp.maximum(above, below)
+        n, h, w, c = x.shape
+        return x.reshape(n, h // 2, 2, w // 2, 2, c).max(axis=(2, 4))
 
     def loss_of(params: Any, key: Any, x: Any, t: Any) -> Any:
         own = iter(params)
@@ -366,7 +368,7 @@ def im2col_layer(layer: Layer, batch: int) -> Candidate:
 IM2COL = "im2col in NumPy"
 CANDIDATES: dict[str, tuple[str, dict[str, Callable[..., Candidate]]]] = {
     **{
-        backend: ("numba", {"nets": partial(nnx_net, backend), "layers": partial(nnx_layer, backend)})
+        backend: (backend, {"nets": partial(nnx_net, backend), "layers": partial(nnx_layer, backend)})
         for backend in ("numba", "numpy")
     },
     "PyTorch": ("torch", {"nets": torch_net, "layers": torch_layer}),
