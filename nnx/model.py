@@ -324,12 +324,13 @@ class Sequential:
         """Convert the model to a `torch.nn.Sequential` on the CPU, with copies of the parameters and the same outputs.
 
         It is in training mode at first, as PyTorch's modules are: call `.eval()` on it to predict. A classical dropout
-        becomes PyTorch's, which is the inverted one; its factor goes into the weights of the Affine after it.
-        BatchNorm's momentum becomes 1 minus it (see `nnx.from_torch` on the variance).
+        becomes PyTorch's, which is the inverted one; its factor goes into the weights of the Affine or Convolution
+        after it. BatchNorm's momentum becomes 1 minus it (see `nnx.from_torch` on the variance).
 
         Raises:
-            InputError: a layer is none of Affine, BatchNorm, Dropout, Flatten, Identity, ReLU, Sigmoid and Tanh, or no
-                Affine follows a classical dropout directly (ReLU, Identity, Flatten and Dropout may lie between).
+            InputError: a layer is a class or an activation of one's own; a pooling pads by more than half its size; or
+                no Affine or Convolution follows a classical dropout directly (ReLU, LeakyReLU, Identity, Flatten,
+                poolings and Dropout may lie between).
         """
         from .interop.torch import to_torch
 
@@ -348,8 +349,9 @@ class Sequential:
 
         Raises:
             CheckpointError: the file cannot be written.
-            InputError: a layer is none of Affine, BatchNorm, Dropout, Flatten, Identity, LayerNorm, ReLU, Sigmoid and
-                Tanh; onnx is missing; or the parameters take more than 2 GiB.
+            InputError: a layer is none of Affine, Convolution, MaxPooling, AveragePooling, GlobalAveragePooling,
+                BatchNorm, LayerNorm, Dropout, Flatten, Identity and an activation by a formula; onnx is missing; or the
+                parameters take more than 2 GiB.
         """
         from .interop.onnx import to_onnx
 

@@ -13,12 +13,30 @@ from .._support.checks import check_path
 from .._support.files import write_atomically
 from ..errors import InputError, InputTypeError
 from ..formula import Formula
-from ..layers import Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, LayerNorm, ReLU
+from ..layers import (
+    Activation,
+    Affine,
+    AveragePooling,
+    BatchNorm,
+    Convolution,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling,
+    Identity,
+    Layer,
+    LayerNorm,
+    MaxPooling,
+    Pooling,
+    ReLU,
+)
 from ..model import Sequential
 from ..ops import HostArray
 
 _OPSET, _IR_VERSION = 17, 8  # of 2022: what runtimes of today read, and all that these layers need
-_CONVERTED = (Affine, BatchNorm, Dropout, Flatten, Identity, LayerNorm)
+_CONVERTED = (
+    Affine, Convolution, MaxPooling, AveragePooling, GlobalAveragePooling, BatchNorm, Dropout, Flatten, Identity,
+    LayerNorm,
+)  # fmt: skip
 _OPERATIONS = {
     "+": "Add", "-": "Sub", "*": "Mul", "/": "Div", "neg": "Neg", "maximum": "Max", "minimum": "Min", "where": "Where",
     "<": "Less", "<=": "LessOrEqual", ">": "Greater", ">=": "GreaterOrEqual",
@@ -63,6 +81,11 @@ def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     return dict(metadata)
 
 
+def _window(layer: Convolution | Pooling) -> dict[str, Any]:
+    """Return the attributes that tell size, stride and padding."""
+    return {"kernel_shape": layer.window, "strides": layer.steps, "pads": 2 * layer.margin}
+
+
 class _Graph:
     """A graph under construction: nodes one after another, from "x" to "y"."""
 
@@ -88,6 +111,15 @@ class _Graph:
             self._formula(index, layer.formula)
         elif kind is Affine:
             self._node(index, "Gemm", arrays)
+        elif isinstance(layer, Convolution):
+            self._node(index, "Conv", arrays, **_window(layer))
+        elif isinstance(layer, MaxPooling):
+            self._node(index, "MaxPool", {}, **_window(layer))
+        elif isinstance(layer, AveragePooling):
+            self._node(index, "AveragePool", {}, count_include_pad=1, **_window(layer))
+        elif isinstance(layer, GlobalAveragePooling):
+            self._node(index, "GlobalAveragePool", {})
+            self._node(index, "Flatten", {}, axis=1)
         elif kind is Flatten:
             self._node(index, "Flatten", {}, axis=1)
         elif isinstance(layer, BatchNorm):

@@ -13,13 +13,18 @@ from ..layers import (
     ELU,
     GELU,
     Affine,
+    AveragePooling,
     BatchNorm,
+    Convolution,
     Dropout,
     Flatten,
+    GlobalAveragePooling,
     Identity,
     Layer,
     LayerNorm,
     LeakyReLU,
+    MaxPooling,
+    Pooling,
     ReLU,
     Sigmoid,
     SiLU,
@@ -40,9 +45,15 @@ _SETTINGS: dict[type[Layer], dict[str, str]] = {
 """Layers without parameters that PyTorch calls the same, with the names of their settings here and there."""
 _ONLY = {"GELU": ("approximate", "none"), "Softplus": ("beta", 1.0)}
 """What such a layer of PyTorch's must be set to."""
-_CONVERTED = (Affine, BatchNorm, LayerNorm, Dropout, Flatten, *_SETTINGS)
+_POOLINGS = (MaxPooling, AveragePooling, GlobalAveragePooling)
+_CONVERTED = (Affine, Convolution, *_POOLINGS, BatchNorm, LayerNorm, Dropout, Flatten, *_SETTINGS)
+_KNOWN = (
+    "Linear", "Conv2d", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "BatchNorm1d", "BatchNorm2d", "LayerNorm",
+    "Dropout", "Flatten", *(cls.__name__ for cls in _SETTINGS),
+)  # fmt: skip
+"""PyTorch's layers that can be converted."""
 _SCALE = {"weight": "gamma", "bias": "beta"}
-_SCALABLE = (ReLU, LeakyReLU, Identity, Flatten)
+_SCALABLE = (ReLU, LeakyReLU, Identity, Flatten, *_POOLINGS)
 """f(c * x) = c * f(x) for c > 0."""
 
 
@@ -59,13 +70,14 @@ def from_torch(
     variance, n / (n - 1) times the one that `BatchNorm` averages; all else of a training step is equal.
 
     Args:
-        module: a `torch.nn.Sequential`, nested ones among its layers, or a layer alone: Linear, BatchNorm1d, ReLU,
-            LeakyReLU, ELU, GELU, SiLU, Softplus, Sigmoid, Tanh, LayerNorm of one axis, Dropout (as
+        module: a `torch.nn.Sequential`, nested ones among its layers, or a layer alone: Linear, Conv2d (padded with
+            zeros), MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1) with the Flatten after it, BatchNorm1d, BatchNorm2d,
+            ReLU, LeakyReLU, ELU, GELU, SiLU, Softplus, Sigmoid, Tanh, LayerNorm of one axis, Dropout (as
             `Dropout(inverted=True)`), Flatten, Identity; on any device.
         backend: as for `Sequential.build`.
         dtype: "float32" or "float64"; default the module's.
-        input_shape: of one row; needed only where no Linear, BatchNorm1d or LayerNorm tells it before anything is
-            flattened.
+        input_shape: of one row; needed for pictures, and where no Linear, BatchNorm1d or LayerNorm tells it before
+            anything is flattened.
 
     Raises:
         InputError: a part has no equal here (the message tells its place in the module), or PyTorch is missing.
@@ -87,12 +99,17 @@ def from_torch(
 
     layers: list[Layer] = []
     given = {}
-    for i, (place, part) in enumerate(places):
+    rest = iter(places)
+    for place, part in rest:
+        i = len(layers)
         try:
-            layers.append(_layer(part, dtype))
+            if type(part) is torch.nn.AdaptiveAvgPool2d:
+                layers.append(_global_average_pooling(part, next(rest, (place, None))[1]))
+            else:
+                layers.append(_layer(part, dtype))
         except InputError as error:
             raise InputError(f"from_torch: {place}: {error}") from None
-        if isinstance(part, torch.nn.BatchNorm1d):
+        if isinstance(part, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             given[f"{i}.running_mean"] = _host(part.running_mean, dtype)
             given[f"{i}.running_var"] = _host(part.running_var, dtype)
         elif isinstance(part, torch.nn.LayerNorm):
@@ -142,16 +159,22 @@ def _check_not_shared(places: "Sequence[tuple[str, torch.nn.Module]]") -> None:
 
 
 def _input_shape(places: "Sequence[tuple[str, torch.nn.Module]]") -> int:
-    import torch
+    from torch import nn
 
-    for _, part in places:
-        if isinstance(part, torch.nn.Linear):
+    for place, part in places:
+        if isinstance(part, nn.Linear):
             return int(part.in_features)
-        if isinstance(part, torch.nn.BatchNorm1d):
+        if isinstance(part, nn.BatchNorm1d):
             return int(part.num_features)
-        if isinstance(part, torch.nn.LayerNorm):
+        if isinstance(part, nn.LayerNorm):
             return int(part.normalized_shape[0])
-        if isinstance(part, torch.nn.Flatten):
+        if isinstance(part, nn.Conv2d | nn.BatchNorm2d | nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d):
+            channels = getattr(part, "in_channels", getattr(part, "num_features", 3))
+            raise InputError(
+                f"from_torch: {place}: takes pictures, and the module does not tell how large they are; pass "
+                f"(channels, height, width), as by input_shape=({channels}, 28, 28)."
+            )
+        if isinstance(part, nn.Flatten):
             break
     raise InputError(
         "from_torch: the module does not tell the shape of its inputs; pass it without the rows, as by "
@@ -167,7 +190,11 @@ def _layer(part: "torch.nn.Module", dtype: str) -> Layer:
     if kind is nn.Linear:
         bias = None if part.bias is None else _host(part.bias, dtype)
         return Affine(_host(part.weight, dtype).T, bias)
-    if kind is nn.BatchNorm1d:
+    if kind is nn.Conv2d:
+        return _convolution(part, dtype)
+    if kind in (nn.MaxPool2d, nn.AvgPool2d):
+        return _pooling(part)
+    if kind in (nn.BatchNorm1d, nn.BatchNorm2d):
         return _batch_norm(part, dtype)
     if kind is nn.Dropout:
         return Dropout(part.p, inverted=True)
@@ -183,8 +210,58 @@ def _layer(part: "torch.nn.Module", dtype: str) -> Layer:
             if setting and getattr(part, setting) != only:
                 raise InputError(f"has no equal in nnx; expected {setting}={only!r}.")
             return cls(**{ours: getattr(part, theirs) for ours, theirs in settings.items()})
-    known = ["Linear", "BatchNorm1d", "LayerNorm", "Dropout", "Flatten", *(cls.__name__ for cls in _SETTINGS)]
-    raise InputError(f"has no equal in nnx; expected Sequential or one of {', '.join(known)}.")
+    raise InputError(f"has no equal in nnx; expected Sequential or one of {', '.join(_KNOWN)}.")
+
+
+def _convolution(part: Any, dtype: str) -> Convolution:
+    if part.groups != 1:
+        raise InputError(
+            f"has {part.groups} groups of channels, while a filter of nnx.Convolution sees all channels; use groups=1."
+        )
+    if part.dilation != (1, 1):
+        raise InputError("has a dilation, which nnx.Convolution has not; use dilation=1.")
+    pad = part.padding
+    if pad == "same" and any(length % 2 == 0 for length in part.kernel_size):
+        raise InputError(
+            "pads more at one side than at the other, for its filters' size is even; nnx.Convolution pads both sides "
+            "alike. Use a number for padding."
+        )
+    if isinstance(pad, str):
+        pad = tuple(length // 2 if pad == "same" else 0 for length in part.kernel_size)
+    if part.padding_mode != "zeros" and pad != (0, 0):
+        raise InputError(f"pads by {part.padding_mode!r}, nnx.Convolution with zeros; use padding_mode='zeros'.")
+    bias = None if part.bias is None else _host(part.bias, dtype)
+    return Convolution(_host(part.weight, dtype), bias, part.stride, pad)
+
+
+def _pooling(part: Any) -> Pooling:
+    from torch import nn
+
+    largest = isinstance(part, nn.MaxPool2d)
+    kind = MaxPooling if largest else AveragePooling
+    if part.ceil_mode:
+        raise InputError(f"rounds the size of its output up, nnx.{kind.__name__} down; use ceil_mode=False.")
+    if largest and part.dilation not in (1, (1, 1)):
+        raise InputError("has a dilation, which nnx.MaxPooling has not; use dilation=1.")
+    if largest and part.return_indices:
+        raise InputError("returns indices beside its outputs; use return_indices=False.")
+    if not largest and part.divisor_override is not None:
+        raise InputError("divides by another number than the window's size; use divisor_override=None.")
+    if not largest and not part.count_include_pad and part.padding not in (0, (0, 0)):
+        raise InputError(
+            "leaves the padding out of its means, nnx.AveragePooling counts its zeros; use count_include_pad=True."
+        )
+    return kind(part.kernel_size, part.stride, part.padding)
+
+
+def _global_average_pooling(part: Any, after: Any) -> GlobalAveragePooling:
+    from torch import nn
+
+    if part.output_size not in (1, (1, 1)):
+        raise InputError("has an equal in nnx only for one number of each channel; expected output_size=1.")
+    if type(after) is not nn.Flatten or (after.start_dim, after.end_dim) != (1, -1):
+        raise InputError("keeps axes of length 1, nnx.GlobalAveragePooling none; put a Flatten() directly after it.")
+    return GlobalAveragePooling()
 
 
 def _batch_norm(part: Any, dtype: str) -> BatchNorm:
@@ -220,21 +297,26 @@ def to_torch(model: Sequential) -> "torch.nn.Sequential":
 
     parts: list[Any] = []
     owed: tuple[float, str] | None = None
-    """The factor of classical dropouts that the next Affine takes into its weights, and the first of them in words."""
-    for i, layer in enumerate(model.layers):
+    """The factor of classical dropouts that the next layer with weights takes into them; the first of them in words."""
+    for i, (layer, shape) in enumerate(zip(model.layers, [model.input_shape, *model.shapes], strict=False)):
         place = f"layer {i}, {layer!r}"
         kind: Any = type(layer)  # a subclass may do something else
         if kind not in _CONVERTED:
             known = ", ".join(cls.__name__ for cls in _CONVERTED)
             raise InputError(f"to_torch: {place}: has no known equal in PyTorch; expected one of {known}.")
-        if owed is not None and kind not in (Affine, Dropout, *_SCALABLE):
+        if owed is not None and kind not in (Affine, Convolution, Dropout, *_SCALABLE):
             raise _not_expressible(owed[1])
         arrays = {name: model.ops.to_host(array) for name, array in (layer.params | layer.running).items()}
-        if kind is Affine:
-            parts.append(_linear(arrays, 1.0 if owed is None else owed[0]))
+        if isinstance(layer, Affine | Convolution):
+            parts.append(_weighted(layer, arrays, 1.0 if owed is None else owed[0]))
             owed = None
+        elif isinstance(layer, Pooling):
+            parts.append(_window(layer, place))
+        elif isinstance(layer, GlobalAveragePooling):
+            parts += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         elif isinstance(layer, BatchNorm):
-            parts.append(_norm(nn.BatchNorm1d, layer.eps, arrays, momentum=1.0 - layer.momentum))
+            norm = nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d
+            parts.append(_norm(norm, layer.eps, arrays, momentum=1.0 - layer.momentum))
         elif isinstance(layer, LayerNorm):
             parts.append(_norm(nn.LayerNorm, layer.eps, arrays))
         elif isinstance(layer, Dropout):
@@ -252,20 +334,40 @@ def to_torch(model: Sequential) -> "torch.nn.Sequential":
 
 def _not_expressible(place: str) -> InputError:
     return InputError(
-        f"to_torch: {place}: scales in prediction, nn.Dropout in training, and no Affine follows directly that could "
-        "make up for it; use Dropout(inverted=True)."
+        f"to_torch: {place}: scales in prediction, nn.Dropout in training, and no Affine or Convolution follows "
+        "directly that could make up for it; use Dropout(inverted=True)."
     )
 
 
-def _linear(arrays: "dict[str, HostArray]", factor: float) -> Any:
+def _weighted(layer: Affine | Convolution, arrays: "dict[str, HostArray]", factor: float) -> Any:
+    """Make a layer with weights, multiplied by a factor, and perhaps a bias."""
     import torch
 
-    w = torch.from_numpy((arrays["W"] * np.asarray(factor, arrays["W"].dtype)).T)
+    w = torch.from_numpy(arrays["W"] * np.asarray(factor, arrays["W"].dtype))
+    kind: Any = torch.nn.Linear
+    settings: dict[str, Any] = {"bias": layer.bias, "dtype": w.dtype}
+    if isinstance(layer, Convolution):
+        kind = torch.nn.Conv2d
+        settings |= {"kernel_size": layer.window, "stride": layer.steps, "padding": layer.margin}
+    else:
+        w = w.T
     # skip_init: drawing weights would move PyTorch's global generator.
-    linear = torch.nn.utils.skip_init(torch.nn.Linear, w.shape[1], w.shape[0], bias="b" in arrays, dtype=w.dtype)
+    part = torch.nn.utils.skip_init(kind, w.shape[1], w.shape[0], **settings)
     biases = {"bias": torch.from_numpy(arrays["b"])} if "b" in arrays else {}
-    linear.load_state_dict({"weight": w, **biases})
-    return linear
+    part.load_state_dict({"weight": w, **biases})
+    return part
+
+
+def _window(layer: Pooling, place: str) -> Any:
+    """Make a pooling with a window."""
+    from torch import nn
+
+    kind: Any = nn.MaxPool2d if isinstance(layer, MaxPooling) else nn.AvgPool2d
+    if any(2 * pad > size for pad, size in zip(layer.margin, layer.window, strict=True)):
+        raise InputError(
+            f"to_torch: {place}: pads by more than half its size, which nn.{kind.__name__} refuses; take a smaller pad."
+        )
+    return kind(layer.window, layer.steps, layer.margin)
 
 
 def _norm(kind: Any, eps: float, arrays: "dict[str, HostArray]", **settings: Any) -> Any:

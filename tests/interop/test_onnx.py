@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import numpy as np
 import onnx
+import onnx.reference
 import onnxruntime
 import pytest
 from command_line import nnx_command
@@ -16,6 +17,7 @@ from nnx.formula import abs, exp, log1p, maximum, minimum, sqrt, where  # noqa: 
 BACKENDS = [s.name for s in nnx.list_backends() if s.usable]
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 X = np.random.default_rng(0).standard_normal((20, 3, 4))
+PICTURES = np.random.default_rng(0).standard_normal((6, 2, 9, 8))
 
 
 def trained(backend, dtype="float32"):
@@ -28,6 +30,20 @@ def trained(backend, dtype="float32"):
     trainer = nnx.Trainer(nnx.Sequential(*layers), nnx.SGD(0.1), backend=backend, dtype=dtype)
     for _ in range(5):
         trainer.step(X, np.arange(20) % 5)
+    return trainer.model
+
+
+def of_pictures(dtype="float32"):
+    """A model of every layer of pictures."""
+    layers = (
+        nnx.Convolution(6, (3, 4), stride=(1, 2), pad=(2, 1)), nnx.BatchNorm(), nnx.ReLU(),
+        nnx.MaxPooling(3, stride=2, pad=1), nnx.Convolution(5, 3, pad=1, bias=False), nnx.Sigmoid(), nnx.Dropout(0.3),
+        nnx.AveragePooling((2, 3), stride=1, pad=(1, 2)), nnx.Convolution(4, 2), nnx.Tanh(), nnx.GlobalAveragePooling(),
+        nnx.Affine(5),
+    )  # fmt: skip
+    trainer = nnx.Trainer(nnx.Sequential(*layers), nnx.SGD(0.1), backend="numpy", dtype=dtype)
+    for _ in range(5):
+        trainer.step(PICTURES, np.arange(6) % 5)
     return trainer.model
 
 
@@ -48,6 +64,32 @@ def test_another_runtime_gives_the_same_outputs(backend, dtype, tmp_path):
         y = run(tmp_path / "model.onnx", x)
         assert y.dtype == dtype
         np.testing.assert_allclose(y, model.predict(x), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_pictures(dtype, tmp_path):
+    model = of_pictures(dtype)
+    model.to_onnx(tmp_path / "model.onnx")
+    operations = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
+    assert operations == [
+        "Conv", "BatchNormalization", "Relu", "MaxPool", "Conv", "Sigmoid", "Mul", "AveragePool", "Conv", "Tanh",
+        "GlobalAveragePool", "Flatten", "Gemm",
+    ]  # fmt: skip
+    for n in (1, 6):
+        x = PICTURES[:n].astype(dtype)
+        if dtype == "float32":
+            y = run(tmp_path / "model.onnx", x)
+        else:  # ONNX Runtime has no convolutions of double precision
+            y = onnx.reference.ReferenceEvaluator(str(tmp_path / "model.onnx")).run(["y"], {"x": x})[0]
+        assert y.dtype == dtype
+        np.testing.assert_allclose(y, model.predict(x), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def test_flattened_pictures_keep_their_order(tmp_path):
+    model = nnx.Sequential(nnx.Convolution(3, 2), nnx.Flatten(), nnx.Affine(4)).build((2, 9, 8), backend="numpy")
+    model.to_onnx(tmp_path / "model.onnx")
+    x = PICTURES.astype(np.float32)
+    np.testing.assert_allclose(run(tmp_path / "model.onnx", x), model.predict(x), rtol=1e-5, atol=1e-5)
 
 
 def test_what_the_file_says(tmp_path):

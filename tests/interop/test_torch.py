@@ -13,6 +13,7 @@ DTYPES = {"float32": 1e-5, "float64": 1e-10}
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 3, 4))
 T = np.arange(20) % 5
+PICTURES = RNG.standard_normal((6, 2, 9, 8))
 
 
 def network(dtype="float32", dropout=0.3):
@@ -31,6 +32,25 @@ def network(dtype="float32", dropout=0.3):
         module[1][1].bias.uniform_(-1, 1)
         for _ in range(3):
             module(torch.from_numpy(X.astype(dtype)) * 3 + 1)
+    return module
+
+
+def pictures(dtype="float32", dropout=0.3):
+    """A module with every layer of pictures that can be converted."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Sequential(nn.Conv2d(2, 6, (3, 4), stride=(1, 2), padding=(2, 1)), nn.BatchNorm2d(6), nn.ReLU()),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.Conv2d(6, 5, 3, padding="same", bias=False),
+        nn.Dropout(dropout),
+        nn.AvgPool2d((2, 3), stride=1, padding=1),
+        nn.Sequential(nn.Conv2d(5, 4, 2, padding="valid", padding_mode="reflect"), nn.Tanh(), nn.AdaptiveAvgPool2d(1)),
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 5)),
+    ).to(getattr(torch, dtype))
+    with torch.no_grad():
+        module[0][1].weight.uniform_(0.5, 2)
+        module[0][1].bias.uniform_(-1, 1)
+        module(torch.from_numpy(PICTURES.astype(dtype)) * 3 + 1)
     return module
 
 
@@ -57,6 +77,46 @@ def test_outputs_are_equal(backend, dtype):
     again = nnx.from_torch(network(dtype), backend=backend, input_shape=(3, 4))
     module[1][0].weight.data.zero_()
     np.testing.assert_array_equal(model.predict(X), again.predict(X))  # it has copies
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pictures_there_and_back(backend, dtype):
+    module = pictures(dtype)
+    model = nnx.from_torch(module, backend=backend, input_shape=(2, 9, 8))
+    y, expected = model.predict(PICTURES), outputs(module, PICTURES)
+    np.testing.assert_allclose(y, expected, rtol=DTYPES[dtype], atol=DTYPES[dtype])
+    assert repr(model) == (
+        "Sequential(Convolution(6, size=(3, 4), stride=(1, 2), pad=(2, 1)), BatchNorm(), ReLU(), "
+        "MaxPooling(3, stride=2, pad=1), Convolution(5, size=3, pad=1, bias=False), Dropout(0.3, inverted=True), "
+        "AveragePooling((2, 3), stride=1, pad=1), Convolution(4, size=2), Tanh(), GlobalAveragePooling(), "
+        "Affine(5))"
+    )
+    np.testing.assert_array_equal(model.params["0.W"], module[0][0].weight.detach().numpy())
+    state = torch.get_rng_state()
+    back = model.to_torch()
+    assert torch.equal(torch.get_rng_state(), state)
+    np.testing.assert_array_equal(outputs(back, PICTURES), expected)
+    assert [type(part).__name__ for part in back] == [
+        "Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", "Conv2d", "Dropout", "AvgPool2d", "Conv2d", "Tanh",
+        "AdaptiveAvgPool2d", "Flatten", "Linear",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.AvgPool2d(2, count_include_pad=False),
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(144, 3)),
+        lambda: nn.Sequential(nn.AdaptiveAvgPool2d((1, 1)), nn.Flatten()),
+        lambda: nn.Conv2d(2, 3, (3, 1), padding="same"),
+    ],
+)
+def test_small_modules_of_pictures(make):
+    module = make().double()
+    model = nnx.from_torch(module, backend="numpy", dtype="float64", input_shape=(2, 9, 8))
+    expected = module(torch.from_numpy(PICTURES)).detach().numpy()
+    np.testing.assert_allclose(model.predict(PICTURES), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +175,25 @@ def hooked():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nn.Conv2d(1, 2, 3), r"the module, Conv2d\(.*\): has no equal in nnx; expected Sequential or"),
+        (lambda: nn.Conv1d(1, 2, 3), r"the module, Conv1d\(.*\): has no equal in nnx; expected Sequential or"),
+        (nn.Dropout2d, r"Dropout2d\(.*\): has no equal in nnx"),
+        (lambda: nn.Conv2d(4, 4, 3, groups=2), "has 2 groups of channels, .*; use groups=1"),
+        (lambda: nn.Conv2d(1, 2, 3, dilation=2), "has a dilation, .*; use dilation=1"),
+        (lambda: nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect"), "pads by 'reflect', .*; use padding_mode='zer"),
+        (lambda: nn.Conv2d(1, 2, (3, 4), padding="same"), "pads more at one side than at the other, .* Use a number"),
+        (lambda: nn.MaxPool2d(2, dilation=2), "has a dilation, .*; use dilation=1"),
+        (lambda: nn.MaxPool2d(2, ceil_mode=True), "rounds .* up, nnx.MaxPooling down; use ceil_mode=False"),
+        (lambda: nn.MaxPool2d(2, return_indices=True), "returns indices .*; use return_indices=False"),
+        (lambda: nn.MaxPool2d(17), "MaxPooling: size: got 17 x 17"),
+        (lambda: nn.AvgPool2d(2, ceil_mode=True), "rounds .* up, nnx.AveragePooling down; use ceil_mode=False"),
+        (lambda: nn.AvgPool2d(2, divisor_override=3), "divides by another number .*; use divisor_override=None"),
+        (lambda: nn.AvgPool2d(2, padding=1, count_include_pad=False), "leaves the padding out .*; use count_incl"),
+        (lambda: nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()), "layer 0, .* expected output_size=1"),
+        (lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.ReLU()), r"keeps axes of length 1, .*; put a Flatten\(\)"),
+        (lambda: nn.AdaptiveAvgPool2d(1), r"keeps axes of length 1, .*; put a Flatten\(\)"),
+        (lambda: nn.Conv2d(4, 2, 3), r"Conv2d\(.*\): takes pictures, .* as by input_shape=\(4, 28, 28\)"),
+        (lambda: nn.Sequential(nn.ReLU(), nn.BatchNorm2d(5)), r"takes pictures, .* as by input_shape=\(5, 28, 28\)"),
+        (lambda: nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3, 2)), r"layer 0, MaxPool2d\(.*\): takes p"),
         (lambda: nn.Sequential(nn.Linear(4, 2), nn.Sequential(nn.Mish())), r"layer 1\.0, Mish\(.*\): has no equal"),
         (lambda: nn.Sequential(Wider(4, 2)), r"layer 0, Wider\(.*\): has no equal"),
         (lambda: nn.Sequential(nn.Linear(2, 2), Own(nn.Linear(2, 2))), "layer 1 is a Own with a forward of its own"),
@@ -190,6 +268,19 @@ def test_training_is_equal(backend, dtype, loss):
     np.testing.assert_allclose(biased, theirs.running_var, rtol=10 * tolerance)
 
 
+def test_training_on_pictures_is_equal():
+    module = pictures("float64", dropout=0.0).train()
+    trainer = nnx.Trainer(nnx.from_torch(module, backend="numpy", input_shape=(2, 9, 8)), nnx.SGD(0.05))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.05)
+    for _ in range(4):
+        optimizer.zero_grad()
+        expected = nn.functional.cross_entropy(module(torch.from_numpy(PICTURES)), torch.from_numpy(T[:6]))
+        expected.backward()
+        optimizer.step()
+        assert float(trainer.step(PICTURES, T[:6])) == pytest.approx(expected.item(), rel=1e-10)
+    np.testing.assert_allclose(trainer.model.params["4.W"], module[2].weight.detach().numpy(), rtol=0, atol=1e-10)
+
+
 def test_a_converted_model_is_saved_and_loaded(tmp_path):
     model = nnx.from_torch(network(), input_shape=(3, 4))
     trainer = nnx.Trainer(model)
@@ -260,6 +351,27 @@ def test_classical_dropout_has_equal_outputs_in_both_modes(backend):
     first = np.maximum(x @ model.params["0.W"] + model.params["0.b"], 0)
     got = module[5:](torch.from_numpy(hidden)).detach().numpy()
     np.testing.assert_allclose(got, (first * mask) @ w + b, rtol=1e-12, atol=1e-12)
+
+
+def test_classical_dropout_before_a_convolution():
+    """Poolings pass the factor on: outputs are equal in prediction, and in training with the same mask."""
+    model = nnx.Sequential(
+        nnx.Dropout(0.3), nnx.MaxPooling(3, 1, 1), nnx.AveragePooling(2, pad=1), nnx.Convolution(3, 2, stride=2),
+        nnx.Dropout(0.4), nnx.GlobalAveragePooling(), nnx.Affine(4),
+    ).build((2, 9, 8), backend="numpy", dtype="float64")  # fmt: skip
+    module = model.to_torch()
+    np.testing.assert_allclose(outputs(module, PICTURES), model.predict(PICTURES), rtol=1e-12, atol=1e-12)
+    scaled = module[0].train()(torch.from_numpy(PICTURES))
+    x = np.where(scaled == 0, 0, PICTURES)
+    for layer in model.layers[1:4]:
+        x = layer.forward(x, False)
+    np.testing.assert_allclose(module[1:4](scaled).detach().numpy(), x, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("pooling", [nnx.MaxPooling, nnx.AveragePooling])
+def test_a_pad_of_more_than_half_the_size_is_refused(pooling):
+    with pytest.raises(nnx.InputError, match=r"layer 0, \w+Pooling\(.*\): pads by more than half .* nn.\w+Pool2d ref"):
+        nnx.Sequential(pooling((2, 3), 1, (1, 2))).build((1, 5, 5)).to_torch()
 
 
 @pytest.mark.parametrize("after", [[], [nnx.BatchNorm], [nnx.ReLU, nnx.Sigmoid]])
