@@ -91,17 +91,28 @@ def _equal_below_zero(r: np.random.Generator) -> Inputs:
     return {"x": x, "size": (3, 2), "stride": (2, 2), "pad": (1, 0)}
 
 
+def _minus_infinity(r: np.random.Generator) -> Inputs:
+    """Make windows of nothing else: what is greatest lies on the picture all the same."""
+    x = np.where(r.random((2, 5, 4, 3)) < 0.8, -np.inf, r.normal(size=(2, 5, 4, 3)))
+    x[0] = -np.inf
+    return {"x": x, "size": (3, 2), "stride": (1, 1), "pad": (2, 1)}
+
+
 def _without_bias(r: np.random.Generator) -> Inputs:
     inputs = _convolution(r, *_CONVOLUTIONS["odd-channels"])
     return {name: value for name, value in inputs.items() if name != "b"}
 
 
+_MAX_POOLING: dict[str, Maker] = by_shape(_pooling, _WINDOWS) | {
+    "equal-below-zero": _equal_below_zero,
+    "minus-infinity": _minus_infinity,
+}
 CONVOLUTION: dict[str, Maker] = by_shape(_convolution, _CONVOLUTIONS) | {"no-bias": _without_bias}
 
 CASES = [
     *cases("convolution", CONVOLUTION, SUMS, nan="x"),
     *cases("convolution_backward", by_shape(_convolution_backward, _CONVOLUTIONS), SUMS, nan="dy"),
-    *cases("max_pooling", by_shape(_pooling, _WINDOWS) | {"equal-below-zero": _equal_below_zero}, EXACT, nan="x"),
+    *cases("max_pooling", _MAX_POOLING, EXACT, nan="x"),
     *cases("max_pooling_backward", by_shape(_max_pooling_backward, _WINDOWS), nan="dy"),
     *cases("average_pooling", by_shape(_pooling, _WINDOWS), nan="x"),
     *cases("average_pooling_backward", by_shape(_pooling_backward, _WINDOWS), nan="dy"),
