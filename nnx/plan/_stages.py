@@ -50,7 +50,7 @@ class Stage:
     owes_db: Layer | None = None
     """The layer whose bias gradient the stage above is to write."""
     channels_last: bool | None = False
-    """Whether the pictures that it takes and gives have the channels last, (n, h, w, c), not first; None: either way."""
+    """Whether pictures that it takes and gives have the channels last, (n, h, w, c), not first; None: either way."""
     input_shape: tuple[int, ...]
     """The shape of its input, without the rows."""
 
