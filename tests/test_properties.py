@@ -78,6 +78,39 @@ def test_every_sensible_step_works(
     assert all(np.isfinite(value).all() for value in model.state_dict().values())
 
 
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 7), st.integers(1, 7)),
+    n=st.integers(1, 9),
+    filters=st.integers(1, 5),
+    size=st.integers(1, 3),
+    stride=st.integers(1, 2),
+    pooling=st.sampled_from([nnx.MaxPooling, nnx.AveragePooling, nnx.GlobalAveragePooling, nnx.Flatten]),
+    batch_norm=st.booleans(),
+    dropout=st.booleans(),
+    source=st.sampled_from([np.float32, np.float64, np.uint8]),
+    order=st.sampled_from("CF"),
+)
+def test_every_sensible_step_on_pictures_works(
+    shape, n, filters, size, stride, pooling, batch_norm, dropout, source, order
+):
+    rng = np.random.default_rng(n)
+    x, t = np.asarray(rng.integers(0, 3, (n, *shape)).astype(source), order=order), rng.integers(0, 2, n)
+    between = [nnx.BatchNorm()] * batch_norm + [nnx.ReLU()] + [nnx.Dropout()] * dropout
+    layers = nnx.Convolution(filters, size, stride, 1), *between, pooling(), nnx.Flatten(), nnx.Affine(2)
+    trainer = nnx.Trainer(nnx.Sequential(*layers), weight_decay=0.01, backend="numpy")
+    if pooling in (nnx.MaxPooling, nnx.AveragePooling) and (min(shape[1:]) + 2 - size) // stride < 1:
+        with pytest.raises(nnx.InputError, match="fewer poolings"):
+            trainer.build(shape)
+        return
+    for rows in (n, 1, n):
+        assert np.isfinite(trainer.step(x[:rows], t[:rows]))
+    model = trainer.model
+    assert model.predict(x).shape == (n, 2)
+    np.testing.assert_allclose(model.forward(x.astype("f"), False), model.predict(x), rtol=1e-4, atol=1e-5)
+    assert all(np.isfinite(value).all() for value in model.state_dict().values())
+
+
 @ANY
 @given(x=junk, t=junk)
 def test_step_takes_or_refuses_anything(x, t):
@@ -137,6 +170,10 @@ def test_parts_are_made_or_refused(a, b):
         lambda: nnx.BatchNorm(a, b),
         lambda: nnx.BatchNorm(momentum=a),
         lambda: nnx.BatchNorm(eps=a),
+        lambda: nnx.Convolution(small, b),
+        lambda: nnx.Convolution(3, small, a, b),
+        lambda: nnx.MaxPooling(small, a, b),
+        lambda: nnx.AveragePooling(2, small, b),
         lambda: nnx.Dropout(a),
         lambda: nnx.Dropout(0.5, seed=a),
         lambda: nnx.Sequential(a, b),

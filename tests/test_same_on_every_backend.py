@@ -65,6 +65,37 @@ def test_same_seed_same_run(other, dtype, inverted):
             np.testing.assert_allclose(got[entry], history[entry], rtol=0, atol=TOLERANCE[dtype], err_msg=entry)
 
 
+@pytest.mark.filterwarnings("ignore:this training step cannot be recorded")
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_same_seed_same_run_on_pictures(other, dtype):
+    data = digits()
+    x, t = (data.x[:200] * data.scale).reshape(-1, 1, 8, 8), data.t[:200]
+    runs = []
+    for name in ("numpy", other):
+        layers = (
+            nnx.Convolution(6, 3, pad=1),
+            nnx.ReLU(),
+            nnx.MaxPooling(3, 2, 1),
+            nnx.BatchNorm(),
+            nnx.Convolution(8, 2),
+            nnx.Sigmoid(),
+            nnx.Dropout(0.2),
+            nnx.GlobalAveragePooling(),
+            nnx.Affine(10),
+        )
+        trainer = nnx.Trainer(nnx.Sequential(*layers), weight_decay=1e-3, backend=name, seed=7, dtype=dtype)
+        trainer.build((1, 8, 8))
+        start = trainer.model.state_dict()
+        trainer.fit(x, t, epochs=2, batch_size=30, validation_data=(x, t), verbose=False)
+        runs.append((start, trainer))
+    (start, first), (other_start, second) = runs
+    assert all(np.array_equal(start[name], other_start[name]) for name in start)
+    for entry in ("loss", "val_loss"):
+        np.testing.assert_allclose(second.history[entry], first.history[entry], rtol=0, atol=TOLERANCE[dtype])
+    np.testing.assert_allclose(second.model.predict(x), first.model.predict(x), atol=10 * TOLERANCE[dtype])
+
+
 @pytest.mark.parametrize("other", OTHERS)
 def test_a_checkpoint_of_one_loads_on_the_other(other, tmp_path):
     data = digits()

@@ -7,6 +7,7 @@ import numpy as np
 from ._formula import BLOCK, Formula, elementwise, loss_program, run_blocks, value_of
 from ._optimizers import OptimizerOps
 from ._philox import PhiloxOps
+from ._pictures import PicturesOps
 
 Array = np.ndarray[Any, Any]
 
@@ -36,7 +37,7 @@ def _weighted_loss(
     return np.add.reduce(totals)
 
 
-class NumpyBackend(OptimizerOps, PhiloxOps):
+class NumpyBackend(OptimizerOps, PhiloxOps, PicturesOps):
     """Plain NumPy. Matrix products run in the BLAS that NumPy was built with, on as many threads as that uses."""
 
     name = "numpy"

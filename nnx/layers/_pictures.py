@@ -63,6 +63,8 @@ def check_pictures(layer: object, x: Array, channels: int | None = None) -> None
         )
     if x.shape[0] == 0:
         raise InputError(f"{layer!r}: got no rows, expected at least one.")
+    if 0 in x.shape:
+        raise InputError(f"{layer!r}: got inputs of shape {tuple(x.shape)}, expected at least one of each.")
 
 
 def output_shape(layer: object, shape: tuple[int, ...], size: Pair, stride: Pair, pad: Pair) -> Pair:

@@ -415,6 +415,15 @@ def convolution_backward(
         dx[...] = _added(ops, parts, x.shape, (kh, kw), stride, pad)
 
 
+def _first_inside(ops: Any, like: Array, size: Pair, stride: Pair, pad: Pair) -> Array:
+    """Return which element of each window is the first one on the picture, as uint8 of the shape of `like`."""
+    xp = ops.xp
+    row, column = (xp.arange(like.shape[i + 1], dtype=xp.int64) * -stride[i] + pad[i] for i in range(2))
+    row, column = (xp.where(beyond > 0, beyond, 0 * beyond) for beyond in (row, column))
+    element = xp.expand_dims(row, axis=1) * size[1] + xp.expand_dims(column, axis=0)
+    return xp.zeros(like.shape, dtype=xp.uint8) + xp.astype(xp.expand_dims(element, axis=2), xp.uint8)
+
+
 def max_pooling(
     ops: Any,
     x: Array,
@@ -434,16 +443,14 @@ def max_pooling(
         stride: by how many pixels the window moves.
         pad: how many pixels around the pictures windows may lie over, less than `size`; they are never the greatest.
         out: (n, oh, ow, c), receives the result.
-        index: uint8, (n, oh, ow, c), receives which element of the window it is, the first one of equals; row by row.
+        index: uint8, (n, oh, ow, c), receives which element of the window it is, row by row: the first one of equals,
+            always one on the picture.
     """
     xp = ops.xp
     padded = _padded(ops, x, pad, -math.inf)
-    best: Array = None
-    for k, place in enumerate(_places(x.shape, size, stride, pad)):
-        number = padded[place]
-        if best is None:
-            best, at = number, xp.zeros(number.shape, dtype=xp.uint8)
-            continue
+    first, *others = (padded[place] for place in _places(x.shape, size, stride, pad))
+    best, at = first, _first_inside(ops, first, size, stride, pad)
+    for k, number in enumerate(others, start=1):
         greater = (number > best) | (xp.isnan(number) & ~xp.isnan(best))
         best = xp.where(greater, number, best)
         at = xp.where(greater, xp.full_like(at, k), at)

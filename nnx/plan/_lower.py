@@ -36,6 +36,8 @@ def lower(layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]]) -> list[St
         kind = STAGES.get(type(layer), ActivationStage if isinstance(layer, Activation) else Stage)
         if len(below) == 3 and kind.channels_last is not None:
             turn(below, kind.channels_last)
+        elif len(below) != 3 and len(shape) == 3:  # it makes the first pictures, in the order that it says
+            last = bool(kind.channels_last)
         if issubclass(kind, ProductStage) and isinstance(layer, Weighted) and _fuses(following):
             stage: Stage = kind(layer, _turned(shape) if last else shape, following)
             work.pop(0)

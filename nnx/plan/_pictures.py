@@ -109,9 +109,13 @@ class TurnStage(Stage):
     def name(self) -> str:
         return "the order of axes"
 
+    def _moves(self) -> bool:
+        """Return whether elements change their places: with one channel or one pixel only the shape changes."""
+        return self._rows not in (1, math.prod(self.shape))
+
     def _turn(self, ops: Ops, x: Array, rows: int, shape: tuple[int, ...], out: Array | None) -> Array:
         n, columns = x.shape[0], math.prod(shape) // rows
-        if rows != 1 and columns != 1:
+        if self._moves():
             into = None if out is None else ops.xp.reshape(out, (n, columns, rows))
             x = ops.swap_axes(ops.xp.reshape(x, (n, rows, columns)), out=into)
         return ops.xp.reshape(x, (n, *shape))
@@ -120,10 +124,11 @@ class TurnStage(Stage):
         return self._turn(ops, x, self._rows, self.shape, None)
 
     def forward(self, program: "Program") -> Forward:
-        ops, out = program.ops, program.output(self.shape)
+        ops, out = program.ops, program.output(self.shape) if self._moves() else None
         return lambda x: self._turn(ops, x, self._rows, self.shape, out)
 
     def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
-        ops, out = program.ops, program.gradient(self.input_shape)
+        # The buffers take turns: where nothing moves, the next one is not this stage's to take.
+        ops, out = program.ops, program.gradient(self.input_shape) if self._moves() else None
         rows = math.prod(self.shape) // self._rows
         return lambda dy, x, y: self._turn(ops, dy, rows, self.input_shape, out)

@@ -54,7 +54,7 @@ class Stage:
     bias_below: Layer | None = None
     """The layer whose bias gradient it writes, if it `takes_db`."""
     channels_last: bool | None = False
-    """Whether it has pictures with the channels last, (n, h, w, c), and not as its layer does; None: either way."""
+    """Whether pictures that it takes and gives have the channels last, (n, h, w, c), not first; None: either way."""
     input_shape: tuple[int, ...]
     """The shape of its input, without the rows."""
 

@@ -130,7 +130,10 @@ def convolution_backward(
 def max_pooling(x: HostArray, size: Pair, stride: Pair, pad: Pair = (0, 0)) -> Written:
     windows = _windows(x, size, stride, pad, -np.inf)
     rows = windows.reshape(*windows.shape[:4], -1)
-    return {"result": rows.max(axis=-1), "index": rows.argmax(axis=-1).astype(np.uint8)}
+    on_picture = _windows(np.ones_like(x), size, stride, pad).reshape(rows.shape) > 0
+    greatest = rows.max(axis=-1)
+    found = on_picture & ((rows == greatest[..., None]) | np.isnan(rows))
+    return {"result": greatest, "index": found.argmax(axis=-1).astype(np.uint8)}
 
 
 def max_pooling_backward(

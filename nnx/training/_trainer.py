@@ -61,11 +61,11 @@ class Trainer:
         backend: for building the model; a name or an instance, as for `get_backend`.
         seed: for building the model; it also draws the order of the rows and the dropout masks, alike on every backend.
         dtype: for building the model: "float32" (the default) or "float64".
-        precision: "bfloat16" or "float16" rounds what goes into matrix products of the training step to 16 bits, which
-            GPUs multiply many times faster; parameters, optimizer and everything else stay float32, and so do
-            evaluation and prediction. Float16 scales the loss's gradient by a factor that adapts itself; a step whose
-            gradients overflow is skipped. The CPU backends round in the same way, which is slower there, but shows
-            whether a network tolerates it.
+        precision: "bfloat16" or "float16" rounds what goes into the products of `Affine` in the training step to 16
+            bits, which GPUs multiply many times faster; convolutions, parameters, optimizer and everything else stay
+            float32, and so do evaluation and prediction. Float16 scales the loss's gradient by a factor that adapts
+            itself; a step whose gradients overflow is skipped. The CPU backends round in the same way, which is slower
+            there, but shows whether a network tolerates it.
 
     Raises:
         InputError: a setting is out of range or unknown, or does not fit the model as it was built.

@@ -172,6 +172,22 @@ def the_last_of_equals(right, x, *, size, stride, pad=(0, 0), out=None, index=No
     return y
 
 
+@wrong("max_pooling")
+def padding_where_all_is_minus_infinity(right, x, *, size, stride, pad=(0, 0), out=None, index=None):
+    y = right(x, size=size, stride=stride, pad=pad, out=out, index=index)
+    if index is not None:
+        index[np.isneginf(y)] = 0
+    return y
+
+
+@wrong("max_pooling")
+def no_index_of_nan(right, x, *, size, stride, pad=(0, 0), out=None, index=None):
+    y = right(x, size=size, stride=stride, pad=pad, out=out, index=index)
+    if index is not None:
+        index[np.isnan(y)] = 0
+    return y
+
+
 @wrong("max_pooling_backward")
 def overlapping_windows_overwritten(right, dy, index, *, shape, size, stride, pad=(0, 0), out=None):
     dx = right(dy, index, shape=shape, size=size, stride=stride, pad=pad, out=out)

@@ -29,7 +29,7 @@ def backends(name: str) -> list[Any]:
     if name == "blocks":
         import nnx_numpy
 
-        nnx_numpy._formula.BLOCK = nnx_numpy._backend.BLOCK = 16
+        nnx_numpy._formula.BLOCK = nnx_numpy._backend.BLOCK = nnx_numpy._pictures.BLOCK = 16
         return [nnx_numpy.NumpyBackend()]
     if name == "emulated":
         sys.path.insert(0, str(TESTS / "cuda"))

@@ -7,6 +7,7 @@ import pytest
 from spies import watched
 
 import nnx
+from nnx.plan import Stage, stage_of
 
 ARCHITECTURES = {
     "relu": lambda: (nnx.Affine(12), nnx.ReLU(), nnx.Affine(9), nnx.ReLU(), nnx.Affine(4)),
@@ -44,6 +45,28 @@ PICTURES = {
         nnx.Affine(4),
     ),
     "pictures at the end": lambda: (nnx.Sigmoid(), nnx.Convolution(4, (9, 8)), nnx.Flatten()),
+    "one channel above another layer": lambda: (
+        nnx.Convolution(5, 3),
+        nnx.Convolution(1, 2),
+        nnx.MaxPooling(2, stride=1),
+        nnx.Sigmoid(),
+        nnx.Flatten(),
+        nnx.Affine(4),
+    ),
+    "one pixel above another layer": lambda: (
+        nnx.Convolution(5, (8, 7)),
+        nnx.AveragePooling(2),
+        nnx.Flatten(),
+        nnx.Affine(4),
+    ),
+    "pictures made of features": lambda: (
+        nnx.Flatten(),
+        nnx.Affine(12),
+        Unflattened(),
+        nnx.Convolution(3, 2),
+        nnx.Flatten(),
+        nnx.Affine(4),
+    ),
     "pictures and an own layer": lambda: (
         nnx.Convolution(3, 2),
         Doubled(),
@@ -62,6 +85,30 @@ class Doubled(nnx.Layer):
 
     def backward(self, dout):
         return dout * 2
+
+
+class Unflattened(nnx.Layer):
+    """Features as pictures of 3 x 2 with two channels."""
+
+    def declare(self, shape):
+        return (), (2, 3, 2)
+
+    def forward(self, x, train_flg=True):
+        return x.reshape(-1, 2, 3, 2)
+
+    def backward(self, dout):
+        return dout.reshape(-1, 12)
+
+
+@stage_of(Unflattened)
+class UnflattenedStage(Stage):
+    channels_last = True
+
+    def forward(self, program):
+        return lambda x: x.reshape(-1, 2, 3, 2).transpose(0, 2, 3, 1).copy()
+
+    def backward(self, program, db, needs_dx):
+        return lambda dy, x, y: dy.transpose(0, 3, 1, 2).reshape(-1, 12)
 
 
 ARCHITECTURES["own layer"] = lambda: (nnx.Affine(12), Doubled(), nnx.ReLU(), nnx.Affine(4))
@@ -128,6 +175,38 @@ def test_first_layer_computes_no_dx():
     nnx.Trainer(model, backend=watched("affine_backward", before=look)).step(*batch())
     # Upwards: only the first lacks dx; every bias gradient comes from the operation above.
     assert calls == [((9, 4), False, True), ((12, 9), False, True), ((6, 12), True, True)]
+
+
+@pytest.mark.parametrize(
+    "architecture", ["one channel above another layer", "one pixel above another layer", "pictures"]
+)
+def test_no_operation_writes_over_its_input(architecture):
+    trainer = make(architecture, None)
+    trainer.build((2, 9, 8))
+    ops = trainer.model.ops
+
+    def watch(op):
+        def call(*inputs, **others):
+            for made in (others.get(name) for name in ("out", "dx")):
+                assert made is None or not any(np.shares_memory(made, i) for i in inputs if isinstance(i, np.ndarray))
+            return own(*inputs, **others)
+
+        own = getattr(ops, op)
+        setattr(ops, op, call)
+
+    for op in ("convolution_backward", "max_pooling_backward", "average_pooling_backward", "activation_backward"):
+        watch(op)
+    x = np.random.default_rng(2).standard_normal((3, 2, 9, 8))
+    trainer.plan.program(3).differentiate(x, np.arange(3), None)
+
+
+def test_what_turns_pictures_is_not_named_for_a_value_that_is_not_finite():
+    trainer = make("pictures", None)
+    trainer.build((2, 9, 8))
+    program = trainer.plan.program(3)
+    with np.errstate(invalid="ignore"):
+        program.differentiate(np.full((3, 2, 9, 8), np.nan), np.arange(3), None)
+    assert program.first_non_finite() == "Convolution(6, size=3, pad=1), ReLU()"
 
 
 def test_batches_of_any_size_share_the_buffers():

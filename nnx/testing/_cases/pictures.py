@@ -16,6 +16,8 @@ _CONVOLUTIONS: dict[str, Sizes] = {
     "large-kernel": ((2, 9, 9, 2), (33, 2, 5, 5), {"pad": (2, 2)}),
     "whole-picture": ((3, 4, 5, 6), (7, 6, 4, 5), {}),
     "one-pixel": ((5, 3, 4, 9), (17, 9, 1, 1), {}),
+    "one-pixel-strides": ((2, 5, 6, 9), (4, 9, 1, 1), {"stride": (2, 1)}),
+    "one-pixel-padding": ((2, 3, 4, 5), (3, 5, 1, 1), {"pad": (1, 0)}),
     "strides": ((2, 11, 9, 3), (18, 3, 3, 3), {"stride": (2, 2), "pad": (1, 1)}),
     "unequal-strides": ((2, 10, 9, 2), (4, 2, 3, 2), {"stride": (3, 1), "pad": (0, 1)}),
     "strides-beyond-the-kernel": ((2, 9, 10, 3), (4, 3, 1, 2), {"stride": (2, 3)}),
@@ -29,6 +31,7 @@ _WINDOWS: dict[str, Sizes] = {
     "halves": ((3, 8, 6, 5), (2, 2), {"stride": (2, 2)}),
     "rest-left-over": ((2, 7, 9, 3), (2, 3), {"stride": (2, 3)}),
     "overlapping": ((2, 7, 6, 4), (3, 3), {"stride": (2, 2), "pad": (1, 1)}),
+    "overlapping-downwards": ((2, 6, 7, 3), (3, 2), {"stride": (1, 3)}),
     "dense": ((2, 6, 5, 1), (3, 2), {"stride": (1, 1), "pad": (2, 1)}),
     "gaps": ((2, 9, 8, 3), (2, 1), {"stride": (3, 3)}),
     "whole-picture": ((3, 5, 4, 17), (5, 4), {"stride": (5, 4)}),
@@ -91,17 +94,35 @@ def _equal_below_zero(r: np.random.Generator) -> Inputs:
     return {"x": x, "size": (3, 2), "stride": (2, 2), "pad": (1, 0)}
 
 
+def _minus_infinity(r: np.random.Generator) -> Inputs:
+    """Make windows of nothing else: what is greatest lies on the picture all the same."""
+    x = np.where(r.random((2, 5, 4, 3)) < 0.8, -np.inf, r.normal(size=(2, 5, 4, 3)))
+    x[0] = -np.inf
+    return {"x": x, "size": (3, 2), "stride": (1, 1), "pad": (2, 1)}
+
+
+def _several_nan(r: np.random.Generator) -> Inputs:
+    """Make windows with one NaN and with several, of which the first one is the greatest."""
+    x = np.where(r.random((2, 6, 7, 3)) < 0.3, np.nan, r.normal(size=(2, 6, 7, 3)))
+    return {"x": x, "size": (2, 3), "stride": (2, 2), "pad": (1, 1)}
+
+
 def _without_bias(r: np.random.Generator) -> Inputs:
     inputs = _convolution(r, *_CONVOLUTIONS["odd-channels"])
     return {name: value for name, value in inputs.items() if name != "b"}
 
 
+_MAX_POOLING: dict[str, Maker] = by_shape(_pooling, _WINDOWS) | {
+    "equal-below-zero": _equal_below_zero,
+    "minus-infinity": _minus_infinity,
+    "several-nan": _several_nan,
+}
 CONVOLUTION: dict[str, Maker] = by_shape(_convolution, _CONVOLUTIONS) | {"no-bias": _without_bias}
 
 CASES = [
     *cases("convolution", CONVOLUTION, SUMS, nan="x"),
     *cases("convolution_backward", by_shape(_convolution_backward, _CONVOLUTIONS), SUMS, nan="dy"),
-    *cases("max_pooling", by_shape(_pooling, _WINDOWS) | {"equal-below-zero": _equal_below_zero}, EXACT, nan="x"),
+    *cases("max_pooling", _MAX_POOLING, EXACT, nan="x"),
     *cases("max_pooling_backward", by_shape(_max_pooling_backward, _WINDOWS), nan="dy"),
     *cases("average_pooling", by_shape(_pooling, _WINDOWS), nan="x"),
     *cases("average_pooling_backward", by_shape(_pooling_backward, _WINDOWS), nan="dy"),
