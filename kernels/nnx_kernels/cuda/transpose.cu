@@ -19,12 +19,14 @@ static __device__ __forceinline__ void transpose(From from, To to, const REAL *_
   int across = blockIdx.x, down = tiles.across.split(across);
   index_t matrix = tiles.down.split(down) * (index_t)tiles.a * tiles.b;
   int top = down * lines, left = across * columns;
+#pragma unroll 2  // more would take too many registers
   for (int k = threadIdx.x; k < lines * columns; k += BLOCK) {
     int column = k, line = tiles.columns.split(column);
     if (top + line < tiles.a && left + column < tiles.b)
       tile[line * distance + column] = x[matrix + from(top + line) * (index_t)tiles.b + left + column];
   }
   __syncthreads();
+#pragma unroll 2
   for (int k = threadIdx.x; k < lines * columns; k += BLOCK) {
     int line = k, column = tiles.lines.split(line);
     if (top + line < tiles.a && left + column < tiles.b)
