@@ -10,17 +10,18 @@ import numpy as np
 from ._activation import ActivationOps
 from ._availability import why_not
 from ._batch_norm import BatchNormOps
+from ._convolution import ConvolutionOps
 from ._device import CudaDevice
 from ._gather import GatherOps
 from ._graph import CapturedStep
 from ._launch import Array
 from ._losses import LossOps
 from ._optimizers import OptimizerOps
-from ._products import ProductOps
+from ._pooling import PoolingOps
 from ._random import RandomOps
 
 
-class CupyBackend(ProductOps, ActivationOps, BatchNormOps, RandomOps, LossOps, OptimizerOps, GatherOps):
+class CupyBackend(ConvolutionOps, PoolingOps, ActivationOps, BatchNormOps, RandomOps, LossOps, OptimizerOps, GatherOps):
     """cuBLASLt and hand-written CUDA kernels on an NVIDIA GPU, on CuPy's arrays.
 
     `NNX_TF32=1` lets products of float32 use the tensor cores. Memory comes from CuPy's pools: one for arrays, and one

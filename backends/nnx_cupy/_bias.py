@@ -1,8 +1,10 @@
 """The bias of an affine layer and its gradient, the column sums, for kernels that work down the columns of a matrix."""
 
+import math
+
 import numpy as np
 
-from ._launch import BLOCK, Array, Formula, Launcher, matrix, size
+from ._launch import BLOCK, Array, Formula, Launcher, size
 
 _ROWS = 1024
 """Up to so many rows one launch sums whole columns."""
@@ -27,13 +29,18 @@ class BiasOps(Launcher):
         db: Array | None = None,
         formula: Formula = None,
     ) -> Array:
-        """Apply the kernel `name` to the inputs, in the first one's shape; or `name`_sums, if db is given."""
+        """Apply the kernel `name` to the inputs, in the first one's shape; or `name`_sums, if db is given.
+
+        db: (c,), the sums over all axes but the last.
+        """
         x = inputs[0]
         y = self.empty(x.shape, x.dtype) if out is None else out
         if db is None:
             self.kernel(file, name, x, formula)(self.packs(x), (BLOCK,), (*inputs, y, size(x.size)))
         else:
-            self._with_column_sums(file, f"{name}_sums", (*inputs, y), db, *matrix(x), formula)
+            self._with_column_sums(
+                file, f"{name}_sums", (*inputs, y), db, math.prod(x.shape[:-1]), x.shape[-1], formula
+            )
         return y
 
     def _with_column_sums(

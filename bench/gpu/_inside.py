@@ -1,8 +1,10 @@
 """What these scripts need to know of nnx_cupy's inside and no public name tells: here, and nowhere else."""
 
+from collections.abc import Callable
 from typing import Any
 
 from nnx_cupy._cublaslt import BIAS, LtGemm
+from nnx_cupy._windows import Windows
 
 RELU = 2
 """The epilogue of cuBLASLt that nnx would use if it kept NaN: it would save a node for each hidden layer."""
@@ -35,3 +37,12 @@ def products(backend: Any) -> tuple[dict[str, int], list[str]]:
 def affine_relu(gemm: LtGemm, x: Any, w: Any, b: Any, y: Any) -> Any:
     """Compute y = ReLU(x @ w + b), all of it by the library."""
     return gemm._run(y, (w, False), (x, False), RELU | BIAS, b)
+
+
+def patches(backend: Any, x: Any, *, back: bool) -> Callable[[], Any]:
+    """Return what copies all that lies under windows of 3 x 3 pixels on pictures, or what gathers it into them."""
+    windows = Windows(x.shape[1:], (3, 3), (1, 1), (1, 1), x.dtype)
+    if not back:
+        return lambda: backend._patches(x, windows)
+    rows = backend._patches(x, windows)
+    return lambda: backend._by_windows("patches.cu", "patches_backward", windows, rows, x)

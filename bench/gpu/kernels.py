@@ -20,9 +20,12 @@ import cupy
 import numpy as np
 
 import nnx
-from nnx.bench.networks import NETWORKS, Network, batches, nnx_trainer
+from nnx.bench.networks import NETWORKS, Batch, Network, batches, nnx_trainer
 from nnx.bench.report import Report
 from nnx.ops._bind import Ops
+
+PICTURES = Network("pictures", (784, 10), 100, "adam")
+"""Its batches are those of `step_of_pictures`."""
 
 
 def seconds(run: Callable[[], Any], calls: int = 30) -> float:
@@ -63,11 +66,55 @@ def cross_entropy_rate(ops: Ops, n: int = 16_384, c: int = 32_768) -> float:
     return 8 * n * c / seconds(lambda: ops.softmax_cross_entropy(z, t, dz=dz))
 
 
+def patches_rate(ops: Ops, n: int = 32, side: int = 56, c: int = 64, *, back: bool = False) -> float:
+    """Bytes per second around a convolution's products, by 3 x 3 pixels: 40 for each number of x, or of dx."""
+    x = cupy.random.default_rng(0).standard_normal((n, side, side, c), dtype=np.float32)
+    return 40 * x.size / seconds(_inside.patches(ops.backend, x, back=back))
+
+
+def max_pooling_rate(ops: Ops, n: int = 64, side: int = 112, c: int = 64) -> float:
+    """Bytes per second: halves, so 5 and a quarter for each number of x, with those of the index."""
+    x = cupy.random.default_rng(0).standard_normal((n, side, side, c), dtype=np.float32)
+    y = cupy.empty((n, side // 2, side // 2, c), np.float32)
+    index, halves = cupy.empty(y.shape, np.uint8), {"size": (2, 2), "stride": (2, 2)}
+    return (x.nbytes + y.nbytes + index.nbytes) / seconds(lambda: ops.max_pooling(x, out=y, index=index, **halves))
+
+
+def convolution_rate(ops: Ops, n: int = 64, side: int = 56, c: int = 64, *, back: bool = False) -> float:
+    """Operations per second, two for each product of numbers, of c filters of 3 x 3 pixels or of both gradients."""
+    rng = cupy.random.default_rng(0)
+    x, w = (rng.standard_normal(shape, dtype=np.float32) for shape in ((n, side, side, c), (c, c, 3, 3)))
+    b, y, dx, dw = cupy.zeros(c, np.float32), cupy.empty_like(x), cupy.empty_like(x), cupy.empty_like(w)
+
+    def run() -> None:
+        if back:
+            ops.convolution_backward(x, x, w, pad=(1, 1), dx=dx, dw=dw, db=b)
+        else:
+            ops.convolution(x, w, b, pad=(1, 1), out=y)
+
+    return (2 if back else 1) * 2 * 9 * c * x.size / seconds(run)
+
+
 def step(net: Network) -> dict[str, Any]:
+    """Of a network of `nnx bench`."""
+    return timed(nnx_trainer(net, "cupy"), batches(net))
+
+
+def step_of_pictures(filters: tuple[int, int] = (20, 50), units: int = 500) -> dict[str, Any]:
+    """Of a small convolutional network (LeNet-5's form) on digits of 28 x 28 pixels."""
+    layers: list[nnx.Layer] = []
+    for count in filters:
+        layers += [nnx.Convolution(count, 5), nnx.ReLU(), nnx.MaxPooling(2)]
+    model = nnx.Sequential(*layers, nnx.Flatten(), nnx.Affine(units), nnx.ReLU(), nnx.Affine(10))
+    trainer = nnx.Trainer(model, nnx.Adam(), backend=nnx.get_backend("cupy"))
+    trainer.build((1, 28, 28))
+    return timed(trainer, [(x.reshape(-1, 1, 28, 28), t) for x, t in batches(PICTURES)])
+
+
+def timed(trainer: nnx.Trainer, batches: list[Batch]) -> dict[str, Any]:
     """The host's and the device's seconds per step, and the graph's nodes."""
-    trainer = nnx_trainer(net, "cupy")
     to_device = trainer.model.backend.to_device
-    data = [(to_device(x), to_device(t)) for x, t in batches(net)]
+    data = [(to_device(x), to_device(t)) for x, t in batches]
     for i in range(20):
         trainer.step(*data[i % len(data)])
     trainer.model.backend.synchronize()
@@ -81,16 +128,23 @@ def step(net: Network) -> dict[str, Any]:
     host = (time.perf_counter() - start) / count
     end.synchronize()
     device = cupy.cuda.get_elapsed_time(begin, end) / 1e3 / count
-    return {"host, s": host, "device, s": device, "nodes": _inside.count(_inside.graph(trainer, net.batch))["all"]}
+    graph = _inside.graph(trainer, len(data[0][0]))
+    return {"host, s": host, "device, s": device, "nodes": _inside.count(graph)["all"]}
 
 
 def figures(ops: Ops) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     """(section, name, what measures it): the steps, then the kernels that are to run at the memory's speed."""
     for net in NETWORKS.values():
         yield "steps", net.name, partial(step, net)
+    yield "steps", "pictures", step_of_pictures
     yield "bytes/s", "copy", copy_rate
     yield "bytes/s", "adam_", partial(adam_rate, ops)
     yield "bytes/s", "softmax_cross_entropy", partial(cross_entropy_rate, ops)
+    yield "bytes/s", "max_pooling", partial(max_pooling_rate, ops)
+    yield "bytes/s", "patches", partial(patches_rate, ops)
+    yield "bytes/s", "patches_backward", partial(patches_rate, ops, back=True)
+    yield "operations/s", "convolution", partial(convolution_rate, ops)
+    yield "operations/s", "convolution_backward", partial(convolution_rate, ops, back=True)
 
 
 def main(path: Path) -> int:

@@ -294,9 +294,10 @@ def test_what_does_not_compile_says_why_and_leaves_nothing(cache: Path) -> None:
 
 # Sanitizers -----------------------------------------------------------------------------------------------------------
 
-SHAPES = ("shapes", "elementwise", "losses", "reduce", "precision")
+SHAPES = ("shapes", "elementwise", "losses", "reduce", "precision", "pictures")
 SOME = (
-    "(as_the_numpy_backend or products_of_16 or take_of_bytes or softmax or norms or every_number or two_inputs) "
+    "(as_the_numpy_backend or products_of_16 or take_of_bytes or softmax or norms or every_number or two_inputs "
+    "or test_convolution or test_pooling or packed_filters) "
     "and not float64 and not conformance and not entropy"
 )
 """Each kernel of a kind once: not the kit again, and not the same kernels of another dtype."""

@@ -26,6 +26,15 @@ def cupy(monkeypatch):
     return on_the_host(monkeypatch)
 
 
+SMALL = {
+    "copy_rate": (1000,),
+    "adam_rate": (1000,),
+    "cross_entropy_rate": (3, 300),
+    **dict.fromkeys(("max_pooling_rate", "patches_rate", "convolution_rate"), (3, 4, 5)),
+    "step_of_pictures": ((2, 3), 4),
+}
+"""Sizes for the functions that measure the kernels."""
+
 # The kernels' figures -------------------------------------------------------------------------------------------------
 
 
@@ -35,6 +44,11 @@ def test_rates_are_bytes_by_seconds(cupy, monkeypatch):
     assert kernels.copy_rate(1000) == pytest.approx(8 * 1000 / 2e-3)
     assert kernels.adam_rate(ops, 1000) == pytest.approx(28 * 1000 / 2e-3)
     assert kernels.cross_entropy_rate(ops, 6, 300) == pytest.approx(8 * 6 * 300 / 2e-3)
+    assert kernels.max_pooling_rate(ops, 3, 4, 5) == pytest.approx(5.25 * 3 * 4 * 4 * 5 / 2e-3)
+    for back in (False, True):
+        assert kernels.patches_rate(ops, 3, 4, 5, back=back) == pytest.approx(4 * (1 + 9) * 3 * 4 * 4 * 5 / 2e-3)
+        products = (1 + back) * (3 * 4 * 4) * 5 * (9 * 5)  # places, filters, what lies under one
+        assert kernels.convolution_rate(ops, 3, 4, 5, back=back) == pytest.approx(2 * products / 2e-3)
     assert ops.explain().declined == {}
 
 
@@ -43,7 +57,8 @@ def test_the_report_of_the_kernels(cupy, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(nnx, "get_backend", lambda name: backend)
     monkeypatch.setattr(kernels, "nnx_trainer", lambda net, name: networks.nnx_trainer(net, backend))
     monkeypatch.setattr(kernels, "NETWORKS", {"S": Network("S", (784, 5, 10), 4, "sgd")})
-    for name, sizes in (("copy_rate", (1000,)), ("adam_rate", (1000,)), ("cross_entropy_rate", (3, 300))):
+    monkeypatch.setattr(kernels, "PICTURES", Network("pictures", (784, 10), 2, "adam"))
+    for name, sizes in SMALL.items():
         monkeypatch.setattr(getattr(kernels, name), "__defaults__", sizes)
     written = watch(monkeypatch)
     assert kernels.main(tmp_path / "kernels.json") == 0
@@ -57,10 +72,12 @@ def test_the_report_of_the_kernels(cupy, monkeypatch, tmp_path, capsys):
     assert step["host, s"] > 0
     assert step["device, s"] == pytest.approx(1e-3 / 200)
     assert step["nodes"] == 9
+    assert report["steps"]["pictures"]["nodes"] == 36
     # After each figure the file held it.
-    assert [list(r.get("bytes/s", {})) for r in written[:-1]] == [
-        [], ["copy"], ["copy", "adam_"], ["copy", "adam_", "softmax_cross_entropy"]
-    ]  # fmt: skip
+    rates = ["copy", "adam_", "softmax_cross_entropy", "max_pooling", "patches", "patches_backward"]
+    found = [list(r.get("bytes/s", {})) for r in written[:-1]]
+    assert found == [[], [], *(rates[: k + 1] for k in range(len(rates))), rates, rates]
+    assert list(report["operations/s"]) == ["convolution", "convolution_backward"]
     assert not any(r["complete"] for r in written[:-1])
 
 
@@ -80,12 +97,13 @@ def test_a_figure_that_cannot_be_had_harms_no_other(cupy, monkeypatch, tmp_path)
     kernels, backend = script("kernels"), CupyBackend(HostCudaDevice())
     monkeypatch.setattr(nnx, "get_backend", lambda name: backend)
     monkeypatch.setattr(kernels, "NETWORKS", {})
+    monkeypatch.setattr(kernels, "step_of_pictures", dict)
+    for name in SMALL.keys() - {"step_of_pictures"}:
+        monkeypatch.setattr(getattr(kernels, name), "__defaults__", SMALL[name])
     monkeypatch.setattr(kernels, "adam_rate", lambda ops: 1 / 0)
-    for name, sizes in (("copy_rate", (1000,)), ("cross_entropy_rate", (3, 300))):
-        monkeypatch.setattr(getattr(kernels, name), "__defaults__", sizes)
     assert kernels.main(tmp_path / "kernels.json") == 1
     report = json.loads((tmp_path / "kernels.json").read_text())
-    assert list(report["bytes/s"]) == ["copy", "softmax_cross_entropy"]
+    assert list(report["bytes/s"]) == ["copy", "softmax_cross_entropy", "max_pooling", "patches", "patches_backward"]
     assert "ZeroDivisionError" in report["failures"]["bytes/s: adam_"]
 
 

@@ -29,14 +29,29 @@ def trained(backend, **settings):
     return trainer
 
 
-def test_a_training_by_graphs_has_the_bits_of_one_without():
+def trained_on_pictures(backend, **settings):
+    """A short training with convolutions and both kinds of pooling, and a smaller last batch."""
+    rng = np.random.default_rng(0)
+    x, t = rng.integers(0, 256, (33, 2, 9, 8), np.uint8), rng.integers(0, 4, 33)
+    first = nnx.Convolution(6, 3, pad=1), nnx.BatchNorm(), nnx.ReLU(), nnx.MaxPooling(3, stride=2, pad=1)
+    second = nnx.Convolution(4, (2, 3)), nnx.Sigmoid(), nnx.Dropout(0.3), nnx.AveragePooling(2), nnx.Convolution(5, 1)
+    model = nnx.Sequential(*first, *second, nnx.Flatten(), nnx.Affine(4))
+    trainer = nnx.Trainer(model, nnx.Adam(lr=0.02), backend=backend, seed=3, **settings)
+    trainer.fit(x, t, epochs=4, batch_size=10, verbose=False)
+    assert trainer.model.ops.explain().declined == {}
+    return trainer
+
+
+@pytest.mark.parametrize("trained", [trained, trained_on_pictures])
+def test_a_training_by_graphs_has_the_bits_of_one_without(trained):
     by_graphs, eager = trained(EmulatedBackend()), trained(Eager())
     assert by_graphs.history == eager.history
     for name, array in by_graphs.model.state_dict().items():
         np.testing.assert_array_equal(array, eager.model.state_dict()[name], err_msg=name)
 
 
-def test_a_training_by_graphs_follows_the_reference():
+@pytest.mark.parametrize("trained", [trained, trained_on_pictures])
+def test_a_training_by_graphs_follows_the_reference(trained):
     by_graphs, reference = trained(EmulatedBackend(), dtype="float64"), trained("numpy", dtype="float64")
     for name, values in by_graphs.history.items():
         np.testing.assert_allclose(values, reference.history[name], rtol=1e-9, err_msg=name)

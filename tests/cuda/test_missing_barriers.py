@@ -32,7 +32,10 @@ BARRIERS = [
 ]
 SPARE = {("block.cuh", 2)}
 """For a kernel that calls `down_column` twice, of which there is none."""
-OPS = ("activation_backward", "batch_norm", "batch_norm_backward", "count_correct", "loss", "softmax", "sum_squares")
+OPS = (
+    *("activation_backward", "batch_norm", "batch_norm_backward", "count_correct", "loss", "softmax", "sum_squares"),
+    "swap_axes",
+)
 """Those whose threads wait for each other."""
 
 

@@ -113,6 +113,11 @@ def test_only_launches_are_in_a_graph(facts_of: Callable[..., Facts]) -> None:
         assert graphs["nodes"].keys() <= {"kernel", "product", "copy DtoD", "memset"}, name
 
 
+def test_a_large_convolution_is_done_in_blocks(facts_of: Callable[..., Facts]) -> None:
+    """Of 3,000 pictures one of the two takes two of them; a convolution of single pixels copies none."""
+    assert facts_of("trainings")["graphs"]["pictures"]["patches"][:4] == [2 * (1 + 2), 2 * 2, 2 * 2, 2 * 2]
+
+
 # Memory ---------------------------------------------------------------------------------------------------------------
 
 

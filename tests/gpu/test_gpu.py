@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nnx
+from nnx.ops import Ops
 from nnx.testing import run
 from nnx.training._device_data import DeviceData
 
@@ -88,6 +89,50 @@ def test_fit_follows_the_cpu(backend):
         trainer = nnx.Trainer(nnx.MLP((50,), 10, dropout=0.1), nnx.Adam(), backend=name, seed=2)
         histories.append(trainer.fit(data, epochs=5, batch_size=100, verbose=False))
     np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=1e-4, atol=1e-4)
+
+
+def trained_on_pictures(backend, dtype="float32"):
+    """The losses of fifty steps of a convolutional network, and its parameters."""
+    data = nnx.datasets.digits()
+    first = nnx.Convolution(16, 3, pad=1), nnx.ReLU(), nnx.MaxPooling(2), nnx.Dropout(0.2)
+    second = nnx.Convolution(12, 3, pad=1), nnx.BatchNorm(), nnx.Sigmoid(), nnx.AveragePooling(2), nnx.Convolution(8, 1)
+    model = nnx.Sequential(*first, *second, nnx.Flatten(), nnx.Affine(10))
+    trainer = nnx.Trainer(model, nnx.Adam(1e-3), backend=backend, seed=1, dtype=dtype)
+    x = data.inputs().astype(dtype).reshape(-1, 1, 8, 8)
+    losses = [trainer.step(x[i : i + 100], data.t[i : i + 100]) for _ in range(5) for i in range(0, 1000, 100)]
+    assert trainer.model.ops.explain().declined == {}
+    return np.array([float(trainer.model.ops.to_host(loss)) for loss in losses]), trainer.model.state_dict()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-3), ("float64", 1e-8)])
+def test_a_training_on_pictures_follows_the_cpu(backend, dtype, tolerance):
+    losses, _ = trained_on_pictures(backend, dtype)
+    expected, _ = trained_on_pictures("numpy", dtype)
+    np.testing.assert_allclose(losses, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_graphs_of_pictures_have_the_bits_of_launches(backend):
+    losses, parameters = trained_on_pictures(backend)
+    expected, by_launches = trained_on_pictures(Eager(backend))
+    np.testing.assert_array_equal(losses, expected)
+    for name, array in parameters.items():
+        np.testing.assert_array_equal(array, by_launches[name], err_msg=name)
+
+
+def test_a_convolution_in_blocks_follows_the_cpu(backend):
+    """What lies under its windows are 18 million numbers."""
+    rng, settings = np.random.default_rng(0), {"stride": (1, 2), "pad": (1, 1)}
+    x, w = rng.normal(size=(40, 56, 56, 32)).astype("f"), rng.normal(size=(24, 32, 3, 3)).astype("f")
+    results = []
+    for name in (backend, "numpy"):
+        ops = Ops(nnx.get_backend(name) if name == "numpy" else name)
+        on_device = [ops.to_device(a) for a in (x, w)]
+        y = ops.convolution(*on_device, **settings)
+        dx, dw, db = (ops.to_device(np.empty(shape, "f")) for shape in (x.shape, w.shape, 24))
+        ops.convolution_backward(y, *on_device, dx=dx, dw=dw, db=db, **settings)
+        results.append([ops.to_host(a) for a in (y, dx, dw, db)])
+    for got, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 def test_a_checkpoint_goes_to_the_cpu_and_back(backend, tmp_path):
