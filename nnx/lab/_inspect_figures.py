@@ -108,7 +108,7 @@ def filter_sheet(found: "Sequence[Filters]") -> "Figure":
     over their channels.
     """
     columns = min(len(found), 3)
-    title = "Filters: the least weight of each is black, the greatest white"
+    title = "Filters: of each the least weight is black,\nthe greatest white"
     figure, grid = plotting.panels(-(-len(found) // columns), columns, title, width=3.6, height=3.8)
     flat = [axes for row in grid for axes in row]
     for index, (axes, layer) in enumerate(zip(flat, found, strict=False)):
