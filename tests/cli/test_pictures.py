@@ -11,7 +11,7 @@ from PIL import Image
 import nnx
 from nnx.datasets import digits, load, write_idx
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:this training step cannot be recorded")]
+pytestmark = pytest.mark.slow
 
 SIMPLE = ["train", "--model", "simple_conv", "--hidden", "20", "--backend", "numpy"]
 

@@ -49,7 +49,6 @@ def test_what_can_be_drawn():
         assert drawable(x) is None
 
 
-@pytest.mark.filterwarnings("ignore:this training step cannot be recorded")
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_bytes_are_uploaded_as_bytes_and_scaled_on_the_device(backend):
     train = load("digits").train.pictures().take(range(60))

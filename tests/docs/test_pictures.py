@@ -13,7 +13,6 @@ PAGE = (Path(__file__).parents[2] / "docs/pictures.md").read_text(encoding="utf-
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:this training step cannot be recorded")
 def test_the_page_runs(tmp_path):
     names = {}
     with nnx.use_backend("numpy"):

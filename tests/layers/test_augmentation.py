@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from strict import StrictBackend
 
 import nnx
 from nnx import testing
@@ -28,6 +29,18 @@ def shifted(x, down, across):
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradients_shapes_and_settings(name, backend):
     testing.check_layer(LAYERS[name](), (2, 5, 4), backend=backend)
+
+
+@pytest.mark.parametrize("name", ["shift", "flip", "spatial dropout"])
+def test_names_of_the_array_api_are_enough(name):
+    x = np.random.default_rng(0).standard_normal((9, 2, 5, 4))
+    results = []
+    for backend in ("numpy", StrictBackend()):
+        model = nnx.Sequential(LAYERS[name](), nnx.Convolution(2, 3), nnx.GlobalAveragePooling())
+        one = nnx.Trainer(model, nnx.SGD(0.1), backend=backend, seed=2, dtype="float64")
+        one.fit(x, np.arange(9) % 2, epochs=2, batch_size=4, verbose=False)
+        results.append(model.predict(x))
+    np.testing.assert_allclose(*results, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -95,7 +108,6 @@ def trainer(backend):
     return nnx.Trainer(nnx.Sequential(*layers), nnx.SGD(0.1), backend=backend, seed=4)
 
 
-@pytest.mark.filterwarnings("ignore:this training step cannot be recorded")
 def test_a_training_is_the_same_on_every_backend_and_after_a_resume(tmp_path):
     x, t = X.astype("f"), np.arange(len(X)) % 3
     settings = {"batch_size": 16, "verbose": False}
