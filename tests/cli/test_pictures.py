@@ -57,7 +57,9 @@ def test_a_run_from_training_to_report(here, capsys):
     assert "a network of 1x8x8-30x4x4-20-10 units" in page
     command = "nnx train --dataset digits --model simple_conv --augment shift=1 --hidden 20 --epochs 4"
     assert f"<code>{command}</code>" in page
-    assert page.count("data:image/png") >= 20  # mistakes
+    mistakes, _, rest = page.partition('id="network"')
+    assert mistakes.count("data:image/png") >= 20
+    assert rest.count("data:image/png") == 1 + 3 * 2  # filters; three pictures, and their maps
 
 
 def test_own_defaults_of_the_networks(here):
