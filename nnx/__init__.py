@@ -33,10 +33,13 @@ from .layers import (
     LayerNorm,
     LeakyReLU,
     MaxPooling,
+    RandomFlip,
+    RandomShift,
     ReLU,
     Sigmoid,
     SiLU,
     Softplus,
+    SpatialDropout,
     Spec,
     Tanh,
 )
@@ -50,6 +53,7 @@ from .losses import (
     SoftmaxCrossEntropy,
 )
 from .model import MLP, Sequential
+from .networks import DeepConvNet, SimpleConvNet
 from .ops import Backend, Ops
 from .optimizers import (
     SGD,
@@ -101,6 +105,7 @@ __all__ = [
     "CheckpointError",
     "Convolution",
     "DatasetError",
+    "DeepConvNet",
     "DivergedError",
     "Dropout",
     "EarlyStopping",
@@ -126,6 +131,8 @@ __all__ = [
     "Optimizer",
     "PoissonDeviance",
     "RMSprop",
+    "RandomFlip",
+    "RandomShift",
     "ReLU",
     "ReduceOnPlateau",
     "ResumeWarning",
@@ -133,8 +140,10 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "SigmoidCrossEntropy",
+    "SimpleConvNet",
     "SoftmaxCrossEntropy",
     "Softplus",
+    "SpatialDropout",
     "Spec",
     "Tanh",
     "TensorBoard",
@@ -175,6 +184,9 @@ _NEW_NAMES = {
     "AvgPool2d": "AveragePooling",
     "AveragePooling2D": "AveragePooling",
     "GlobalAveragePooling2D": "GlobalAveragePooling",
+    "Dropout2d": "SpatialDropout",
+    "SpatialDropout2D": "SpatialDropout",
+    "RandomHorizontalFlip": "RandomFlip",
     "Adagrad": "AdaGrad",
     "RMSProp": "RMSprop",
     "load_mnist": "datasets.load",

@@ -27,7 +27,19 @@ from .backend import BackendLike, choose
 from .datasets import Dataset
 from .errors import CheckpointError, InputError, InputTypeError, look_up, unknown
 from .initializers import Init
-from .layers import LAYERS, Activation, Affine, BatchNorm, Dropout, Flatten, Identity, Layer, Pooling, Weighted
+from .layers import (
+    LAYERS,
+    Activation,
+    Affine,
+    BatchNorm,
+    Dropout,
+    Flatten,
+    Identity,
+    Layer,
+    Pooling,
+    TrainingOnly,
+    Weighted,
+)
 from .losses import Loss, SoftmaxCrossEntropy
 from .ops import Array, Backend, HostArray, Ops
 from .plan import infer, lower
@@ -325,7 +337,8 @@ class Sequential:
 
         It is in training mode at first, as PyTorch's modules are: call `.eval()` on it to predict. A classical dropout
         becomes PyTorch's, which is the inverted one; its factor goes into the weights of the Affine or Convolution
-        after it. BatchNorm's momentum becomes 1 minus it (see `nnx.from_torch` on the variance).
+        after it. BatchNorm's momentum becomes 1 minus it (see `nnx.from_torch` on the variance). Layers that augment
+        data in training are left out.
 
         Raises:
             InputError: a layer is a class or an activation of one's own; a pooling pads by more than half its size; or
@@ -335,13 +348,14 @@ class Sequential:
         from .interop.torch import to_torch
 
         self.need_built("to_torch")
-        return to_torch(self)
+        return to_torch(self._without_augmentation())
 
     def to_onnx(self, path: "str | os.PathLike[str]", metadata: Mapping[str, str] | None = None) -> None:
         """Write the graph that `predict` computes to an ONNX file, atomically.
 
         It goes from "x", (n, *input_shape), to "y", (n, ...), in the model's dtype, for any number of rows n. For a
-        classifier y are the scores before the softmax. Needs the package onnx: pip install 'nnx-array[onnx]'.
+        classifier y are the scores before the softmax. Layers that augment data in training are left out. Needs the
+        package onnx: pip install 'nnx-array[onnx]'.
 
         Args:
             path: the file.
@@ -356,7 +370,20 @@ class Sequential:
         from .interop.onnx import to_onnx
 
         self.need_built("to_onnx")
-        to_onnx(self, path, metadata)
+        to_onnx(self._without_augmentation(), path, metadata)
+
+    def _without_augmentation(self) -> "Sequential":
+        """Return the model without layers that act in training alone: itself, or a copy with the same parameters."""
+        kept = [i for i, layer in enumerate(self.layers) if not isinstance(layer, TrainingOnly)]
+        if len(kept) == len(self.layers):
+            return self
+        alone = type(self)(*copy.deepcopy([self.layers[i].bare() for i in kept]))
+        alone.build(self.input_shape, backend=self.ops.backend, seed=self.seed, dtype=self.dtype)
+        places = {str(old): str(new) for new, old in enumerate(kept)}
+        names = {name: name.partition(".") for name in self._arrays()}
+        state = self.state_dict()
+        alone.load_state_dict({f"{places[i]}.{rest}": state[name] for name, (i, _, rest) in names.items()})
+        return alone
 
     def config(self) -> list[dict[str, Any]]:
         """Return what a checkpoint keeps of the architecture: each layer's settings."""

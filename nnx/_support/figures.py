@@ -74,7 +74,7 @@ def samples(
 
     Args:
         path: the file to write.
-        images: (n, height, width), uint8 or float of any range.
+        images: (n, height, width), or coloured (n, height, width, 3), uint8 or float of any range.
         predicted: (n,) indices into `classes`.
         true: likewise.
         classes: the names of the labels.
@@ -103,7 +103,8 @@ def image_sheet(
     """Draw images in rows, each with a caption of two lines at most below it. Call it within `plotting.style`.
 
     Args:
-        images: (n, height, width), each drawn from black (least) to white (greatest).
+        images: (n, height, width), or coloured (n, height, width, 3); the least number of each is drawn black, the
+            greatest white.
         captions: the text and the colour of each.
         title: above all of them.
         columns: images in a row.
@@ -114,12 +115,19 @@ def image_sheet(
     step = 1 + 0.4 / size  # an image is 1 high and wide
     for place, (image, (caption, colour)) in enumerate(zip(images, captions, strict=True)):
         x, y = 1.15 * (place % columns), step * (place // columns)
-        axes.imshow(image, cmap="gray", extent=(x, x + 1, y + 1, y), interpolation="nearest")
+        axes.imshow(stretched(image), cmap="gray", vmin=0, vmax=1, extent=(x, x + 1, y + 1, y), interpolation="nearest")
         axes.plot([x, x + 1, x + 1, x, x], [y, y, y + 1, y + 1, y], color=colour, linewidth=1.5)
         axes.text(x, y + 1.05, caption, color=colour, va="top", fontsize=7, parse_math=False)
     axes.set(xlim=(-0.05, 1.15 * columns), ylim=(step * lines, -0.05))
     axes.set_axis_off()
     return figure
+
+
+def stretched(image: HostArray) -> HostArray:
+    """Return an image with its least number at 0 and its greatest at 1, as float32; one of equal numbers as zeros."""
+    low, high = float(image.min()), float(image.max())
+    numbers: HostArray = (image.astype(np.float32) - low) / (high - low if high > low else 1)
+    return numbers
 
 
 def short(name: str, most: int = 12) -> str:

@@ -87,7 +87,7 @@ def gradient_check(
     config = values.network(hidden, activation, init, batchnorm, dropout)
     train = as_splits(dataset, seed).train
     train = train.take(range(min(rows, len(train))))
-    model = config.model(len(train.classes))
+    model = config.network(len(train.classes))
     result = laboratory.gradient_check(
         model, train.inputs("float64"), train.t, samples=samples, seed=seed, backend=backend
     )

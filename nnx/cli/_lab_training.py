@@ -119,7 +119,7 @@ def lr_find(
     splits: Splits = as_splits(dataset, seed)
     result = laboratory.lr_find(
         splits,
-        config.model(len(splits.train.classes)),
+        config.network(len(splits.train.classes)),
         optimizer,
         lowest=lowest,
         highest=highest,

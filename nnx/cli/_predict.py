@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..backend import use_backend
-from ..datasets import read_idx
+from ..datasets import as_pictures, read_idx
 from ..errors import CheckpointError, DatasetError, InputError
 from ..functions import softmax
 from ..model import Sequential
@@ -71,6 +71,8 @@ def _read(path: Path, shape: tuple[int, ...], scale: float) -> list[tuple[str, H
             start = b""
     if start[:2] == b"\0\0":
         array = read_idx(path)
+        if len(shape) == 3 and array.shape[1:] != shape and array.ndim in (3, 4):
+            array = as_pictures(str(path), array)
         if array.shape[1:] != shape:
             raise InputError(
                 f"{path}: holds an array of shape {array.shape}, expected (n, {', '.join(map(str, shape))})."
@@ -84,20 +86,23 @@ def _picture(path: Path, shape: tuple[int, ...]) -> HostArray:
         raise InputError(f"{path}: reading pictures needs Pillow; pip install 'nnx-array[plot]'.")
     from PIL import Image, UnidentifiedImageError
 
-    if len(shape) != 2:
+    channels = 1 if len(shape) == 2 else shape[0]
+    if len(shape) not in (2, 3) or channels not in (1, 3):
         raise InputError(f"{path}: the network takes inputs of shape {shape}, not pictures.")
     try:
         with Image.open(path) as file:
-            image = file.convert("L")
+            image = file.convert("L" if channels == 1 else "RGB")
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise DatasetError(f"{path}: is no picture that Pillow can read, and no idx file ({error}).") from None
-    height, width = shape
+    height, width = shape[-2:]
     if image.size != (width, height):
         print(f"{path}: {image.size[0]} x {image.size[1]} pixels, scaled to {width} x {height}")
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     pixels = np.asarray(image, np.float32) / 255
+    if channels == 3:
+        return np.moveaxis(pixels, 2, 0)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     if border.mean() > 0.5:
         print(f"{path}: a light background, inverted (the training images have a dark one)")
         pixels = 1 - pixels
-    return pixels
+    return pixels.reshape(shape)

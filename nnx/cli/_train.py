@@ -15,7 +15,7 @@ from .._support.checks import check_count
 from ..backend import choose
 from ..datasets import Dataset
 from ..errors import InputError
-from ..training import EarlyStopping, RunConfig, RunData, RunFolder, Trainer, read_settings
+from ..training import MODELS, EarlyStopping, RunConfig, RunData, RunFolder, Trainer, read_settings
 from . import _values as values
 from ._app import app, is_given
 from ._options import (
@@ -41,6 +41,20 @@ _HIDDEN = ",".join(map(str, _DEFAULT.hidden))
 def train(
     ctx: typer.Context,
     dataset: DatasetName = _DEFAULT.dataset,
+    model: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(MODELS[:-1])} or {MODELS[-1]}: a multilayer perceptron, or a network for pictures, which "
+            "has one hidden layer, by default of 100 (simple_conv) or 50 units (deep_conv, with --dropout 0.5)."
+        ),
+    ] = _DEFAULT.model,
+    augment: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="What happens to pictures at random while training: shift (by up to 2 pixels), shift=PIXELS, flip.",
+        ),
+    ] = _DEFAULT.augment,
     backend: BackendName = None,
     hidden: Hidden = _HIDDEN,
     activation: Activation = _DEFAULT.activation,
@@ -74,12 +88,14 @@ def train(
         typer.Option(metavar="STEPS", help="Write checkpoints within epochs, too; default: after each epoch."),
     ] = None,
 ) -> None:
-    """Train a multilayer perceptron, and write the run into a folder.
+    """Train a network on a data set, and write the run into a folder.
 
     The folder holds the checkpoint, history.csv, curves.png and samples.png.
     """
     config = RunConfig(
         dataset=dataset,
+        model=model,
+        augment=augment,
         hidden=values.sizes("--hidden", hidden),
         activation=activation,
         init=values.initialiser(init),
@@ -101,14 +117,17 @@ def train(
         settings = read_settings(config_file)
         config = replace(config, **{name: value for name, value in settings.items() if name not in given})
         given |= settings.keys()
+    own = {name: RunConfig.default(name, config.model) for name in ("hidden", "dropout") if name not in given}
+    config = replace(config, **own)
     folder = None
     if resume:
         folder = RunFolder.existing(out)
         config = _resumed(config, given, folder)
     _check(config, checkpoint_every)
     choose(backend)
-    splits = datasets.load(config.dataset, seed=config.seed)
+    splits = config.inputs(datasets.load(config.dataset, seed=config.seed))
     trainer = _trainer(config, backend, folder, len(splits.train.classes))
+    _build(trainer, config, splits.train.x.shape[1:])
     stopping = EarlyStopping(patience=config.early_stopping) if config.early_stopping is not None else None
     if folder is None:
         folder = RunFolder.new(out, config.dataset)
@@ -172,17 +191,43 @@ def _trainer(config: RunConfig, backend: str | None, folder: RunFolder | None, c
     return config.trainer(classes, backend)
 
 
+def _build(trainer: Trainer, config: RunConfig, shape: tuple[int, ...]) -> None:
+    """Build the network, before a folder is made; raise for pictures that are too small for it."""
+    try:
+        trainer.build(shape)
+    except InputError as error:
+        if config.model == "mlp" or _fits(config, shape):
+            raise
+        enough = next(side for side in range(1, 1000) if _fits(config, (shape[0], side, side)))
+        raise InputError(
+            f"--model {config.model}: got pictures of {shape[1]} x {shape[2]}, expected at least {enough} x {enough}; "
+            f"take larger ones, or --model mlp. ({error})"
+        ) from None
+
+
+def _fits(config: RunConfig, shape: tuple[int, ...]) -> bool:
+    """Return whether the network, apart from the augmentation, takes inputs of a shape."""
+    try:
+        for layer in replace(config, augment="").network(2):
+            _, shape = layer.declare(shape)
+    except InputError:
+        return False
+    return True
+
+
 def _pictures(folder: RunFolder, config: RunConfig, trainer: Trainer, test: Dataset) -> list[Path]:
     """Draw the pictures that can be made, and say which cannot, and why; return the files."""
     if not plotting.available():
         print("left out: curves.png, samples.png (matplotlib is not installed; pip install 'nnx-array[plot]')")
         return []
     layers = "-".join(map(str, (int(np.prod(test.x.shape[1:])), *config.hidden, len(test.classes))))
-    title = f"{Path(config.dataset).name}: {layers}, {config.activation}, {trainer.optimizer!r}, seed {config.seed}"
+    network = layers if config.model == "mlp" else config.model
+    title = f"{Path(config.dataset).name}: {network}, {config.activation}, {trainer.optimizer!r}, seed {config.seed}"
     figures.curves(folder.curves, trainer.history, title)
-    if test.x.ndim != 3:
-        print("left out: samples.png (the inputs are no grey images)")
+    images = datasets.drawable(test.x)
+    if images is None:
+        print("left out: samples.png (the inputs are no grey or coloured images)")
         return [folder.curves]
     predicted = np.argmax(trainer.model.predict(test), axis=1)
-    figures.samples(folder.samples, test.x, predicted, test.t, test.classes)
+    figures.samples(folder.samples, images, predicted, test.t, test.classes)
     return [folder.curves, folder.samples]

@@ -50,7 +50,7 @@ def network(hidden: str, activation: str, init: str | None, batchnorm: bool, dro
         batchnorm=batchnorm,
         dropout=dropout,
     )
-    config.model(2)
+    config.network(2)
     return config
 
 

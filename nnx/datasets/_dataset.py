@@ -8,6 +8,7 @@ import numpy as np
 from .._support.checks import as_host, check_dtype, check_labels, check_number
 from ..errors import DatasetError, InputError
 from ..ops import HostArray
+from ._pictures import as_pictures
 from ._prepare import split_rows
 
 
@@ -72,6 +73,17 @@ class Dataset:
         dtype = check_dtype(dtype)
         scaled: HostArray = np.multiply(self.x, np.array(self.scale, dtype), dtype=dtype)
         return scaled
+
+    def pictures(self) -> "Dataset":
+        """Return the data with inputs (n, channels, height, width), as layers of pictures take them.
+
+        Grey pictures, (n, height, width), get one channel. Of (n, height, width, channels) the last axis becomes the
+        second one if it is 1, 3 or 4 and the second is not. Others with four axes stay as they are.
+
+        Raises:
+            InputError: the inputs are no pictures.
+        """
+        return Dataset(self.name, as_pictures(self.name, self.x), self.t, self.scale, self.classes)
 
     def take(self, rows: Any) -> "Dataset":
         """Return the rows of these numbers, (m,) integers in 0..n-1, as a data set of its own."""

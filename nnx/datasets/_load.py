@@ -23,6 +23,10 @@ class Splits(NamedTuple):
     validation: Dataset
     test: Dataset
 
+    def pictures(self) -> "Splits":
+        """Return the parts with inputs (n, channels, height, width); see `Dataset.pictures`."""
+        return Splits(*(part.pictures() for part in self))
+
 
 Data: TypeAlias = "str | os.PathLike[str] | Dataset | Splits | tuple[Any, Any]"
 """The name of a data set or a folder, as `load` takes it, a `Dataset`, `Splits`, or a pair (x, t)."""

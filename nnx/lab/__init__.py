@@ -9,8 +9,8 @@ from ._batch_norm import BatchNormalization, batchnorm
 from ._gradient import Gradient, gradient
 from ._gradient_check import GradientCheck, gradient_check
 from ._init import INITS, Init, init
-from ._inspect import Histogram, Inspection, Mistake, confused_pairs, inspect, weight_histograms
-from ._inspect_figures import histogram_sheet
+from ._inspect import Filters, Histogram, Inspection, Mistake, confused_pairs, inspect, weight_histograms
+from ._inspect_figures import feature_sheet, filter_sheet, histogram_sheet
 from ._lr_find import LearningRates, lr_find
 from ._optimizers import Optimizers, optimizers
 from ._overfit import Overfit, overfit
@@ -19,6 +19,7 @@ __all__ = [
     "INITS",
     "Activations",
     "BatchNormalization",
+    "Filters",
     "Gradient",
     "GradientCheck",
     "Histogram",
@@ -32,6 +33,8 @@ __all__ = [
     "activations",
     "batchnorm",
     "confused_pairs",
+    "feature_sheet",
+    "filter_sheet",
     "gradient",
     "gradient_check",
     "histogram_sheet",

@@ -3,9 +3,10 @@
 Each part is a function of its own, on a model or on arrays; `inspect` puts them together.
 """
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,9 +15,9 @@ import numpy as np
 from .._support.checks import as_host, check_count, check_labels
 from .._support.result import Result, Table
 from ..backend import BackendLike
-from ..datasets import Dataset, Splits, as_splits
+from ..datasets import Dataset, Splits, as_splits, drawable
 from ..errors import CheckpointError, InputError, InputTypeError
-from ..layers import Activation
+from ..layers import Activation, Convolution, Weighted
 from ..model import Sequential
 from ..ops import HostArray
 from ..plan import Plan
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _BINS = 50
 _ROWS = 10_000  # at most so many rows' activations are computed
+_EXAMPLES = 3  # inputs whose feature maps are kept
+_NUMBERS = 20_000_000  # and of one layer at most so many numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,18 @@ class ActivationHistogram(Histogram):
     """Units that give the same value for every row, as a ReLU that is always 0: no gradient passes them."""
 
 
+@dataclass(frozen=True, eq=False)
+class Filters:
+    """What one convolution looks for, and what it finds in some inputs."""
+
+    name: str
+    """Name of the layer."""
+    weights: HostArray
+    """(filters, channels, height, width)."""
+    maps: HostArray
+    """Feature maps (n, filters, height, width): its outputs, after the activation function if one follows."""
+
+
 @dataclass(frozen=True)
 class Mistake:
     """One row that the network misclassified."""
@@ -94,11 +109,12 @@ def activation_histograms(model: Sequential, x: HostArray) -> tuple[ActivationHi
 
     Args:
         model: A built model.
-        x: Inputs (n, *input_shape), of which at most 10000 rows are used.
+        x: Inputs (n, *input_shape), of which at most 10000 rows are used; fewer for large layers.
     """
     found = []
+    rows = max(1, min(_ROWS, _NUMBERS // max(map(math.prod, model.shapes), default=1)))
     with np.errstate(over="ignore", invalid="ignore"):
-        value = model.native_input("x", x[:_ROWS])
+        value = model.native_input("x", x[:rows])
         for i, layer in enumerate(model):
             value = layer.forward(value, False)
             if isinstance(layer, Activation):
@@ -106,6 +122,27 @@ def activation_histograms(model: Sequential, x: HostArray) -> tuple[ActivationHi
                 all_of_it = Histogram.of(f"{i} {layer!r}", host)
                 dead = int(np.sum(host.min(axis=0) == host.max(axis=0))) if len(host) > 1 else 0
                 found.append(ActivationHistogram(**vars(all_of_it), units=host.shape[1], dead=dead))
+    return tuple(found)
+
+
+def filters(model: Sequential, x: HostArray) -> tuple[Filters, ...]:
+    """Return the filters and the feature maps of every convolution, without dropout; the model is not changed.
+
+    Args:
+        model: A built model.
+        x: Inputs (n, *input_shape), a few.
+    """
+    found: list[Filters] = []
+    if not any(isinstance(layer, Convolution) for layer in model):
+        return ()
+    to_host, value, open_ = model.ops.to_host, model.native_input("x", x), False
+    for i, layer in enumerate(model):
+        value = layer.forward(value, False)
+        if isinstance(layer, Convolution):
+            found.append(Filters(f"{i} {layer!r}", np.array(to_host(layer.params["W"])), np.array(to_host(value))))
+        elif open_ and isinstance(layer, Activation):
+            found[-1] = replace(found[-1], maps=np.array(to_host(value)))
+        open_ = isinstance(layer, Convolution) or (open_ and not isinstance(layer, Activation | Weighted))
     return tuple(found)
 
 
@@ -194,7 +231,7 @@ def confused_pairs(confusion: HostArray) -> list[tuple[int, int, int]]:
 
 @dataclass(frozen=True, eq=False)
 class Inspection(Result):
-    """What `inspect` returns: weights, activations, gradients and mistakes of a trained network."""
+    """What `inspect` returns: weights, activations, gradients, filters and mistakes of a trained network."""
 
     name: ClassVar[str] = "inspect"
 
@@ -210,7 +247,12 @@ class Inspection(Result):
     mistakes: tuple[Mistake, ...]
     """All mistakes, the worst first."""
     images: HostArray
-    """(m, height, width): the inputs of the first m mistakes, as they are stored; (0, 0, 0) if they are no images."""
+    """The inputs of the first m mistakes, as they are stored: grey (m, height, width), coloured (m, height, width, 3);
+    (0, 0, 0) if they are no images."""
+    filters: tuple[Filters, ...] = ()
+    """Of every convolution."""
+    examples: HostArray = field(default_factory=lambda: np.zeros((0, 0, 0), np.uint8))
+    """The inputs that the feature maps are of, one of each of the first classes; in the form of `images`."""
 
     def summary(self) -> str:
         """Summarise accuracy, the most confused pairs, the worst mistakes, and the layers in numbers."""
@@ -228,6 +270,11 @@ class Inspection(Result):
         lines += [
             f"{layer.name}: mean {layer.mean:.3g}, std {layer.std:.3g}, {layer.dead} of {layer.units} units dead"
             for layer in self.activations
+        ]
+        lines += [
+            f"{layer.name}: {len(layer.weights)} filters, of which {np.sum(layer.maps.max(axis=(0, 2, 3)) <= 0)} find "
+            f"nothing in {len(layer.maps)} inputs"
+            for layer in self.filters
         ]
         norms = {name: norm for name, norm in self.gradients.items() if name.endswith(".W")}
         if norms:
@@ -249,6 +296,10 @@ class Inspection(Result):
                     yield part, histogram.name, "dead", histogram.dead
                 for low, count in zip(histogram.edges, histogram.counts, strict=False):
                     yield part, histogram.name, f"count from {low:g}", count
+        for layer in self.filters:
+            for number, weights in enumerate(layer.weights):
+                yield "filters", f"{layer.name}, filter {number}", "norm", float(np.linalg.norm(weights))
+                yield "filters", f"{layer.name}, filter {number}", "mean output", float(layer.maps[:, number].mean())
         for name, norm in self.gradients.items():
             yield "gradients", name, "norm", norm
         for i, j in np.ndindex(self.confusion.shape):
@@ -318,9 +369,12 @@ def inspect(
         raise InputError(f"data: got {len(seen.classes)} classes, but the network tells {outputs[0]} apart.")
     names = classes or (*seen.classes, *map(str, range(len(seen.classes), outputs[0])))
 
+    if len(trainer.model.input_shape) == 3 and seen.x.shape[1:] != trainer.model.input_shape:
+        learned_from, seen = learned_from.pictures(), seen.pictures()
     scores = trainer.model.predict(seen)
     mistakes = worst_mistakes(scores, seen.t)
-    shown = [mistake.row for mistake in mistakes[:images]] if seen.x.ndim == 3 else []
+    firsts = [int(np.flatnonzero(seen.t == label)[0]) for label in np.unique(seen.t)[:_EXAMPLES]]
+    looked_into = filters(trainer.model, seen.take(firsts).inputs())
     return Inspection(
         title=f"{title}{len(seen)} rows of {seen.name}",
         classes=names,
@@ -329,8 +383,16 @@ def inspect(
         gradients=gradient_norms(trainer, learned_from.take(np.arange(min(len(learned_from), batch_size)))),
         confusion=confusion_matrix(seen.t, scores.argmax(axis=1), outputs[0]),
         mistakes=mistakes,
-        images=seen.x[shown] if shown else np.zeros((0, 0, 0), np.uint8),
+        images=_images(seen, [mistake.row for mistake in mistakes[:images]]),
+        filters=looked_into,
+        examples=_images(seen, firsts if looked_into else []),
     )
+
+
+def _images(data: Dataset, rows: list[int]) -> HostArray:
+    """Return some inputs as they are drawn, or (0, 0, 0) if there are none or they are no images."""
+    images = drawable(data.x[rows]) if rows else None
+    return np.zeros((0, 0, 0), np.uint8) if images is None else images
 
 
 def _data(data: Any, seed: int) -> tuple[Dataset, Dataset]:

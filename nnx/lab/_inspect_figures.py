@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._support import plots as plotting
-from .._support.figures import image_sheet, short
+from .._support.figures import image_sheet, short, stretched
 from .._support.plots import COLOURS, INK
 from ..ops import HostArray
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ._inspect import Histogram, Inspection, Mistake
+    from ._inspect import Filters, Histogram, Inspection, Mistake
 
+_TILES = 64  # filters or feature maps of one layer that are shown
 _MOST = 30  # classes up to which every cell of the confusion matrix is lettered
 
 
@@ -39,6 +40,9 @@ def parts(found: "Inspection") -> "dict[str, Figure]":
         made["weights"] = histogram_sheet(found.weights, "Weights by layer")
     if found.activations:
         made["activations"] = histogram_sheet(found.activations, f"Activations by layer: {found.title}")
+    if found.filters:
+        made["filters"] = filter_sheet(found.filters)
+        made["features"] = feature_sheet(found.filters, found.examples)
     title = textwrap.fill(found.title, 65)
     advice = "Where norms lie decades apart from layer to layer, gradients vanish or explode"
     figure, ((axes,),) = plotting.panels(1, 1, advice, width=5.6, height=1.2 + 0.28 * len(found.gradients))
@@ -95,6 +99,64 @@ def histogram_sheet(histograms: "Sequence[Histogram]", title: str) -> "Figure":
     for axes in flat[len(histograms) :]:
         axes.set_axis_off()
     return figure
+
+
+def filter_sheet(found: "Sequence[Filters]") -> "Figure":
+    """Draw the filters of convolutions, one panel for each layer.
+
+    Filters over three channels that are the network's input are drawn in colour, those over several others as the mean
+    over their channels.
+    """
+    columns = min(len(found), 3)
+    title = "Filters: of each the least weight is black,\nthe greatest white"
+    figure, grid = plotting.panels(-(-len(found) // columns), columns, title, width=3.6, height=3.8)
+    flat = [axes for row in grid for axes in row]
+    for index, (axes, layer) in enumerate(zip(flat, found, strict=False)):
+        count, channels, height, width = layer.weights.shape
+        coloured = index == 0 and channels == 3
+        tiles = np.moveaxis(layer.weights, 1, 3) if coloured else layer.weights.mean(axis=1)
+        mosaic(axes, tiles[:_TILES])
+        axes.set_title(layer.name, fontsize=8)
+        shown = f"{min(count, _TILES)} of {count} filters, {height} x {width}"
+        mean = "" if coloured or channels == 1 else f"; the mean over {channels} channels"
+        axes.set_xlabel(shown + mean)
+    for axes in flat[len(found) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def feature_sheet(found: "Sequence[Filters]", examples: HostArray) -> "Figure":
+    """Draw the feature maps of every convolution, a column for each input, below the input itself.
+
+    Args:
+        found: What `nnx.lab.inspect` found of each convolution.
+        examples: The inputs, grey or coloured; none if they cannot be drawn.
+    """
+    title = "Feature maps: what each filter answers to; the least number of each is black, the greatest white"
+    columns, above = len(found[0].maps), 1 if len(examples) else 0
+    figure, grid = plotting.panels(above + len(found), columns, title, width=3.6, height=3.6)
+    for axes, example in zip(grid[0], examples, strict=False):
+        mosaic(axes, example[None])
+        axes.set_title("input", fontsize=8)
+    for row, layer in zip(grid[above:], found, strict=True):
+        for axes, maps in zip(row, layer.maps, strict=True):
+            mosaic(axes, maps[:_TILES])
+            axes.set_title(layer.name, fontsize=8)
+            axes.set_xlabel(f"{min(len(maps), _TILES)} of {len(maps)} maps, {maps.shape[1]} x {maps.shape[2]}")
+    return figure
+
+
+def mosaic(axes: "Axes", images: HostArray) -> None:
+    """Draw images (n, height, width) or (n, height, width, 3) beside and below one another, each by its own range."""
+    columns = int(np.ceil(len(images) ** 0.5))
+    height, width = images.shape[1:3]
+    for place, image in enumerate(images):
+        x, y = (width + 1) * (place % columns), (height + 1) * (place // columns)
+        axes.imshow(stretched(image), cmap="gray", vmin=0, vmax=1, extent=(x, x + width, y + height, y))
+    axes.set(xlim=(-1, (width + 1) * columns), ylim=((height + 1) * -(-len(images) // columns), -1))
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
 
 
 def norms(axes: "Axes", gradients: Mapping[str, float]) -> None:

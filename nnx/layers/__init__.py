@@ -19,9 +19,10 @@ from ._activations import (
     Tanh,
 )
 from ._affine import Affine
+from ._augmentation import RandomFlip, RandomShift, TrainingOnly
 from ._batch_norm import RUNNING_AVERAGE, BatchNorm
 from ._convolution import Convolution
-from ._dropout import Dropout
+from ._dropout import Dropout, SpatialDropout
 from ._layer import Layer
 from ._layer_norm import LayerNorm
 from ._pooling import AveragePooling, GlobalAveragePooling, MaxPooling, Pooling
@@ -31,7 +32,7 @@ from ._weights import Weighted
 LAYERS: dict[str, type[Layer]] = {
     name: kind
     for name, kind in list(globals().items())
-    if isinstance(kind, type) and issubclass(kind, Layer) and kind not in (Layer, Pooling, Weighted)
+    if isinstance(kind, type) and issubclass(kind, Layer) and kind not in (Layer, Pooling, TrainingOnly, Weighted)
 }
 """The layers that a checkpoint can name."""
 
@@ -57,11 +58,15 @@ __all__ = [
     "LeakyReLU",
     "MaxPooling",
     "Pooling",
+    "RandomFlip",
+    "RandomShift",
     "ReLU",
     "SiLU",
     "Sigmoid",
     "Softplus",
+    "SpatialDropout",
     "Spec",
     "Tanh",
+    "TrainingOnly",
     "Weighted",
 ]

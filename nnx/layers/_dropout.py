@@ -1,13 +1,15 @@
 """Dropout with masks that are the same on every backend."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from .._support.arena import Spec
 from .._support.checks import check_flag, check_float, check_number, check_seed
 from ..ops import Array, HostArray, dtype_name
 from ._layer import Layer
-from ._pictures import channels_first, channels_last
+from ._pictures import channels_first, channels_last, check_pictures, check_shape
 
 
 class Dropout(Layer):
@@ -29,8 +31,9 @@ class Dropout(Layer):
 
     def __init__(self, dropout_ratio: float = 0.5, inverted: bool = False, *, seed: int | None = None) -> None:
         super().__init__()
-        self.dropout_ratio = check_number("Dropout: dropout_ratio", dropout_ratio, 0, 1)
-        self.inverted = check_flag("Dropout: inverted", inverted)
+        kind = type(self).__name__
+        self.dropout_ratio = check_number(f"{kind}: dropout_ratio", dropout_ratio, 0, 1)
+        self.inverted = check_flag(f"{kind}: inverted", inverted)
         self.seed = None if seed is None else check_seed(seed)
 
     def random_key(self, seed: int, step: int) -> HostArray:
@@ -67,3 +70,35 @@ class Dropout(Layer):
         if len(given) != 4:
             return ops.dropout_backward(dout, mask, factor)
         return channels_first(ops, ops.dropout_backward(channels_last(ops, dout), mask, factor))
+
+
+class SpatialDropout(Dropout):
+    """Sets each channel of each picture to 0 with probability `dropout_ratio` while training (Tompson et al. 2015).
+
+    x: (n, channels, h, w). Neighbouring pixels are much alike, so that `Dropout` of single ones takes little away. The
+    masks are a function of (seed, layer, step, row, channel), by Philox4x32-10.
+
+    Args:
+        dropout_ratio: as for `Dropout`.
+        inverted: as for `Dropout`.
+        seed: as for `Dropout`.
+    """
+
+    def declare(self, shape: tuple[int, ...]) -> tuple[Sequence[Spec], tuple[int, ...]]:
+        check_shape(self, shape)
+        return (), shape
+
+    def forward(self, x: Array, train_flg: bool = True) -> Array:
+        check_pictures(self, check_float(self.ops, "x", x))
+        if not train_flg:
+            return super().forward(x, False)
+        ops, (n, c) = self.ops, x.shape[:2]
+        factor = ops.to_device(np.array(self.training_factor, dtype_name(x)))
+        kept = ops.dropout(ops.xp.ones((n, c), dtype=x.dtype), self.rng, factor)
+        self._saved = ops.xp.reshape(kept, (n, c, 1, 1)), tuple(x.shape)
+        return x * self._saved[0]
+
+    def backward(self, dout: Array) -> Array:
+        kept, shape = self._last()
+        self._check_gradient(dout, shape)
+        return dout * kept

@@ -146,6 +146,20 @@ class Layer:
         words = xp.astype(self.ops.philox(self.rng, math.prod(shape)), xp.int64)  # PyTorch shifts no unsigned numbers
         return xp.reshape(xp.astype(words >> 8, xp.float32) * 2.0**-24, tuple(shape))
 
+    def integers(self, shape: Sequence[int], count: int) -> Array:
+        """Draw whole numbers in 0..count-1 by this step's key; they are the same on every backend.
+
+        Args:
+            shape: of the result.
+            count: how many numbers there are to draw from, at most 2**31.
+
+        Returns:
+            int64: each word of Philox, times count, divided by 2**32 and rounded down.
+        """
+        xp = self.ops.xp
+        words = xp.astype(self.ops.philox(self.rng, math.prod(shape)), xp.int64)
+        return xp.reshape((words * count) >> 32, tuple(shape))
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the model and the last input: `copy` and `pickle` give a layer of its own."""
         return {**self.__dict__, "attached": False, "_saved": None}

@@ -46,7 +46,7 @@ def check_shape(layer: object, shape: tuple[int, ...]) -> None:
         return
     got, hint = f"(n, {', '.join(map(str, shape))})", ""
     if len(shape) == 2:
-        hint = f" For pictures of one channel: x.reshape(-1, 1, {shape[0]}, {shape[1]})."
+        hint = f" For pictures of one channel: x.reshape(-1, 1, {shape[0]}, {shape[1]}); of a Dataset: data.pictures()."
     elif len(shape) == 1:
         side = round(shape[0] ** 0.5)
         example = f"1, {side}, {side}" if side * side == shape[0] else "channels, height, width"

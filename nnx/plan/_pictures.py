@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..layers import AveragePooling, Convolution, GlobalAveragePooling, Identity, MaxPooling
+from ..layers import AveragePooling, Convolution, GlobalAveragePooling, Identity, MaxPooling, SpatialDropout
 from ..ops import Array, Ops, Pair
 from ._stages import Backward, Forward, ProductStage, Stage, stage_of
 
@@ -93,6 +93,37 @@ class GlobalAveragePoolingStage(PicturesStage):
         op, whole, reshape = program.ops.average_pooling_backward, self.pixels, program.ops.xp.reshape
         out, shape = program.gradient(self.input_shape), (program.n, 1, 1, *self.shape)
         return lambda dy, x, y: op(reshape(dy, shape), shape=whole, size=whole, stride=whole, out=out)
+
+
+@stage_of(SpatialDropout)
+class SpatialDropoutStage(Stage):
+    """Factors by picture and channel, 0 among them, by the operation that drops single elements."""
+
+    layer: SpatialDropout
+    channels_last = True
+
+    def forward(self, program: "Program") -> Forward:
+        dropout, row, channels = program.ops.dropout, program.random_row(self.layer), self.shape[2]
+        ones = program.ops.xp.ones((program.n, channels), dtype=program.ops.dtypes[program.plan.arena.dtype])
+        factor, out = program.constant(self.layer.training_factor), program.output(self.shape)
+        kept = program.output((channels,))
+        factors = program.masks[self] = program.ops.xp.reshape(kept, (program.n, 1, 1, channels))
+
+        def forward(x: Array) -> Array:
+            dropout(ones, program.rng[row, ...], factor, out=kept)
+            out[...] = x * factors
+            return out
+
+        return forward
+
+    def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
+        factors, out = program.masks[self], program.gradient(self.shape)
+
+        def backward(dy: Array, x: Array, y: Array) -> Array:
+            out[...] = dy * factors
+            return out
+
+        return backward
 
 
 class TurnStage(Stage):

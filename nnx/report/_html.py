@@ -106,25 +106,31 @@ def figure(content: Markup, caption: Any) -> Markup:
 
 
 def picture(image: HostArray, alt: str) -> Markup:
-    """Return an image (height, width) of numbers as a PNG within the page, from black (least) to white (greatest)."""
-    step = -(-max(image.shape) // _MOST_PIXELS)
+    """Return an image of numbers as a PNG within the page, from black (least) to white (greatest).
+
+    Args:
+        image: (height, width), or coloured (height, width, 3).
+        alt: its text.
+    """
+    step = -(-max(image.shape[:2]) // _MOST_PIXELS)
     image = image[::step, ::step]
     low, high = float(image.min()), float(image.max())
-    grey = ((image.astype(np.float64) - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
-    data = base64.b64encode(_png(grey)).decode()
-    return element("img", src=f"data:image/png;base64,{data}", alt=alt, width=grey.shape[1], height=grey.shape[0])
+    pixels = ((image.astype(np.float64) - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+    data = base64.b64encode(_png(pixels)).decode()
+    return element("img", src=f"data:image/png;base64,{data}", alt=alt, width=image.shape[1], height=image.shape[0])
 
 
-def _png(grey: HostArray) -> bytes:
-    """Encode 8-bit greyscale as PNG, second edition (ISO/IEC 15948:2003), with filter type 0 (none) for every row."""
+def _png(image: HostArray) -> bytes:
+    """Encode 8-bit grey or red, green and blue as PNG, second edition (ISO/IEC 15948:2003), no row filtered."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    height, width = grey.shape
-    rows = np.zeros((height, width + 1), np.uint8)
-    rows[:, 1:] = grey
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    height, width = image.shape[:2]
+    flat = image.reshape(height, -1)
+    rows = np.zeros((height, flat.shape[1] + 1), np.uint8)
+    rows[:, 1:] = flat
+    header = struct.pack(">IIBBBBB", width, height, 8, 0 if image.ndim == 2 else 2, 0, 0, 0)
     parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows.tobytes(), 9)), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 

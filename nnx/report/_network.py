@@ -1,11 +1,11 @@
 """The network from inside: its layers, and how weights and activations are spread."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .._support import plots as plotting
 from ..errors import NnxError
-from ..lab import Histogram, Inspection, histogram_sheet, weight_histograms
+from ..lab import Histogram, Inspection, feature_sheet, filter_sheet, histogram_sheet, weight_histograms
 from ..training import Trainer
 from ._html import Markup, element, figure, join, missing, paragraph, table
 from ._svg import NO_MATPLOTLIB, inline
@@ -30,7 +30,19 @@ def network(trainer: Trainer, found: Inspection | None, absent: str) -> Markup:
     parts += [element("h3", "Weights"), _histograms("weights", weights)]
     if found is not None and found.activations:
         parts += [element("h3", "Activations on the test data"), _histograms("activations", found.activations)]
+    if found is not None and found.filters:
+        parts += [element("h3", "Filters and feature maps"), *_filters(found)]
     return join(parts)
+
+
+def _filters(found: Inspection) -> Iterator[Markup]:
+    """Yield two figures: what the convolutions look for, and what they find in some inputs."""
+    with plotting.style():
+        weights, maps = filter_sheet(found.filters), feature_sheet(found.filters, found.examples)
+    told = "The filters of each convolution; over several channels their mean is shown."
+    yield figure(inline(weights, "filters", "Filters of the convolutions"), told)
+    told = f"What the filters answer to, in {len(found.filters[0].maps)} test pictures of different classes."
+    yield figure(inline(maps, "features", "Feature maps of the convolutions"), told)
 
 
 def _layers(trainer: Trainer, weights: Sequence[Histogram], found: Inspection | None) -> Markup:

@@ -72,9 +72,12 @@ def _inspect(folder: RunFolder, config: RunConfig | None, backend: BackendLike) 
 
 
 def _architecture(trainer: Trainer) -> str:
-    sizes = [int(np.prod(trainer.model.input_shape))]
-    sizes += [shape[0] for layer, shape in zip(trainer.model, trainer.model.shapes, strict=True) if "W" in layer.params]
-    return f"a network of {'-'.join(map(str, sizes))} units, trained"
+    model = trainer.model
+    shapes = [shape for layer, shape in zip(model, model.shapes, strict=True) if "W" in layer.params]
+    pictures = any(len(shape) > 1 for shape in shapes)
+    first = model.input_shape if pictures else (int(np.prod(model.input_shape)),)
+    sizes = "-".join("x".join(map(str, shape)) for shape in (first, *shapes))
+    return f"a network of {sizes} units, trained"
 
 
 def _headline(run: Run) -> Iterator[tuple[str, str, str]]:
@@ -149,6 +152,8 @@ def _settings(run: Run) -> Markup:
     if config is not None:
         entries += [
             ("Data set", config.dataset),
+            ("Network", config.model),
+            ("Augmentation", config.augment or "none"),
             ("Hidden layers", ", ".join(map(str, config.hidden)) or "none"),
             ("Activation", config.activation),
             ("Initial weights", config.init if config.init is not None else "what suits the activation"),
@@ -177,7 +182,7 @@ def command(config: RunConfig) -> str:
     words = ["nnx", "train", "--dataset", config.dataset]
     for field in fields(config):
         value = getattr(config, field.name)
-        if field.name == "dataset" or value == field.default:
+        if field.name == "dataset" or value == RunConfig.default(field.name, config.model):
             continue
         words.append(f"--{field.name.replace('_', '-')}")
         if value is not True:

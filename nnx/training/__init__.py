@@ -3,12 +3,13 @@
 from ._device_data import DeviceData
 from ._evaluation import Evaluation, evaluate
 from ._loop import interruption
-from ._run_folder import RUNS, RunConfig, RunData, RunFolder, next_free, read_settings
+from ._run_folder import MODELS, RUNS, RunConfig, RunData, RunFolder, next_free, read_settings
 from ._trainer import History, ResumeWarning, Trainer
 from .callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from .loggers import CSVLogger, TensorBoard
 
 __all__ = [
+    "MODELS",
     "RUNS",
     "CSVLogger",
     "Callback",

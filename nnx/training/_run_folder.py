@@ -11,11 +11,22 @@ from .. import optimizers
 from .._support.files import make_folder, write_atomically
 from .._support.result import write_csv
 from ..backend import BackendLike
+from ..datasets import Splits
 from ..errors import CheckpointError, InputError, InputTypeError, unknown
+from ..layers import Layer, RandomFlip, RandomShift
 from ..model import MLP, Sequential
+from ..networks import DeepConvNet, SimpleConvNet
 from ._trainer import Trainer
 
 RUNS = Path("runs")
+MODELS = ("mlp", "simple_conv", "deep_conv")
+"""The networks of `nnx train`."""
+_OWN_DEFAULTS: dict[str, dict[str, Any]] = {
+    "simple_conv": {"hidden": (100,)},
+    "deep_conv": {"hidden": (50,), "dropout": 0.5},
+}
+"""Settings whose default is another one than the multilayer perceptron's."""
+_SHIFT = 2  # pixels, unless a number is given
 
 
 def next_free(path: Path) -> Path:
@@ -32,6 +43,9 @@ class RunConfig:
     """The settings of `nnx train`, which it must know again to continue or to predict."""
 
     dataset: str = "digits"
+    model: str = "mlp"
+    augment: str = ""
+    """What happens to pictures in training, separated by commas: "shift", "shift=PIXELS", "flip"."""
     hidden: tuple[int, ...] = (200, 100)
     activation: str = "relu"
     init: "str | float | None" = None
@@ -48,16 +62,33 @@ class RunConfig:
     precision: str = "float32"
     early_stopping: int | None = None
 
-    def model(self, classes: int) -> Sequential:
+    @classmethod
+    def default(cls, name: str, model: Any) -> Any:
+        """Return the default of a setting for one of `MODELS`."""
+        return _OWN_DEFAULTS.get(str(model), {}).get(name, getattr(cls(), name))
+
+    def network(self, classes: int) -> Sequential:
         """Make the network, not yet built. Raises for settings that do not make one."""
-        return MLP(
-            self.hidden,
-            classes,
-            activation=self.activation,
-            init=self.init,
-            batch_norm=self.batchnorm,
-            dropout=self.dropout,
-        )
+        if self.model not in MODELS:
+            raise unknown("model", self.model, MODELS)
+        settings: dict[str, Any] = {
+            "activation": self.activation,
+            "init": self.init,
+            "batch_norm": self.batchnorm,
+            "dropout": self.dropout,
+        }
+        if self.model == "mlp":
+            made = MLP(self.hidden, classes, **settings)
+        elif len(self.hidden) != 1:
+            raise InputError(f"hidden: got {self.hidden}, expected one size: {self.model} has one hidden layer.")
+        else:
+            kind = SimpleConvNet if self.model == "simple_conv" else DeepConvNet
+            made = kind(classes, hidden=self.hidden[0], **settings)
+        return Sequential(*_augmentation(self.augment), *made.layers)
+
+    def inputs(self, splits: Splits) -> Splits:
+        """Return the data as the network takes them: as pictures with channels, or as they are stored."""
+        return splits.pictures() if self.augment or self.model != "mlp" else splits
 
     def trainer(self, classes: int, backend: BackendLike = None) -> Trainer:
         """Make the network and its trainer, not yet built. Raises for settings that do not make one.
@@ -68,7 +99,7 @@ class RunConfig:
         """
         rate = {} if self.lr is None else {"lr": self.lr}
         return Trainer(
-            self.model(classes),
+            self.network(classes),
             optimizers.optimizer(self.optimizer, **rate),
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
@@ -146,7 +177,8 @@ class RunFolder:
         """Read what `write_config` wrote. Raises `CheckpointError` for a file that is missing or something else."""
         try:
             content = json.loads(self.config.read_text(encoding="utf-8"))
-            train, data = _known(RunConfig, content["train"]), _known(RunData, content["data"])
+            train = _known(RunConfig, {**_BEFORE_PICTURES, **content["train"]})
+            data = _known(RunData, content["data"])
             train["hidden"], data["classes"] = tuple(train["hidden"]), tuple(data["classes"])
             if not isinstance(train["dataset"], str) or not isinstance(data["scale"], int | float):
                 raise ValueError("expected a data set's name and a number as scale")
@@ -192,6 +224,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     return content
 
 
+_BEFORE_PICTURES = {"model": "mlp", "augment": ""}
+"""What runs of before these settings were trained with."""
 _EXAMPLE = '{"lr": 0.01, "hidden": [100, 100]}'
 
 
@@ -200,3 +234,17 @@ def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     if set(values) != names:
         raise ValueError(f"expected the entries {sorted(names)}, got {sorted(values)}")
     return dict(values)
+
+
+def _augmentation(text: Any) -> list[Layer]:
+    """Make the layers that `augment` stands for."""
+    layers: list[Layer] = []
+    for word in (part.strip() for part in str(text).split(",") if part.strip()):
+        kind, equals, number = word.partition("=")
+        if word == "flip":
+            layers.append(RandomFlip())
+        elif kind == "shift" and (not equals or number.isdecimal()):
+            layers.append(RandomShift(int(number) if equals else _SHIFT))
+        else:
+            raise InputError(f"augment: got {word!r}, expected shift, shift=PIXELS or flip, separated by commas.")
+    return layers

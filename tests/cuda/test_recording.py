@@ -25,7 +25,7 @@ PROCESSES = (
     ("kit", "misuses", "what_is_seen", "epochs", "step_from_host"),
     (
         *("trainings", "losses", "memory_under_graphs", "memory_of_trainings", "memory_of_threads"),
-        *("uploads_of_an_unknown_layer", "uploads_of_a_capturable_layer"),
+        *("uploads_of_an_unknown_layer", "uploads_of_a_capturable_layer", "augmentation"),
     ),
 )
 """Which checks share one: some seconds each, most of them for NVRTC."""
@@ -171,6 +171,15 @@ def test_an_upload_is_never_a_part_of_a_graph(facts_of: Callable[..., Facts], ch
     assert "graph" not in facts["last step"], "the step is a graph, but should run launch by launch"
     assert facts["last step"]["kernel"] > 0
     assert [text for text in facts["warnings"] if re.search(warning, text)] != [], facts["warnings"]
+
+
+def test_augmentation_is_a_part_of_the_graph(facts_of: Callable[..., Facts]) -> None:
+    facts = facts_of("augmentation")
+    assert not facts["problems"], "\n".join(facts["problems"])
+    assert facts["warnings"] == []
+    assert not {"copy HtoD", "copy DtoH"} & facts["recorded"].keys()
+    assert facts["last step"]["graph"] == 1
+    assert "kernel" not in facts["last step"]
 
 
 def test_the_losses_of_an_epoch_come_in_one_copy(facts_of: Callable[..., Facts]) -> None:

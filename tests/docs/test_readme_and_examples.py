@@ -130,6 +130,13 @@ def hyper_parameters(out):
     learns(out)
 
 
+def convolution(out):
+    plain, filters, augmented = numbers(r"^.{21} test accuracy (\S+), of pictures moved by a pixel (\S+)$", out)
+    assert filters[0] > 0.97
+    assert plain[1] < filters[1] < augmented[1]
+    assert augmented[1] > 0.9
+
+
 def own_parts(out):
     first, last = numbers(r"^loss (\S+) -> (\S+)$", out)[0]
     assert last < first / 2
@@ -145,6 +152,7 @@ SHOWN = {
     "06_initial_values": initial_values,
     "07_batch_normalization": batch_normalization,
     "08_hyper_parameters": hyper_parameters,
+    "09_convolution": convolution,
     "own_parts": own_parts,
     "study_notes": learns,
     "train_digits": learns,

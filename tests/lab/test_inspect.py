@@ -144,6 +144,39 @@ def test_data_may_be_arrays_that_are_no_images(tmp_path):
     assert np.array_equal(found.confusion, one_hot.confusion)
 
 
+def test_filters_and_feature_maps_are_those_of_the_layers(tmp_path):
+    train, _, test = nnx.datasets.load("digits", seed=3).pictures()
+    layers = (
+        nnx.Convolution(4, 3), nnx.BatchNorm(), nnx.ReLU(), nnx.MaxPooling(2), nnx.Convolution(5, 2), nnx.Flatten(),
+        nnx.Affine(10), nnx.ReLU(),
+    )  # fmt: skip
+    trainer = nnx.Trainer(nnx.Sequential(*layers), backend="numpy", seed=3)
+    trainer.fit(train.take(range(300)), epochs=1, verbose=False)
+    found = lab.inspect(trainer, "digits", images=5)  # the data by name get the channel that the network expects
+    model, rows = trainer.model, [int(np.flatnonzero(test.t == label)[0]) for label in range(3)]
+    assert np.array_equal(found.examples, test.x[rows, 0])
+    assert np.array_equal(found.images, test.x[[m.row for m in found.mistakes[:5]], 0])
+    value, outputs = test.take(rows).inputs(), []
+    for layer in model:
+        value = layer.forward(value, False)
+        outputs.append(value)
+    first, second = found.filters
+    assert (first.name, second.name) == ("0 Convolution(4, size=3)", "4 Convolution(5, size=2)")
+    for one, weights, maps in ((first, "0.W", outputs[2]), (second, "4.W", outputs[4])):
+        assert np.array_equal(one.weights, model.state_dict()[weights])
+        assert np.array_equal(one.maps, maps)
+    nothing = int(np.sum(outputs[2].max(axis=(0, 2, 3)) <= 0))
+    assert f"0 Convolution(4, size=3): 4 filters, of which {nothing} find nothing in 3 inputs" in str(found)
+    written = {path.name: path for path in found.save(tmp_path)}
+    for part in ("filters", "features"):
+        with Image.open(written[f"inspect-{part}.png"]) as image:
+            assert len(set(image.convert("L").resize((60, 60)).tobytes())) > 20  # not blank
+    rows = list(csv.DictReader(written["inspect.csv"].read_text().splitlines()))
+    norms = [float(row["value"]) for row in rows if row["part"] == "filters" and row["quantity"] == "norm"]
+    assert norms[:4] == pytest.approx(np.linalg.norm(first.weights.reshape(4, -1), axis=1).tolist())
+    assert len(norms) == 9
+
+
 def test_command(run_folder, tmp_path, capsys):
     assert nnx_command("lab", "inspect", run_folder, "--out", tmp_path / "look", "--images", "3") == 0
     out = capsys.readouterr().out

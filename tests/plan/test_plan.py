@@ -67,6 +67,17 @@ PICTURES = {
         nnx.Flatten(),
         nnx.Affine(4),
     ),
+    "augmented pictures": lambda: (
+        nnx.RandomShift((2, 1)),
+        nnx.RandomFlip(),
+        nnx.Convolution(6, 3),
+        nnx.SpatialDropout(0.4),
+        nnx.RandomShift(1),
+        nnx.ReLU(),
+        nnx.SpatialDropout(0.2, inverted=True),
+        nnx.Convolution(4, 2),
+        nnx.GlobalAveragePooling(),
+    ),
     "pictures and an own layer": lambda: (
         nnx.Convolution(3, 2),
         Doubled(),

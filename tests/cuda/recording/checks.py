@@ -274,8 +274,12 @@ class CapturableResidual(Residual):
 
 
 def _uploads(layer: Layer) -> Facts:
-    x, t = data(20)
-    trainer = nnx.Trainer(nnx.Sequential(nnx.Affine(12), layer, nnx.Affine(10)), nnx.Adam())
+    return _steps(nnx.Sequential(nnx.Affine(12), layer, nnx.Affine(10)), *data(20))
+
+
+def _steps(model: nnx.Sequential, x: Any, t: Any) -> Facts:
+    """What is recorded in some steps, and what the last one does."""
+    trainer = nnx.Trainer(model, nnx.Adam())
     recorded = len(cuda.recorded)
     for _ in range(8):
         trainer.step(x, t)
@@ -293,6 +297,14 @@ def uploads_of_an_unknown_layer() -> Facts:
 @check
 def uploads_of_a_capturable_layer() -> Facts:
     return _uploads(CapturableResidual())
+
+
+@check
+def augmentation() -> Facts:
+    """Layers of pictures that draw random numbers."""
+    x, t = data(20)
+    layers = nnx.RandomShift(1), nnx.BatchNorm(), nnx.SpatialDropout(0.3), nnx.RandomFlip(), nnx.Flatten()
+    return _steps(nnx.Sequential(*layers, nnx.Affine(10)), x.reshape(20, 2, 3, 5), t)
 
 
 @check
