@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from ._networks import network_difference
 from ._outline import difference
 from ._report import Report
 
@@ -25,6 +26,7 @@ BOOK = {
         "util",
     )
 } | {"dataset.mnist": "nnx.book.mnist"}
+BOOK_NETWORKS = {"simple_convnet": "SimpleConvNet", "deep_convnet": "DeepConvNet"}
 _PACKAGES = {name.partition(".")[0] for name in BOOK}
 _NETWORKS, _OURS = "sklearn.neural_network", "nnx.sklearn"
 _CLASSES = ("MLPClassifier", "MLPRegressor")
@@ -47,7 +49,7 @@ class Accelerator(MetaPathFinder):
     def install(self) -> None:
         sys.meta_path.insert(0, self)
         if self.book:
-            for name in BOOK.keys() & sys.modules.keys():
+            for name in (BOOK.keys() | BOOK_NETWORKS.keys()) & sys.modules.keys():
                 self.report.say(f"{name} is not replaced: it was imported before")
         if self.sklearn and _NETWORKS in sys.modules:
             self._replace_classes()
@@ -65,6 +67,8 @@ class Accelerator(MetaPathFinder):
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if self.book and (name in BOOK or name in _PACKAGES):
             return self._book(name, path, target)
+        if self.book and name in BOOK_NETWORKS:
+            return self._network(name, path, target)
         if self.sklearn and name in (_NETWORKS, _OURS):
             spec = self._original(name, path, target)
             if spec is not None and spec.loader is not None:
@@ -100,6 +104,25 @@ class Accelerator(MetaPathFinder):
                 vars(own)["dataset_dir"] = file.parent
         self.report.replace(name, BOOK[name] if absent else f"{BOOK[name]} ({file} is the book's)")
         return self._placing(name, own)
+
+    def _network(self, name: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
+        """Find the script's module, whose class is then replaced if it is the book's; nnx's where there is none."""
+        found = self._original(name, path, target)
+        if found is None:
+            self.report.replace(name, f"nnx.book.{name}")
+            return self._placing(name, importlib.import_module(f"nnx.book.{name}"))
+        if found.loader is not None and found.has_location:
+            found.loader = _Followed(found.loader, lambda: self._replace_network(name))
+        return found
+
+    def _replace_network(self, name: str) -> None:
+        module, own, cls = sys.modules[name], importlib.import_module(f"nnx.book.{name}"), BOOK_NETWORKS[name]
+        if (reason := network_difference(module, cls, own)) is not None:
+            self.report.say(f"{name} ({module.__file__}) is not replaced: {reason}")
+            return
+        self._originals.append((module, cls, getattr(module, cls)))
+        setattr(module, cls, getattr(own, cls))
+        self.report.replace(f"{name}.{cls}", f"nnx.book.{name}.{cls} ({module.__file__} is the book's)")
 
     def _placing(self, name: str, module: ModuleType, package: bool = False) -> ModuleSpec:
         self._placed.append(name)

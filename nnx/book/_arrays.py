@@ -17,9 +17,9 @@ def network_dtype() -> str:
 
 @cache
 def _promoted(*dtypes: str) -> str:
-    """Return the floating dtype in which NumPy would compute with these; for whole numbers float64."""
-    dtype = np.result_type(*dtypes)
-    return str(dtype if dtype.kind == "f" else np.dtype(np.float64))
+    """Return the floating dtype in which NumPy would compute with these; for all but float32 and float64, float64."""
+    dtype = str(np.result_type(*dtypes))
+    return dtype if dtype in FLOATS else "float64"
 
 
 def native(ops: Ops, x: Any) -> Array:
@@ -57,3 +57,15 @@ def by_rows(ops: Ops, operation: Callable[[Array], Array], x: Array) -> Array:
     if x.ndim == 2:
         return operation(x)
     return ops.xp.reshape(operation(ops.xp.reshape(x, (-1, x.shape[-1]))), x.shape)
+
+
+def channels_last(ops: Ops, x: Array) -> Array:
+    """Return images (n, c, h, w) as pictures (n, h, w, c), in memory of their own."""
+    n, c, h, w = x.shape
+    return ops.xp.reshape(ops.swap_axes(ops.xp.reshape(x, (n, c, h * w))), (n, h, w, c))
+
+
+def channels_first(ops: Ops, x: Array) -> Array:
+    """Return pictures (n, h, w, c) as images (n, c, h, w), in memory of their own."""
+    n, h, w, c = x.shape
+    return ops.xp.reshape(ops.swap_axes(ops.xp.reshape(x, (n, h * w, c))), (n, c, h, w))

@@ -7,10 +7,11 @@ import numpy as np
 
 from .. import layers
 from ..backend import active_ops
+from ..errors import InputError
 from ..layers import RELU
 from ..ops import Array, Ops, dtype_name
 from . import functions as _functions
-from ._arrays import floats, like, native
+from ._arrays import channels_first, channels_last, floats, like, native
 from .functions import *  # noqa: F403  as the book's module gives them on
 from .functions import cross_entropy_error, sigmoid, softmax
 from .util import col2im, from_columns, im2col, to_columns
@@ -295,7 +296,7 @@ _EPS = 1e-6
 
 
 class Convolution:
-    """Each filter of W: (filters, c, h, w) over images x: (n, c, H, W), plus b: (filters,); through im2col.
+    """Each filter of W: (filters, c, h, w) over images x: (n, c, H, W), plus b: (filters,).
 
     Args:
         W: the filters.
@@ -304,8 +305,9 @@ class Convolution:
         pad: the zeros around the images.
 
     Attributes:
-        col: the images as a matrix.
-        col_W: the filters as a matrix.
+        x: the last images.
+        col: the images as a matrix, (n * out_h * out_w, c * h * w); made when it is asked for.
+        col_W: the filters as a matrix, (c * h * w, filters), likewise.
         dW: the gradient of W that `backward` finds.
         db: the gradient of b.
     """
@@ -314,41 +316,74 @@ class Convolution:
         self.W, self.b = W, b
         self.stride, self.pad = stride, pad
         self.x: Array = None
-        self.col: Array = None
-        self.col_W: Array = None
         self.dW: Array = None
         self.db: Array = None
+        self._last: Any = None
+
+    @property
+    def col(self) -> Array:
+        if self._last is None:
+            return None
+        ops = active_ops()
+        images = floats(ops, self.x, self.W)[0]
+        return like(ops, to_columns(ops, images, self.W.shape[2], self.W.shape[3], self.stride, self.pad), self.x)
+
+    @property
+    def col_W(self) -> Array:  # noqa: N802  the book's name
+        return None if self._last is None else self.W.reshape(self.W.shape[0], -1).T
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {"stride": (self.stride, self.stride), "pad": (self.pad, self.pad)}
 
     def forward(self, x: Array) -> Array:
-        """Return the filtered images, (n, filters, out_h, out_w)."""
+        """Return the filtered images, (n, filters, out_h, out_w).
+
+        Raises:
+            InputError: the images are smaller than a filter, or have another number of channels.
+        """
         ops = active_ops()
-        filters, _, h, w = self.W.shape
         images, weights, bias = floats(ops, x, self.W, self.b)
-        out_h, out_w = (
-            (size + 2 * self.pad - f) // self.stride + 1 for size, f in zip(x.shape[2:], (h, w), strict=True)
-        )
-        self.x = x
-        self.col = to_columns(ops, images, h, w, self.stride, self.pad)
-        self.col_W = ops.xp.reshape(weights, (filters, -1)).T
-        y = ops.affine(self.col, self.col_W, ops.xp.zeros((filters,), dtype=bias.dtype) + bias)
-        y = ops.xp.permute_dims(ops.xp.reshape(y, (x.shape[0], out_h, out_w, filters)), (0, 3, 1, 2))
-        return like(ops, _contiguous(ops, y), x)
+        channels, size = weights.shape[1], (weights.shape[2], weights.shape[3])
+        if images.shape[1] != channels:
+            raise InputError(f"Convolution: got images of shape {tuple(x.shape)}, expected {channels} channels.")
+        _check_size("Convolution", images.shape, size, self.pad)
+        if tuple(bias.shape) != tuple(weights.shape[:1]):
+            bias = ops.xp.zeros(weights.shape[:1], dtype=bias.dtype) + bias
+        pictures = channels_last(ops, images)
+        y = ops.convolution(pictures, weights, bias, **self._settings)
+        self.x, self._last = x, (pictures, weights)
+        return like(ops, channels_first(ops, y), x)
 
     def backward(self, dout: Array) -> Array:
         ops = active_ops()
-        filters, _, h, w = self.W.shape
-        dy, col, col_w = floats(ops, dout, self.col, self.col_W)
-        dy = ops.xp.reshape(ops.xp.permute_dims(dy, (0, 2, 3, 1)), (-1, filters))
-        dcol, dw = (ops.xp.empty(shape, dtype=dy.dtype) for shape in (col.shape, col_w.shape))
-        db = ops.xp.empty((filters,), dtype=dy.dtype)
-        ops.affine_backward(dy, col, col_w, dx=dcol, dw=dw, db=db)
-        self.dW = like(ops, ops.xp.reshape(_contiguous(ops, dw.T), self.W.shape), self.W)
-        self.db = like(ops, db, self.W)
-        return like(ops, from_columns(ops, dcol, self.x.shape, h, w, self.stride, self.pad), dout)
+        dy, pictures, weights = self._floats(ops, dout)
+        dx = ops.xp.empty(pictures.shape, dtype=pictures.dtype)
+        self._gradients(ops, dy, pictures, weights, dx)
+        return like(ops, channels_first(ops, dx), dout)
+
+    def backward_to_parameters(self, dout: Array) -> None:
+        """Do what `backward` does without the gradient of x, which nothing needs below the first layer."""
+        ops = active_ops()
+        dy, pictures, weights = self._floats(ops, dout)
+        self._gradients(ops, dy, pictures, weights, None)
+
+    def _floats(self, ops: Ops, dout: Array) -> list[Array]:
+        dy, pictures, weights = floats(ops, dout, *self._last)
+        return [channels_last(ops, dy), pictures, weights]
+
+    def _gradients(self, ops: Ops, dy: Array, pictures: Array, weights: Array, dx: Array | None) -> None:
+        dw, db = (ops.xp.empty(shape, dtype=weights.dtype) for shape in (weights.shape, weights.shape[:1]))
+        ops.convolution_backward(dy, pictures, weights, **self._settings, dx=dx, dw=dw, db=db)
+        self.dW, self.db = like(ops, dw, self.W), like(ops, db, self.W)
 
 
-def _contiguous(ops: Ops, x: Array) -> Array:
-    return ops.xp.asarray(x, copy=True, order="C") if ops.on_host else ops.xp.ascontiguousarray(x)
+def _check_size(what: str, shape: tuple[int, ...], size: tuple[int, int], pad: int) -> None:
+    """Raise if a window of this size has no place on images (n, c, h, w) with so many zeros around them."""
+    if shape[2] + 2 * pad < size[0] or shape[3] + 2 * pad < size[1]:
+        raise InputError(
+            f"{what}: got images of {shape[2]} x {shape[3]} with pad={pad}, expected at least {size[0]} x {size[1]}."
+        )
 
 
 class Pooling:
@@ -358,44 +393,83 @@ class Pooling:
         pool_h: the window's height.
         pool_w: the window's width.
         stride: the step of the window.
-        pad: the zeros around the images.
+        pad: the zeros around the images, which may be the maximum.
 
     Attributes:
-        arg_max: the maximum's place in each window.
+        x: the last images.
+        arg_max: the maximum's place in each window, the first one of equals: int64, (n * out_h * out_w * c,).
     """
 
     def __init__(self, pool_h: int, pool_w: int, stride: int = 2, pad: int = 0) -> None:
         self.pool_h, self.pool_w = pool_h, pool_w
         self.stride, self.pad = stride, pad
         self.x: Array = None
-        self.arg_max: Array = None
+        self._index: Array = None
+
+    @property
+    def arg_max(self) -> Array:
+        if self._index is None:
+            return None
+        ops = active_ops()
+        return like(ops, ops.xp.astype(ops.xp.reshape(self._index, (-1,)), ops.xp.int64), self.x)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {"size": (self.pool_h, self.pool_w), "stride": (self.stride, self.stride)}
 
     def forward(self, x: Array) -> Array:
-        """Return the maxima, (n, c, out_h, out_w); beyond the border are zeros."""
-        ops = active_ops()
-        (images,) = floats(ops, x)
-        n, c = x.shape[:2]
-        windows = to_columns(ops, images, self.pool_h, self.pool_w, self.stride, self.pad)
-        places = ops.xp.reshape(windows, (-1, self.pool_h * self.pool_w)).T
-        # Place after place: NumPy is slow in reducing rows of so few elements.
-        best, arg_max = ops.xp.asarray(places[0], copy=True), ops.xp.zeros(places.shape[1:], dtype=ops.xp.int64)
-        for k in range(1, places.shape[0]):
-            arg_max = ops.xp.where(places[k] > best, k, arg_max)
-            best = ops.xp.maximum(best, places[k])
-        self.x, self.arg_max = x, arg_max
-        y = ops.xp.reshape(best, (n, *self._out_shape(), c))
-        return like(ops, _contiguous(ops, ops.xp.permute_dims(y, (0, 3, 1, 2))), x)
+        """Return the maxima, (n, c, out_h, out_w).
 
-    def _out_shape(self) -> tuple[int, ...]:
-        sizes = (self.x.shape[2], self.pool_h), (self.x.shape[3], self.pool_w)
-        return tuple((size + 2 * self.pad - pool) // self.stride + 1 for size, pool in sizes)
+        Raises:
+            InputError: the images are smaller than a window.
+        """
+        ops, pad = active_ops(), self.pad
+        (images,) = floats(ops, x)
+        _check_size("Pooling", images.shape, (self.pool_h, self.pool_w), pad)
+        pictures = channels_last(ops, images)
+        if pad:  # by zeros: beyond the borders of `ops.max_pooling` nothing is the greatest
+            n, h, w, c = pictures.shape
+            padded = ops.xp.zeros((n, h + 2 * pad, w + 2 * pad, c), dtype=pictures.dtype)
+            padded[:, pad : pad + h, pad : pad + w, :] = pictures
+            pictures = padded
+        if self.pool_h * self.pool_w > _MOST_OF_A_WINDOW:
+            y, self._index = self._wide(ops, pictures)
+        else:
+            self._index = ops.xp.empty(self._out_shape(pictures.shape), dtype=ops.xp.uint8)
+            y = ops.max_pooling(pictures, **self._settings, index=self._index)
+        self.x = x
+        return like(ops, channels_first(ops, y), x)
+
+    def _out_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        n, h, w, c = shape
+        return n, (h - self.pool_h) // self.stride + 1, (w - self.pool_w) // self.stride + 1, c
+
+    def _wide(self, ops: Ops, pictures: Array) -> tuple[Array, Array]:
+        """Return maxima and places of windows that `ops.max_pooling` does not take, of (n, h, w, c)."""
+        xp, shape = ops.xp, self._out_shape(pictures.shape)
+        columns = to_columns(ops, xp.permute_dims(pictures, (0, 3, 1, 2)), self.pool_h, self.pool_w, self.stride, 0)
+        windows = xp.reshape(columns, (-1, self.pool_h * self.pool_w))
+        return xp.reshape(xp.max(windows, axis=1), shape), xp.reshape(xp.argmax(windows, axis=1), shape)
 
     def backward(self, dout: Array) -> Array:
         """Return dout at the places of the maxima, and 0 elsewhere."""
-        ops = active_ops()
+        ops, pad = active_ops(), self.pad
         (dy,) = floats(ops, dout)
-        flat = ops.xp.reshape(ops.xp.permute_dims(dy, (0, 2, 3, 1)), (-1,))
-        windows = ops.xp.zeros((math.prod(dy.shape), self.pool_h * self.pool_w), dtype=dy.dtype)
-        windows[ops.xp.arange(flat.shape[0]), self.arg_max] = flat
-        dx = from_columns(ops, windows, self.x.shape, self.pool_h, self.pool_w, self.stride, self.pad)
-        return like(ops, dx, dout)
+        dy, (h, w) = channels_last(ops, dy), self.x.shape[2:]
+        padded = h + 2 * pad, w + 2 * pad
+        if self.pool_h * self.pool_w > _MOST_OF_A_WINDOW:
+            dx = self._wide_backward(ops, dy, padded)
+        else:
+            dx = ops.max_pooling_backward(dy, self._index, shape=padded, **self._settings)
+        return like(ops, channels_first(ops, dx[:, pad : pad + h, pad : pad + w, :]), dout)
+
+    def _wide_backward(self, ops: Ops, dy: Array, padded: tuple[int, int]) -> Array:
+        xp, (n, _, _, c), size = ops.xp, dy.shape, self.pool_h * self.pool_w
+        windows = xp.zeros((math.prod(dy.shape), size), dtype=dy.dtype)
+        windows[xp.arange(windows.shape[0]), xp.reshape(self._index, (-1,))] = xp.reshape(dy, (-1,))
+        dx = from_columns(ops, windows, (n, c, *padded), self.pool_h, self.pool_w, self.stride, 0)
+        return channels_last(ops, dx)
+
+
+_MOST_OF_A_WINDOW = 256
+"""How many elements a window of `ops.max_pooling` has at most."""

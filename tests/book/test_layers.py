@@ -100,6 +100,7 @@ LAYERS = {
     "convolution, stride, pad": (lambda: layers.Convolution(FILTERS.copy(), BIAS.copy(), 2, 1), IMAGES),
     "pooling": (lambda: layers.Pooling(2, 2), APART),
     "pooling, overlapping": (lambda: layers.Pooling(3, 2, 1), APART),
+    "pooling, padded": (lambda: layers.Pooling(2, 3, 2, 1), APART - 12.05),
 }
 
 
@@ -147,6 +148,69 @@ def test_convolution_and_pooling_forward(stride, pad):
     pooled = layers.Pooling(2, 3, stride).forward(IMAGES)
     windows = np.lib.stride_tricks.sliding_window_view(IMAGES, (2, 3), axis=(2, 3))[:, :, ::stride, ::stride]
     np.testing.assert_array_equal(pooled, windows.max(axis=(-2, -1)))
+
+
+def test_convolution_keeps_the_books_attributes():
+    layer = layers.Convolution(FILTERS, BIAS, 2, 1)
+    assert layer.x is layer.col is layer.col_W is layer.dW is layer.db is None
+    y = layer.forward(IMAGES)
+    assert layer.x is IMAGES
+    np.testing.assert_array_equal(layer.col, util.im2col(IMAGES, 3, 2, 2, 1))
+    np.testing.assert_array_equal(layer.col_W, FILTERS.reshape(4, -1).T)
+    rows = layer.col @ layer.col_W + BIAS
+    np.testing.assert_allclose(y, rows.reshape(2, 3, 4, 4).transpose(0, 3, 1, 2))
+    layer.backward(y)
+    dW, db = layer.dW, layer.db
+    layer.backward_to_parameters(y)
+    np.testing.assert_array_equal(layer.dW, dW)
+    np.testing.assert_array_equal(layer.db, db)
+    assert layers.Convolution(FILTERS, 0.5).forward(IMAGES[:, :, ::-1]).shape == (2, 4, 4, 6)  # a number, a view
+    for images, message in ((IMAGES[:, :2], r"shape \(2, 2, 6, 7\), expected 3 channels"), (IMAGES[:, :, :1], "1 x 7")):
+        with pytest.raises(nnx.InputError, match=message):
+            layers.Convolution(FILTERS, BIAS).forward(images)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.uint8])
+def test_images_of_other_dtypes_are_computed_in_float64(kind):
+    x = np.abs(IMAGES * 9).astype(kind)
+    for layer in (layers.Convolution(FILTERS, BIAS), layers.Pooling(2, 2)):
+        y = layer.forward(x)
+        assert y.dtype == np.float64
+        np.testing.assert_array_equal(y, layer.forward(x.astype(float)))
+    assert layers.Convolution(FILTERS.astype(np.float16), BIAS.astype(np.float16)).forward(x).dtype == np.float64
+
+
+def test_pooling_takes_the_first_maximum_and_zeros_beyond_the_borders():
+    x = np.array([[[[1.0, 1.0, -1.0], [1.0, 1.0, -2.0]]]])
+    layer = layers.Pooling(2, 2, 1)
+    assert layer.arg_max is None
+    assert layer.forward(x).tolist() == [[[[1, 1]]]]
+    assert layer.arg_max.tolist() == [0, 0]
+    assert layer.arg_max.dtype == np.int64
+    assert layer.backward(np.array([[[[2.0, 3.0]]]])).tolist() == [[[[2, 3, 0], [0, 0, 0]]]]
+    padded = layers.Pooling(2, 2, 2, 1)
+    assert padded.forward(-x).tolist() == [[[[0, 1], [0, 2]]]]  # zeros are greater than -1
+    assert padded.arg_max.tolist() == [0, 3, 0, 1]
+    assert padded.backward(np.ones((1, 1, 2, 2))).tolist() == [[[[0, 0, 1], [0, 0, 1]]]]
+    order = layers.Pooling(1, 2, 2)
+    order.forward(IMAGES)  # places are told for images, rows, columns, channels in turn
+    places = (IMAGES[:, :, ::2, 1::2] > IMAGES[:, :, ::2, :-1:2]).transpose(0, 2, 3, 1)
+    np.testing.assert_array_equal(order.arg_max, places.reshape(-1))
+    with pytest.raises(nnx.InputError, match="Pooling: got images of 2 x 3 with pad=1, expected at least 5 x 2"):
+        layers.Pooling(5, 2, pad=1).forward(x)
+
+
+def test_a_wide_window_of_pooling():
+    x = RNG.permutation(2 * 3 * 18 * 20).reshape(2, 3, 18, 20).astype(float)
+    layer = layers.Pooling(17, 17, 1, 1)
+    y = layer.forward(x)
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (17, 17), axis=(2, 3))
+    np.testing.assert_array_equal(y, windows.max(axis=(-2, -1)))
+    assert (layer.arg_max == windows.reshape(2, 3, 4, 6, -1).argmax(axis=-1).transpose(0, 2, 3, 1).reshape(-1)).all()
+    dx = layer.backward(np.ones_like(y))
+    assert dx.sum() == y.size
+    np.testing.assert_array_equal(dx > 0, np.isin(x, y))
 
 
 def test_im2col_and_back():
