@@ -59,7 +59,7 @@ def _fits(given: Any, dtype: Any, dimensions: int, written: bool) -> bool:
     if not isinstance(given, np.ndarray) or given.dtype != dtype or given.ndim != dimensions:
         return False
     flags = given.flags
-    return bool(flags.c_contiguous and flags.aligned and (flags.writeable or not written))
+    return bool(flags.c_contiguous and (flags.writeable or not written))
 
 
 class _Recording(threading.local):
