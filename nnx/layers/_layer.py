@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._support.arena import Arena, Spec
-from .._support.checks import check_float
+from .._support.checks import check_count, check_float
 from ..backend import get_backend
 from ..errors import InputError, InputTypeError
 from ..ops import Array, HostArray, Ops
@@ -155,7 +155,12 @@ class Layer:
 
         Returns:
             int64: each word of Philox, times count, divided by 2**32 and rounded down.
+
+        Raises:
+            InputError: count is less than 1 or too large.
         """
+        if check_count("count", count) > 2**31:
+            raise InputError(f"count: got {count}, expected at most 2**31.")
         xp = self.ops.xp
         words = xp.astype(self.ops.philox(self.rng, math.prod(shape)), xp.int64)
         return xp.reshape((words * count) >> 32, tuple(shape))

@@ -192,3 +192,7 @@ def test_integers_are_alike_everywhere_and_evenly_spread():
     counts = np.bincount(draws[0].ravel(), minlength=6)
     assert len(counts) == 6
     assert (np.abs(counts - 1000) < 150).all()
+    assert dice.integers((1,), 2**31) >= 0
+    for count in (0, 2**31 + 1):
+        with pytest.raises(nnx.InputError, match=f"count: got {count}, expected"):
+            dice.integers((1,), count)
