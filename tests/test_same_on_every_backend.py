@@ -65,7 +65,6 @@ def test_same_seed_same_run(other, dtype, inverted):
             np.testing.assert_allclose(got[entry], history[entry], rtol=0, atol=TOLERANCE[dtype], err_msg=entry)
 
 
-@pytest.mark.filterwarnings("ignore:this training step cannot be recorded")
 @pytest.mark.parametrize("other", OTHERS)
 @pytest.mark.parametrize("dtype", TOLERANCE)
 def test_same_seed_same_run_on_pictures(other, dtype):

@@ -23,7 +23,7 @@ _CONVOLUTIONS: dict[str, Sizes] = {
     "strides-beyond-the-kernel": ((2, 9, 10, 3), (4, 3, 1, 2), {"stride": (2, 3)}),
     "padding-beyond-the-kernel": ((2, 3, 2, 2), (3, 2, 2, 2), {"pad": (3, 2)}),
     "rest-left-over": ((2, 8, 9, 3), (5, 3, 3, 3), {"stride": (2, 3)}),
-    "many-pictures": ((67, 5, 4, 2), (3, 2, 2, 3), {"pad": (1, 1)}),
+    "many-pictures": ((67, 3, 2, 2), (3, 2, 2, 2), {"pad": (1, 0)}),
 }
 """Pictures, filters, settings."""
 
@@ -36,7 +36,7 @@ _WINDOWS: dict[str, Sizes] = {
     "gaps": ((2, 9, 8, 3), (2, 1), {"stride": (3, 3)}),
     "whole-picture": ((3, 5, 4, 17), (5, 4), {"stride": (5, 4)}),
     "one-pixel": ((2, 3, 4, 2), (1, 1), {"stride": (1, 1)}),
-    "many-pictures": ((67, 5, 4, 2), (2, 2), {"stride": (2, 2)}),
+    "many-pictures": ((67, 3, 2, 2), (2, 2), {"stride": (1, 1)}),
 }
 """Pictures, the window's size, settings."""
 
