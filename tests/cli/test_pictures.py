@@ -52,6 +52,8 @@ def test_a_run_from_training_to_report(here, capsys):
     expected = model.predict(test).argmax(axis=1)
     assert named == [expected[2], *expected[:3], *expected[:3]]
 
+    assert nnx_command("export", run, "run.onnx") == 0
+    assert "x (n, 1, 8, 8) to y (n, 10), float32" in capsys.readouterr().out
     assert nnx_command("report", run, "--backend", "numpy") == 0
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "a network of 1x8x8-30x4x4-20-10 units" in page
