@@ -65,6 +65,10 @@ def train(
     clip_norm: Annotated[float | None, typer.Option(help="Greatest norm of the gradient.")] = _DEFAULT.clip_norm,
     optimizer: OptimizerName = _DEFAULT.optimizer,
     lr: Annotated[float | None, typer.Option(help="Learning rate; default: the optimizer's own.")] = _DEFAULT.lr,
+    schedule: Annotated[
+        str,
+        typer.Option(help="constant, or cosine: the learning rate falls by half a cosine to 0 over all epochs."),
+    ] = _DEFAULT.schedule,
     epochs: Epochs = _DEFAULT.epochs,
     batch_size: BatchSize = _DEFAULT.batch_size,
     seed: Seed = _DEFAULT.seed,
@@ -103,6 +107,7 @@ def train(
         dropout=dropout,
         optimizer=optimizer,
         lr=lr,
+        schedule=schedule,
         weight_decay=weight_decay,
         clip_norm=clip_norm,
         epochs=epochs,
@@ -128,6 +133,7 @@ def train(
     splits = config.inputs(datasets.load(config.dataset, seed=config.seed))
     trainer = _trainer(config, backend, folder, len(splits.train.classes))
     _build(trainer, config, splits.train.x.shape[1:])
+    config.set_rate(trainer, len(splits.train))
     stopping = EarlyStopping(patience=config.early_stopping) if config.early_stopping is not None else None
     if folder is None:
         folder = RunFolder.new(out, config.dataset)

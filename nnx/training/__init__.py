@@ -3,7 +3,7 @@
 from ._device_data import DeviceData
 from ._evaluation import Evaluation, evaluate
 from ._loop import interruption
-from ._run_folder import MODELS, RUNS, RunConfig, RunData, RunFolder, next_free, read_settings
+from ._run_folder import MODELS, RUNS, SCHEDULES, RunConfig, RunData, RunFolder, next_free, read_settings
 from ._trainer import History, ResumeWarning, Trainer
 from .callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from .loggers import CSVLogger, TensorBoard
@@ -11,6 +11,7 @@ from .loggers import CSVLogger, TensorBoard
 __all__ = [
     "MODELS",
     "RUNS",
+    "SCHEDULES",
     "CSVLogger",
     "Callback",
     "DeviceData",

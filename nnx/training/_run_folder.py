@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .. import optimizers
+from .. import optimizers, schedules
 from .._support.files import make_folder, write_atomically
 from .._support.result import write_csv
 from ..backend import BackendLike
@@ -21,6 +21,7 @@ from ._trainer import Trainer
 RUNS = Path("runs")
 MODELS = ("mlp", "simple_conv", "deep_conv")
 """The networks of `nnx train`."""
+SCHEDULES = ("constant", "cosine")
 _OWN_DEFAULTS: dict[str, dict[str, Any]] = {
     "simple_conv": {"hidden": (100,)},
     "deep_conv": {"hidden": (50,), "dropout": 0.5},
@@ -53,6 +54,8 @@ class RunConfig:
     dropout: float = 0.0
     optimizer: str = "adam"
     lr: float | None = None
+    schedule: str = "constant"
+    """How the learning rate goes: "constant", or "cosine", by half a cosine to 0 over all epochs."""
     weight_decay: float = 0.0
     clip_norm: float | None = None
     epochs: int = 20
@@ -90,6 +93,13 @@ class RunConfig:
         """Return the data as the network takes them: as pictures with channels, or as they are stored."""
         return splits.pictures() if self.augment or self.model != "mlp" else splits
 
+    def set_rate(self, trainer: Trainer, rows: int) -> None:
+        """Set the learning rates of a trainer for all epochs over so many rows; as they are now if it is constant."""
+        if self.schedule == "cosine":
+            lr: Any = trainer.optimizer.lr
+            steps = self.epochs * -(-rows // self.batch_size)
+            trainer.optimizer.lr = schedules.Cosine(lr.lr if isinstance(lr, schedules.Cosine) else lr, steps)
+
     def trainer(self, classes: int, backend: BackendLike = None) -> Trainer:
         """Make the network and its trainer, not yet built. Raises for settings that do not make one.
 
@@ -98,6 +108,8 @@ class RunConfig:
             backend: as for `Trainer`.
         """
         rate = {} if self.lr is None else {"lr": self.lr}
+        if self.schedule not in SCHEDULES:
+            raise unknown("schedule", self.schedule, SCHEDULES)
         return Trainer(
             self.network(classes),
             optimizers.optimizer(self.optimizer, **rate),
@@ -224,7 +236,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     return content
 
 
-_BEFORE_PICTURES = {"model": "mlp", "augment": ""}
+_BEFORE_PICTURES = {"model": "mlp", "augment": "", "schedule": "constant"}
 """What runs of before these settings were trained with."""
 _EXAMPLE = '{"lr": 0.01, "hidden": [100, 100]}'
 

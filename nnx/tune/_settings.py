@@ -17,7 +17,9 @@ METRICS = ("val_accuracy", "val_loss")
 SAMPLERS = ("random", "tpe")
 OWN = ("dataset", "epochs", "seed", "early_stopping")
 """Settings of `nnx train` that are the same in all trials of a search."""
-SEARCHABLE = tuple(field.name for field in fields(RunConfig) if field.name not in (*OWN, "model", "augment"))
+SEARCHABLE = tuple(
+    field.name for field in fields(RunConfig) if field.name not in (*OWN, "model", "augment", "schedule")
+)
 """Settings of `nnx train` that a search without `build` can vary: those of a multilayer perceptron."""
 _FLOATS = ("dropout", "lr", "weight_decay", "clip_norm", "init")
 FORMAT = 1

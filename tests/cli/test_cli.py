@@ -88,6 +88,14 @@ def test_every_flag_arrives(here):
     assert nnx.Trainer.load("narrow/checkpoint.safetensors").precision == "bfloat16"
 
 
+def test_the_learning_rate_falls_over_all_epochs_also_where_some_are_added(here):
+    settings = ("--hidden", 9, "--batch-size", 200, "--schedule", "cosine", "--backend", "numpy", "--out", "run")
+    assert nnx_command("train", *settings, "--epochs", 2, "--lr", 0.01) == 0
+    assert repr(nnx.Trainer.load("run/checkpoint.safetensors").optimizer.lr) == "Cosine(lr=0.01, steps=14, final=0.0)"
+    assert nnx_command("train", "--resume", "--out", "run", "--epochs", 3, "--backend", "numpy") == 0
+    assert repr(nnx.Trainer.load("run/checkpoint.safetensors").optimizer.lr) == "Cosine(lr=0.01, steps=21, final=0.0)"
+
+
 def test_settings_from_a_file(here):
     settings = {"hidden": [9, 8], "lr": 0.02, "optimizer": "sgd", "epochs": 3, "init": 0.1, "batchnorm": True}
     (here / "best.json").write_text(json.dumps(settings))
