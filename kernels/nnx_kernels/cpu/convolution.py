@@ -27,12 +27,12 @@ from .product import BYTES, REGISTERS, Tile, constant
 _INT, _OFFSET = ir.IntType(64), ir.IntType(32)
 # By the vectors of a row, the rows of a tile. With more of them LLVM runs out of registers.
 TILES = (
-    {4: (6, 4, 2, 1), 3: (8, 4, 2, 1), 2: (10, 6, 4, 2, 1), 1: (16, 8, 4, 2, 1)}
+    {4: (6, 5, 4, 3, 2, 1), 3: (8, 6, 4, 2, 1), 2: (10, 8, 6, 4, 2, 1), 1: (16, 8, 4, 2, 1)}
     if REGISTERS == 32
-    else {3: (4, 2, 1), 2: (6, 4, 2, 1), 1: (8, 4, 2, 1)}
+    else {3: (4, 3, 2, 1), 2: (6, 4, 2, 1), 1: (8, 4, 2, 1)}
 )
-_LATENCY, _START = 4, 40
-"""Cycles of a multiplication, and for the beginning and the end of a tile, about."""
+_LATENCY, _LOAD, _START = 4, 2, 40
+"""Cycles of a multiplication, of a vector from the second-level cache, and of a tile's beginning and end, about."""
 
 
 def cycles(m: int, n: int, k: int, itemsize: int) -> int:
@@ -40,10 +40,18 @@ def cycles(m: int, n: int, k: int, itemsize: int) -> int:
     total = 0
     for vectors in _panels(-(-n * itemsize // BYTES)):
         left = m
-        for rows in TILES[vectors]:
-            tiles, left = divmod(left, rows)
-            total += tiles * (k * max(rows * vectors, _LATENCY) + _START)
+        while left > 0:
+            rows = _height(left, vectors)
+            total += k * max(rows * vectors, _LATENCY, _LOAD * vectors) + _START
+            left -= rows
     return total
+
+
+def _height(left: int, vectors: int) -> int:
+    """Return how many rows the next tile has: as many as possible, and all tiles as many as each other, about."""
+    heights = TILES[vectors]
+    fair = -(-left // -(-left // heights[0]))
+    return max(rows for rows in heights if rows <= fair)
 
 
 def _panels(left: int) -> list[int]:
@@ -136,17 +144,21 @@ def _tile(rows: int, vectors: int) -> Any:
 
 
 def _text() -> str:
-    """Write `part`: columns in panels as wide as a tile, and in each the rows, from the highest tile to the lowest."""
+    """Write `part`: columns in panels as wide as a tile, and in each the rows, in tiles as `_height` says."""
     cases = []
     for vectors, heights in TILES.items():
-        loops = "".join(
-            f"while m - i >= {rows}:\n"
+        tiles = "".join(
+            f"{'if' if rows == heights[0] else 'elif'} fair >= {rows}:\n"
             f"    tile_{vectors}_{rows}(zero, a, at + 4 * i, columns, b + j * size, lines, k, "
             f"c + j * size, to + 4 * i, w, bias + j * step, more, times, next_a, next_b)\n"
             f"    i += {rows}\n"
             for rows in heights
         )
-        cases.append(f"if vectors == {vectors}:\n{indent(loops, '    ')}")
+        loop = (
+            f"while i < m:\n    count = (m - i + {heights[0] - 1}) // {heights[0]}\n"
+            f"    fair = (m - i + count - 1) // count\n{indent(tiles, '    ')}"
+        )
+        cases.append(f"if vectors == {vectors}:\n{indent(loop, '    ')}")
     most = max(TILES)
     return f"""def part(zero, size, a, at, columns, b, lines, c, to, m, n, k, bias, more, times, next_a, next_b):
     lanes, j, step = {BYTES} // size, 0, size if bias else 0
