@@ -137,7 +137,7 @@ def test_losses(
 
 
 @pytest.mark.parametrize(("op", "kind", "reference"), LOSSES)
-@pytest.mark.parametrize("shape", [(100, 10), (600, 33), (3, 500), (2, 13_001)])
+@pytest.mark.parametrize("shape", [(100, 10), (600, 33), (1030, 33), (3, 500), (2, 13_001)])
 def test_weights_of_rows(op: str, kind: str, reference: Any, shape: tuple[int, int], r: np.random.Generator) -> None:
     """Whole weights are repetitions of the row."""
     inputs, times = problem(r, shape, "float64", kind), r.integers(1, 4, shape[0])
