@@ -184,6 +184,13 @@ def test_uninitialised_shared_memory(declaration: str) -> None:
         np.testing.assert_array_equal(y, [np.nan, 1, np.nan, 1, np.nan, 1])
 
 
+def test_a_write_behind_the_dynamic_shared_memory() -> None:
+    code = 'extern "C" __global__ void k(int i) { DYN_SHARED(int, memory); memory[i] = 1; }'
+    launch(code, (np.int32(3),), block=1, shared_mem=16)
+    with pytest.raises(RuntimeError, match=r"k: write behind the dynamic shared memory in block \(0,0,0\)"):
+        launch(code, (np.int32(4),), block=1, shared_mem=16)
+
+
 def test_the_limits_of_a_launch() -> None:
     code = 'extern "C" __global__ void BOUNDS k() {}'
     plain = code.replace("BOUNDS", "")

@@ -44,6 +44,11 @@ inline __half __float2half(float f) { return (__half)f; }
 
 namespace emu {
 constexpr size_t STACK = 64 << 10;
+#ifdef __SANITIZE_ADDRESS__
+constexpr size_t BEHIND = 0;
+#else
+constexpr size_t BEHIND = 1024;                      // bytes behind the dynamic shared memory, to see what is written there
+#endif
 enum St : char { RUN, BLOCK, WARP, DONE };
 struct Fiber {
   jmp_buf jb; St st; unsigned mask; int line; uint3 tid; char *stack = nullptr;
@@ -93,6 +98,10 @@ inline void run_warp(int w, int end) {               // as far as it gets alone:
     }
   }
 }
+inline bool overrun() {
+  for (size_t i = S.dynbuf.size() - BEHIND; i < S.dynbuf.size(); i++) if (S.dynbuf[i] != -1) return true;
+  return false;
+}
 inline int least(int a, int b) { return a < b ? a : b; }
 inline bool run_block() {
   for (int i = 0; i < S.n; i++) S.f[i].st = RUN;
@@ -100,7 +109,7 @@ inline bool run_block() {
     for (int w = 0; w < S.n;) { int e = w + least(32, S.n - (S.order[w] & ~31)); run_warp(w, e); w = e; if (S.fault) return fail(S.fault); }
     int done = 0, blk = 0;
     for (int i = 0; i < S.n; i++) { done += S.f[i].st == DONE; blk += S.f[i].st == BLOCK && S.f[i].line == S.f[0].line; }
-    if (done == S.n) return true;
+    if (done == S.n) return !overrun() || fail("write behind the dynamic shared memory");
     if (blk != S.n) return fail("divergent barrier");
     for (int i = 0; i < S.n; i++) S.f[i].st = RUN;
   }
@@ -138,7 +147,7 @@ inline const char *launch(void (*body)(void **), void **args, const unsigned *g,
   if (shmem > 48 << 10) return "more than 48 KiB of dynamic shared memory";
   gridDim = {g[0], g[1], g[2]}; blockDim = {b[0], b[1], b[2]};
   if ((int)S.f.size() < S.n) { S.f.clear(); S.f.resize(S.n); }
-  S.slot.assign(S.n + 32, 0); S.dynbuf = std::vector<char>(shmem); S.dyn = S.dynbuf.data();  // exact size, for ASan
+  S.slot.assign(S.n + 32, 0); S.dynbuf = std::vector<char>(shmem + BEHIND); S.dyn = S.dynbuf.data();  // exact size, for ASan
   S.order.resize(S.n);
   for (int i = 0; i < S.n; i++) S.f[i].tid = {i % b[0], i / b[0] % b[1], i / (b[0] * b[1])};
   int nw = (S.n + 31) / 32, at = 0; std::vector<int> ws(nw); for (int i = 0; i < nw; i++) ws[i] = i;
