@@ -1,6 +1,7 @@
 """The emulator of CUDA kernels notices what it is there to notice, in small kernels."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -184,6 +185,19 @@ def test_uninitialised_shared_memory(declaration: str) -> None:
         np.testing.assert_array_equal(y, [np.nan, 1, np.nan, 1, np.nan, 1])
 
 
+@pytest.mark.parametrize("access", ["memory[at] = 1", "y[0] = memory[at]"])
+@pytest.mark.parametrize(("at", "status"), [(7, 0), (8, -signal.SIGSEGV)])
+def test_an_access_behind_the_dynamic_shared_memory_ends_the_process(access: str, at: int, status: int) -> None:
+    code = f"""
+import numpy as np
+from emulator import Module
+code = 'extern "C" __global__ void k(int *y, int at) {{ DYN_SHARED(int, memory); {access}; }}'
+Module(code).get_function("k")((1,), (1,), (np.zeros(1, np.int32), np.int32({at})), shared_mem=32)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=False)
+    assert done.returncode == status
+
+
 def test_the_limits_of_a_launch() -> None:
     code = 'extern "C" __global__ void BOUNDS k() {}'
     plain = code.replace("BOUNDS", "")
@@ -195,6 +209,8 @@ def test_the_limits_of_a_launch() -> None:
     launch(bounded, (), block=256)
     with pytest.raises(RuntimeError, match="k: more threads than __launch_bounds__"):
         launch(bounded, (), block=257)
+    with pytest.raises(RuntimeError, match="k: __launch_bounds__ of more than 1024 threads"):
+        launch(bounded.replace("256", "1025"), (), block=256)
     launch(plain, (), grid=(1, 1, 2), shared_mem=48 << 10)
     with pytest.raises(RuntimeError, match="k: more than 48 KiB of dynamic shared memory"):
         launch(plain, (), shared_mem=(48 << 10) + 1)

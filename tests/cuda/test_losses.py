@@ -136,8 +136,19 @@ def test_losses(
     close(db, gradient.sum(axis=0), 4 * tolerance)
 
 
+def test_wide_rows_of_arrays_that_are_aligned_differently(r: np.random.Generator) -> None:
+    """A GPU, and the traps of tests/mutants, see to it that no vectors are read where an array is not aligned."""
+    shape = (3, 515)
+    z, t, bias = r.normal(size=shape), r.dirichlet(np.ones(515), 3), r.normal(size=515)
+    z, t, bias, dz = (placed(a, "float32", start) for start, a in enumerate([z, t, bias, np.full(shape, np.nan)]))
+    loss = EmulatedBackend().softmax_cross_entropy(z, t, bias=bias, dz=dz)
+    expected, gradient = cross_entropy(z, t, bias)
+    close(loss, expected, 1e-5)
+    close(dz, gradient, 2e-6)
+
+
 @pytest.mark.parametrize(("op", "kind", "reference"), LOSSES)
-@pytest.mark.parametrize("shape", [(100, 10), (600, 33), (3, 500), (2, 13_001)])
+@pytest.mark.parametrize("shape", [(100, 10), (600, 33), (1030, 33), (3, 500), (2, 13_001)])
 def test_weights_of_rows(op: str, kind: str, reference: Any, shape: tuple[int, int], r: np.random.Generator) -> None:
     """Whole weights are repetitions of the row."""
     inputs, times = problem(r, shape, "float64", kind), r.integers(1, 4, shape[0])

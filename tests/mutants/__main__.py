@@ -38,7 +38,8 @@ import _python
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SECONDS = 3
-"""What a command may compute beyond twice as long as it takes without a mutation; six times that, it may wait."""
+"""What a command may compute beyond twice as long as it takes without a mutation; after six times that it has ended, or
+could go on."""
 TRAPS = "-fsanitize=bounds,alignment,shift,signed-integer-overflow -fsanitize-undefined-trap-on-error"
 """Flags of the emulator's compiler: what a CPU forgives, and a GPU does not. They cost nothing."""
 NO_MUTANT = 3
@@ -146,7 +147,8 @@ class Copy:
     def run(self, command: str, seconds: float, target: Target, keep: bool = False) -> int:
         """Return the exit status; a process that takes too long is ended with all that it started.
 
-        What it computes counts, so that a machine that has much to do finds no mutants."""
+        What it computes counts, and whether it waits for nothing but its turn: a machine that has much to do finds no
+        mutants."""
         environment = os.environ | {
             "PYTHONPATH": os.pathsep.join(str(self.folder / part) for part in (".", "backends", "kernels")),
             "TMPDIR": str(self.temporary),
@@ -171,9 +173,11 @@ class Copy:
         )  # fmt: skip
         resource.prlimit(process.pid, resource.RLIMIT_CPU, (ceil(seconds),) * 2)
         try:
-            return process.wait(6 * seconds)
-        except subprocess.TimeoutExpired:
-            return -signal.SIGKILL
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(6 * seconds)
+                if _sleeps(process.pid):
+                    return -signal.SIGKILL
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -198,6 +202,17 @@ class Copy:
             for made in set(self.temporary.rglob("*")) - kept:
                 if made.is_file():  # the emulator's libraries of this mutant
                     made.unlink()
+
+
+def _sleeps(session: int) -> bool:
+    """Whether no thread of the session's processes could go on: those that could have not had their turn."""
+    states = set()
+    for status in Path("/proc").glob("[0-9]*/task/[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            state, _, _, its_session = status.read_text().rpartition(")")[2].split()[:4]
+            if int(its_session) == session:
+                states.add(state)
+    return states <= {"S", "Z", "X"}
 
 
 def _commands(target: Target, where: str) -> list[str]:

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <ucontext.h>
 #include <link.h>
+#include <sys/mman.h>
 // No <random>, <memory>, <string>, <algorithm>: to read them took half the time of compiling a kernel.
 #include <cmath>
 #include <cstdint>
@@ -54,9 +55,24 @@ struct Fiber {
 struct State {                                       // plain statics: TLS holds __shared__ only
   std::vector<Fiber> f; std::vector<uint64_t> slot; std::vector<int> order;
   jmp_buf sched; ucontext_t boot; int cur, n; void (*body)(void **); void **args;
-  char *dyn = nullptr; std::vector<char> dynbuf; const char *fault; char err[512];
+  char *dyn = nullptr; size_t shmem; const char *fault; char err[512];
 };
 static State S;
+
+inline char *dynamic_shared(size_t size) {           // whatever reads or writes behind it ends the process
+#ifdef __SANITIZE_ADDRESS__
+  static std::vector<char> memory; memory = std::vector<char>(size);
+  return memory.data();
+#else
+  constexpr size_t ROOM = 64 << 10;                  // whole pages
+  static char *memory = nullptr;
+  if (!memory) {
+    memory = (char *)mmap(nullptr, 2 * ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mprotect(memory + ROOM, ROOM, PROT_NONE);
+  }
+  return memory + ROOM - (size + 15) / 16 * 16;
+#endif
+}
 
 inline void suspend(St st, unsigned mask, int line) {  // park this fiber, back to the scheduler
   Fiber &f = S.f[S.cur]; f.st = st; f.mask = mask; f.line = line;
@@ -118,7 +134,7 @@ inline void poison() {                               // fill every __shared__ va
     }
     return 0;
   }, nullptr);
-  if (!S.dynbuf.empty()) memset(S.dynbuf.data(), 0xFF, S.dynbuf.size());
+  if (S.shmem) memset(S.dyn, 0xFF, S.shmem);
 }
 inline void shuffle(int *a, int n, unsigned order) {
   uint64_t r = order;
@@ -134,11 +150,12 @@ inline const char *launch(void (*body)(void **), void **args, const unsigned *g,
   if (b[0] > 1024 || b[1] > 1024 || b[2] > 64) return "invalid block size";
   S.n = b[0] * b[1] * b[2]; S.body = body; S.args = args; S.err[0] = 0; S.fault = nullptr;
   if (S.n < 1 || S.n > 1024) return "invalid block size";
+  if (bound > 1024) return "__launch_bounds__ of more than 1024 threads";  // ptxas would ignore it
   if (S.n > bound) return "more threads than __launch_bounds__";
   if (shmem > 48 << 10) return "more than 48 KiB of dynamic shared memory";
   gridDim = {g[0], g[1], g[2]}; blockDim = {b[0], b[1], b[2]};
   if ((int)S.f.size() < S.n) { S.f.clear(); S.f.resize(S.n); }
-  S.slot.assign(S.n + 32, 0); S.dynbuf = std::vector<char>(shmem); S.dyn = S.dynbuf.data();  // exact size, for ASan
+  S.slot.assign(S.n + 32, 0); S.dyn = dynamic_shared(S.shmem = shmem);
   S.order.resize(S.n);
   for (int i = 0; i < S.n; i++) S.f[i].tid = {i % b[0], i / b[0] % b[1], i / (b[0] * b[1])};
   int nw = (S.n + 31) / 32, at = 0; std::vector<int> ws(nw); for (int i = 0; i < nw; i++) ws[i] = i;
