@@ -7,7 +7,7 @@ import numpy as np
 
 from ._calls import as_rows, done, nothing
 from ._jobs import partition
-from ._tables import tables, windows
+from ._tables import Tables, tables, windows
 
 Array = np.ndarray[Any, Any]
 Formula = Any
@@ -39,10 +39,9 @@ class PictureOps:
         activation: Formula | None = None,
         out: Array | None = None,
     ) -> Any:
-        given = [a for a in (x, w, b, out) if a is not None]
-        if not self._takes(given):
+        table = self._tables(x, w, stride, pad, (b, out))
+        if table is None:
             return NotImplemented
-        table = tables(x.shape[1:], w.shape, stride, pad, x.itemsize)
         y = np.empty((len(x), *table.output, len(w)), x.dtype) if out is None else out
         kernels, packed = self._convolution, self._scratch("filters", (1, w.size), w.dtype)
         self._run(kernels.arrange, w.reshape(-1), table.order, packed[0])
@@ -64,9 +63,9 @@ class PictureOps:
         dw: Array | None = None,
         db: Array | None = None,
     ) -> Any:
-        if not self._takes([a for a in (dy, x, w, dx, dw, db) if a is not None]):
+        table, kernels = self._tables(x, w, stride, pad, (dy, dx, dw, db)), self._convolution
+        if table is None:
             return NotImplemented
-        table, kernels = tables(x.shape[1:], w.shape, stride, pad, x.itemsize), self._convolution
         if db is not None:
             self._run(self._bias.column_sums, dy.reshape(-1, len(w)), db)
         if dw is not None:
@@ -82,14 +81,21 @@ class PictureOps:
             self._run(kernels.convolve, as_rows(dy), packed, as_rows(dx), nothing(x), w.shape[1], *table.pictures)
         return None
 
-    def _takes(self, arrays: list[Array]) -> bool:
-        """Return whether the tiles take arrays: of one floating dtype, contiguous, and some of each."""
-        dtype = arrays[0].dtype
-        return (
-            self._own_products
-            and dtype in self._jit.FLOATS
-            and all([a.dtype == dtype and a.flags.c_contiguous and a.size for a in arrays])  # noqa: C419  faster
-        )
+    def _tables(self, x: Array, w: Array, stride: Pair, pad: Pair, others: tuple[Array | None, ...]) -> Tables | None:
+        """Return the tables of a convolution; None for arrays that its kernels do not take.
+
+        They are to be of one floating dtype, contiguous and not empty, and all but x may be written to: the kernels
+        that bring filters into order and add up dy take no others.
+        """
+        dtype, rest = x.dtype, [w, *(a for a in others if a is not None)]
+        if (
+            not self._own_products
+            or dtype not in self._jit.FLOATS
+            or not all([a.dtype == dtype and a.flags.c_contiguous and a.size for a in (x, *rest)])  # noqa: C419  faster
+            or not all([a.flags.writeable for a in rest])  # noqa: C419
+        ):
+            return None
+        return tables(x.shape[1:], w.shape, stride, pad, x.itemsize)
 
     # Pooling ----------------------------------------------------------------------------------------------------------
 
@@ -107,7 +113,7 @@ class PictureOps:
         shape = (len(x), *lists.output, x.shape[3])
         y = np.empty(shape, x.dtype) if out is None else out
         which = np.empty(shape, np.uint8) if index is None else index
-        return self._by(self._pooling.max_pooling, (x, y, which), x.shape[3], *lists.forward)
+        return self._by(self._pooling.max_pooling, (x, y, which), (x.shape[3],), lists.forward)
 
     def max_pooling_backward(
         self,
@@ -123,7 +129,7 @@ class PictureOps:
         n, *_, c = dy.shape
         dx = np.empty((n, *shape, c), dy.dtype) if out is None else out
         lists = windows((*shape, c), size, stride, pad)
-        return self._by(self._pooling.max_pooling_backward, (dy, index, dx), c, *lists.backward, result=2)
+        return self._by(self._pooling.max_pooling_backward, (dy, index, dx), (c,), lists.backward, result=2)
 
     def average_pooling(
         self, x: Array, *, size: Pair, stride: Pair, pad: Pair = (0, 0), out: Array | None = None
@@ -131,7 +137,7 @@ class PictureOps:
         n, *_, c = x.shape
         lists = windows(x.shape[1:], size, stride, pad)
         y = np.empty((n, *lists.output, c), x.dtype) if out is None else out
-        return self._by(self._pooling.sums, (x, y), c, _share(size, x.dtype), *lists.forward)
+        return self._by(self._pooling.sums, (x, y), (c, _share(size, x.dtype)), lists.forward)
 
     def average_pooling_backward(
         self, dy: Array, *, shape: Pair, size: Pair, stride: Pair, pad: Pair = (0, 0), out: Array | None = None
@@ -139,17 +145,27 @@ class PictureOps:
         n, *_, c = dy.shape
         lists = windows((*shape, c), size, stride, pad)
         dx = np.empty((n, *shape, c), dy.dtype) if out is None else out
-        return self._by(self._pooling.sums, (dy, dx), c, _share(size, dy.dtype), *lists.backward)
+        return self._by(self._pooling.sums, (dy, dx), (c, _share(size, dy.dtype)), lists.backward)
 
-    def _by(self, kernel: Any, arrays: tuple[Array, ...], *numbers: Any, result: int = 1) -> Any:
-        if not self._compiled or not all([a.flags.c_contiguous and a.size for a in arrays]):  # noqa: C419  faster
+    def _by(
+        self,
+        kernel: Any,
+        arrays: tuple[Array, ...],
+        numbers: tuple[Any, ...],
+        lists: tuple[Array, ...] | None = (),
+        result: int = 1,
+    ) -> Any:
+        """Call a kernel with rows of arrays, numbers and the lists of windows; return one of the arrays."""
+        if not self._compiled or lists is None:
             return NotImplemented
-        return done(self._run(kernel, *map(as_rows, arrays), *numbers), arrays[result])
+        if not all([a.flags.c_contiguous and a.size for a in arrays]):  # noqa: C419  faster
+            return NotImplemented
+        return done(self._run(kernel, *map(as_rows, arrays), *numbers, *lists), arrays[result])
 
     def swap_axes(self, x: Array, *, out: Array | None = None) -> Any:
         n, a, b = x.shape
         y = np.empty((n, b, a), x.dtype) if out is None else out
-        return self._by(self._axes.swap_axes, (x, y), a)
+        return self._by(self._axes.swap_axes, (x, y), (a,))
 
 
 @lru_cache(64)

@@ -11,6 +11,9 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]
 
+_REACH = 2**31 - 1
+"""How far 32-bit offsets reach."""
+
 
 class Span(NamedTuple):
     """Some pixels of an axis of the result, and the elements of the filter for them."""
@@ -67,28 +70,28 @@ def _spans(pixels: int, taps: Any, length: int, margin: int, trim: bool) -> list
     return list(found.values())
 
 
-def _table(
-    spans: tuple[list[Span], list[Span]],
-    sizes: list[int],
-    outputs: int,
-    across: int,
-    kernel_width: int,
-    itemsize: int,
-) -> Table:
-    """Make a table of the groups that the spans of both axes make.
+class _Layout(NamedTuple):
+    """One of the ways to compute a result: with groups of pixels, or from padded pictures."""
+
+    spans: tuple[list[Span], list[Span]]
+    sizes: list[int]
+    """As the kernels have them."""
+
+
+def _table(layout: _Layout, outputs: int, across: int, kernel_width: int, itemsize: int) -> Table:
+    """Make the table of the groups that the spans of both axes make.
 
     Args:
-        spans: of both axes.
-        sizes: as the kernels have them.
+        layout: the way to compute.
         outputs: the channels of the result.
         across: the result's width.
         kernel_width: of a filter.
         itemsize: bytes of a number.
     """
+    spans, sizes = layout
     wide, channels = sizes[4], sizes[2]
     channel = np.arange(channels)
-    rows, columns, lines, places, groups = [], [], [], [], []
-    row = column = 0
+    rows, columns, lines, places = [], [], [], []
     for down in spans[0]:
         for side in spans[1]:
             rows.append(np.add.outer(np.multiply(down.starts, wide), side.starts) * channels)
@@ -97,21 +100,44 @@ def _table(
             columns.append(np.add.outer(offsets, channel))
             elements = np.add.outer(np.multiply(down.elements, kernel_width), side.elements) * channels
             lines.append(np.add.outer(elements, channel) * outputs)
-            groups += [row, row + rows[-1].size, column, column + columns[-1].size]
-            row, column = row + rows[-1].size, column + columns[-1].size
+    return _joined(sizes, rows, columns, lines, places, itemsize)
+
+
+def _joined(
+    sizes: list[int], rows: list[Array], columns: list[Array], lines: list[Array], places: list[Array], itemsize: int
+) -> Table:
+    """Make a table of what each group has."""
+    groups, row, column = [], 0, 0
+    for of_rows, of_columns in zip(rows, columns, strict=True):
+        groups += [row, row + of_rows.size, column, column + of_columns.size]
+        row, column = row + of_rows.size, column + of_columns.size
     offsets = np.concatenate([part.ravel() for part in (*rows, *columns, *lines, *places)]) * itemsize
     return Table(np.array([*sizes, row, column, *groups], np.int64), offsets.astype(np.int32))
 
 
-def _cost(table: Table, n: int, itemsize: int) -> int:
+def _products(layout: _Layout) -> list[Pair]:
+    """Return how many rows and columns the groups of `_table` have."""
+    channels = layout.sizes[2]
+    return [
+        (len(down.pixels) * len(side.pixels), len(down.elements) * len(side.elements) * channels)
+        for down in layout.spans[0]
+        for side in layout.spans[1]
+    ]
+
+
+def _products_of_filters(layout: _Layout) -> list[Pair]:
+    """Return how many rows and columns the groups of `_of_filters` have."""
+    channels = layout.sizes[2]
+    return [
+        (len(elements) * channels, len(down) * len(side)) for (down, side), elements in _alike(layout.spans).items()
+    ]
+
+
+def _cheapest(layouts: list[_Layout], products: Any, n: int, itemsize: int) -> _Layout:
+    """Return the layout whose products take least; each of them has n columns of results."""
     from nnx_kernels.cpu.convolution import cycles
 
-    groups = table.sizes[9:].reshape(-1, 4).tolist()
-    return sum(cycles(stop - start, n, last - first, itemsize) for start, stop, first, last in groups)
-
-
-def _cheapest(tables: list[Table], n: int, itemsize: int) -> Table:
-    return min(tables, key=lambda table: _cost(table, n, itemsize))
+    return min(layouts, key=lambda layout: sum(cycles(m, n, k, itemsize) for m, k in products(layout)))
 
 
 def _under(size: int, step: int, margin: int) -> Any:
@@ -128,64 +154,73 @@ def _over(size: int, step: int, margin: int) -> Any:
 
 
 @lru_cache(64)
-def tables(shape: tuple[int, ...], filters: tuple[int, ...], stride: Pair, pad: Pair, itemsize: int) -> Tables:
-    """Make the tables for pictures of a shape (h, w, c) and filters (f, c, kh, kw)."""
+def tables(shape: tuple[int, ...], filters: tuple[int, ...], stride: Pair, pad: Pair, itemsize: int) -> Tables | None:
+    """Make the tables for pictures of a shape (h, w, c) and filters (f, c, kh, kw).
+
+    None where a picture, its result or the filters have more bytes than 32-bit offsets reach.
+    """
     (h, w, c), (f, _, kh, kw) = shape, filters
     (sh, sw), (ph, pw) = stride, pad
     oh, ow = (h + 2 * ph - kh) // sh + 1, (w + 2 * pw - kw) // sw + 1
+    top, left = (kh - 1) // sh, (kw - 1) // sw
+    # The padded pictures, and the padded results from which the pictures' gradient is computed.
+    high, wide = h + 2 * ph, w + 2 * pw
+    high_dy, wide_dy = top + max((h - 1 + ph) // sh + 1, oh), left + max((w - 1 + pw) // sw + 1, ow)
+    if max(high * wide * c, high_dy * wide_dy * f, f * c * kh * kw) * itemsize > _REACH:
+        return None
 
-    forward, pictures, gradients = [], [], []
+    forward, pictures = [], []
     for trim in (True, False):
         if trim or pad != (0, 0):
             spans = _spans(oh, _under(kh, sh, ph), h, ph, trim), _spans(ow, _under(kw, sw, pw), w, pw, trim)
-            high, wide = (h, w) if trim else (h + 2 * ph, w + 2 * pw)
-            sizes = [h, w, c, high, wide, *((0, 0) if trim else pad)]
-            forward.append(_table(spans, sizes, f, ow, kw, itemsize))
-            gradients.append(_of_filters(spans, sizes, f, ow, kw, itemsize))
-        top, left = (0, 0) if trim else ((kh - 1) // sh, (kw - 1) // sw)
+            forward.append(_Layout(spans, [h, w, c, *((h, w, 0, 0) if trim else (high, wide, *pad))]))
         spans = _spans(h, _over(kh, sh, ph), oh, top, trim), _spans(w, _over(kw, sw, pw), ow, left, trim)
-        high, wide = oh, ow
-        if not trim:
-            high, wide = top + max((h - 1 + ph) // sh + 1, oh), left + max((w - 1 + pw) // sw + 1, ow)
-        pictures.append(_table(spans, [oh, ow, f, high, wide, top, left], c, w, kw, itemsize))
+        pictures.append(_Layout(spans, [oh, ow, f, *((oh, ow, 0, 0) if trim else (high_dy, wide_dy, top, left))]))
     number = np.arange(f * c * kh * kw).reshape(f, c, kh, kw)
     order = number.transpose(2, 3, 1, 0).ravel()
     place = np.empty_like(order)
     place[order] = np.arange(order.size)
     return Tables(
         (oh, ow),
-        _cheapest(forward, f, itemsize),
-        _cheapest(gradients, f, itemsize),
-        _cheapest(pictures, c, itemsize),
+        _table(_cheapest(forward, _products, f, itemsize), f, ow, kw, itemsize),
+        _of_filters(_cheapest(forward, _products_of_filters, f, itemsize), f, ow, kw, itemsize),
+        _table(_cheapest(pictures, _products, c, itemsize), c, w, kw, itemsize),
         order,
         place,
         number.transpose(2, 3, 0, 1).ravel(),
     )
 
 
-def _of_filters(
-    spans: tuple[list[Span], list[Span]], sizes: list[int], f: int, ow: int, kw: int, itemsize: int
-) -> Table:
+Seen = tuple[Pair, ...]
+"""The pixels of the result over which an element of a filter lies on the picture, and where they begin to read."""
+
+
+def _alike(spans: tuple[list[Span], list[Span]]) -> dict[tuple[Seen, Seen], list[Pair]]:
+    """Return the elements of a filter by the pixels, down and across, over which they lie on the picture."""
+    seen: list[list[tuple[int, Seen]]] = []
+    for axis in range(2):
+        pixels: dict[int, list[Pair]] = {}
+        for span in spans[axis]:
+            for i in span.elements:
+                pixels.setdefault(i, []).extend(zip(span.pixels, span.starts, strict=True))
+        seen.append([(i, tuple(sorted(of))) for i, of in sorted(pixels.items())])
+    groups: dict[tuple[Seen, Seen], list[Pair]] = {}
+    for i, down in seen[0]:
+        for j, side in seen[1]:
+            groups.setdefault((down, side), []).append((i, j))
+    return groups
+
+
+def _of_filters(layout: _Layout, f: int, ow: int, kw: int, itemsize: int) -> Table:
     """Make the table of the filters' gradient: a group for the elements of a filter that see the same pixels.
 
     Its rows are the channels under an element, its columns the pixels of dy over which the element lies on the picture.
     """
+    spans, sizes = layout
     wide, channels = sizes[4], sizes[2]
     channel = np.arange(channels)
-    seen: dict[Any, list[tuple[int, int]]] = {}
-    for axis in range(2):
-        pixels: dict[int, list[int]] = {}
-        for span in spans[axis]:
-            for i in span.elements:
-                pixels.setdefault(i, []).extend(zip(span.pixels, span.starts, strict=True))
-        seen[axis] = [(i, tuple(sorted(of))) for i, of in sorted(pixels.items())]
-    groups_: dict[Any, list[tuple[int, int]]] = {}
-    for i, down in seen[0]:
-        for j, side in seen[1]:
-            groups_.setdefault((down, side), []).append((i, j))
-    rows, columns, lines, places, groups = [], [], [], [], []
-    row = column = 0
-    for (down, side), elements in groups_.items():
+    rows, columns, lines, places = [], [], [], []
+    for (down, side), elements in _alike(spans).items():
         places_of = np.array([(i * kw + j) for i, j in elements]) * channels
         offsets = np.array([(i * wide + j) for i, j in elements]) * channels
         rows.append(np.add.outer(offsets, channel))
@@ -193,18 +228,16 @@ def _of_filters(
         (u, a), (v, b) = zip(*down, strict=True), zip(*side, strict=True)
         columns.append(np.add.outer(np.multiply(a, wide), b) * channels)
         lines.append(np.add.outer(np.multiply(u, ow), v) * f)
-        groups += [row, row + rows[-1].size, column, column + columns[-1].size]
-        row, column = row + rows[-1].size, column + columns[-1].size
-    offsets = np.concatenate([part.ravel() for part in (*rows, *columns, *lines, *places)]) * itemsize
-    return Table(np.array([*sizes, row, column, *groups], np.int64), offsets.astype(np.int32))
+    return _joined(sizes, rows, columns, lines, places, itemsize)
 
 
 class Windows(NamedTuple):
     """What the kernels of pooling are told of one shape: the lists of `nnx_kernels.cpu.pooling`."""
 
     output: Pair
-    forward: tuple[Array, ...]
-    backward: tuple[Array, ...]
+    forward: tuple[Array, ...] | None
+    """None where 32-bit offsets do not reach so far, and so for `backward`."""
+    backward: tuple[Array, ...] | None
 
 
 @lru_cache(64)
@@ -212,6 +245,8 @@ def windows(shape: tuple[int, ...], size: Pair, stride: Pair, pad: Pair) -> Wind
     """Make the lists for pictures of a shape (h, w, c) and windows."""
     lengths, c = shape[:2], shape[2]
     oh, ow = ((lengths[k] + 2 * pad[k] - size[k]) // stride[k] + 1 for k in range(2))
+    if max(shape[0] * shape[1], oh * ow) * c > _REACH:
+        return Windows((oh, ow), None, None)
     forward: list[Array] = []
     backward: list[Array] = []
     # An element's offset, and its number, for one pixel down and one across.

@@ -67,7 +67,8 @@ class ActivationHistogram(Histogram):
 
     units: int = 0
     dead: int = 0
-    """Units that give the same value for every row, as a ReLU that is always 0: no gradient passes them."""
+    """Units that give the same value for every row, as a ReLU that is always 0: no gradient passes them. Of pictures a
+    unit is a channel, and dead if that holds for each of its pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +119,12 @@ def activation_histograms(model: Sequential, x: HostArray) -> tuple[ActivationHi
         for i, layer in enumerate(model):
             value = layer.forward(value, False)
             if isinstance(layer, Activation):
-                host = np.array(model.ops.to_host(value)).reshape(len(value), -1)
-                all_of_it = Histogram.of(f"{i} {layer!r}", host)
-                dead = int(np.sum(host.min(axis=0) == host.max(axis=0))) if len(host) > 1 else 0
-                found.append(ActivationHistogram(**vars(all_of_it), units=host.shape[1], dead=dead))
+                host = np.array(model.ops.to_host(value))
+                units = host.shape[1] if host.ndim == 4 else math.prod(host.shape[1:])  # of pictures the channels
+                alike = (host.min(axis=0) == host.max(axis=0)).reshape(units, -1).all(axis=1)
+                all_of_it = Histogram.of(f"{i} {layer!r}", host.reshape(len(host), -1))
+                dead = int(np.sum(alike)) if len(host) > 1 else 0
+                found.append(ActivationHistogram(**vars(all_of_it), units=units, dead=dead))
     return tuple(found)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._support import plots as plotting
 from .._support.figures import image_sheet, short, stretched
-from .._support.plots import COLOURS, INK
+from .._support.plots import COLOURS, FAINT, INK
 from ..ops import HostArray
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def filter_sheet(found: "Sequence[Filters]") -> "Figure":
     """
     columns = min(len(found), 3)
     title = "Filters: of each the least weight is black,\nthe greatest white"
-    figure, grid = plotting.panels(-(-len(found) // columns), columns, title, width=3.6, height=3.8)
+    figure, grid = plotting.panels(-(-len(found) // columns), columns, title, width=3.6, height=4.2)
     flat = [axes for row in grid for axes in row]
     for index, (axes, layer) in enumerate(zip(flat, found, strict=False)):
         count, channels, height, width = layer.weights.shape
@@ -119,7 +119,7 @@ def filter_sheet(found: "Sequence[Filters]") -> "Figure":
         axes.set_title(layer.name, fontsize=8)
         shown = f"{min(count, _TILES)} of {count} filters, {height} x {width}"
         mean = "" if coloured or channels == 1 else f"; the mean over {channels} channels"
-        axes.set_xlabel(shown + mean)
+        axes.set_xlabel(shown + mean, fontsize=8)
     for axes in flat[len(found) :]:
         axes.set_axis_off()
     return figure
@@ -134,7 +134,7 @@ def feature_sheet(found: "Sequence[Filters]", examples: HostArray) -> "Figure":
     """
     title = "Feature maps: what each filter answers to; the least number of each is black, the greatest white"
     columns, above = len(found[0].maps), 1 if len(examples) else 0
-    figure, grid = plotting.panels(above + len(found), columns, title, width=3.6, height=3.6)
+    figure, grid = plotting.panels(above + len(found), columns, title, width=3.6, height=4.0)
     for axes, example in zip(grid[0], examples, strict=False):
         mosaic(axes, example[None])
         axes.set_title("input", fontsize=8)
@@ -149,14 +149,19 @@ def feature_sheet(found: "Sequence[Filters]", examples: HostArray) -> "Figure":
 def mosaic(axes: "Axes", images: HostArray) -> None:
     """Draw images (n, height, width) or (n, height, width, 3) beside and below one another, each by its own range."""
     columns = int(np.ceil(len(images) ** 0.5))
+    lines = -(-len(images) // columns)
     height, width = images.shape[1:3]
+    gap = max(height, width) / 10
+    down, across = height + gap, width + gap
     for place, image in enumerate(images):
-        x, y = (width + 1) * (place % columns), (height + 1) * (place // columns)
+        x, y = across * (place % columns), down * (place // columns)
         axes.imshow(stretched(image), cmap="gray", vmin=0, vmax=1, extent=(x, x + width, y + height, y))
-    axes.set(xlim=(-1, (width + 1) * columns), ylim=((height + 1) * -(-len(images) // columns), -1))
+        axes.plot([x, x + width, x + width, x, x], [y, y, y + height, y + height, y], color=FAINT, linewidth=0.5)
+    axes.set(xlim=(-gap, across * columns), ylim=(down * lines, -gap))
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
 
 
 def norms(axes: "Axes", gradients: Mapping[str, float]) -> None:

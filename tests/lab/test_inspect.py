@@ -97,6 +97,17 @@ def test_dead_units_are_counted():
     assert parts.activation_histograms(nnx.MLP((), 2).build(3), np.ones((5, 3))) == ()
 
 
+def test_a_channel_is_dead_if_all_of_its_pixels_are():
+    model = nnx.Sequential(nnx.Convolution(3, 3, pad=1), nnx.ReLU(), nnx.Flatten(), nnx.Affine(2)).build((1, 4, 4))
+    state = model.state_dict()
+    state["0.b"][0] = -1000.0
+    model.load_state_dict(state)
+    x = np.random.default_rng(0).standard_normal((50, 1, 4, 4))
+    x[:, :, :3] = 0.0  # pixels that are never anything but 0 make no channel dead
+    (found,) = parts.activation_histograms(model, x)
+    assert (found.units, found.dead) == (3, 1)
+
+
 def test_histograms_hold_every_value():
     model = trained().model
     for histogram, name in zip(parts.weight_histograms(model), ("1.W", "3.W", "5.W"), strict=True):
