@@ -37,6 +37,15 @@ def test_logarithms_and_roots():
     np.testing.assert_allclose(got, np.log(abs(X) + 1) + np.log1p(abs(X) + 1) + np.sqrt(abs(X) + 1), rtol=1e-14)
 
 
+@pytest.mark.parametrize("power", [1, 2, 3, 5])
+def test_a_power_is_a_product(power):
+    np.testing.assert_allclose(one(lambda x: x**power).on_arrays(np, x=X)[0], X**power, rtol=1e-14)
+
+
+def test_the_absolute_value_by_pythons_own_function():
+    np.testing.assert_array_equal(one(abs).on_arrays(np, x=X)[0], np.abs(X))
+
+
 @pytest.mark.parametrize("name", [n for n in f.FUNCTIONS if n not in ("where", "maximum", "minimum")])
 def test_a_derivative_is_that_of_differences(name):
     function = one(getattr(f, name))
