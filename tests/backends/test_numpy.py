@@ -47,3 +47,10 @@ def test_the_error_function_is_within_two_units_in_the_last_place(dtype):
         special = erf(np.array([np.nan, np.inf, -np.inf, -0.0], dtype), np.empty(4, dtype))
     np.testing.assert_array_equal(special, [np.nan, 1, -1, 0])
     assert np.signbit(special[3])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_error_function_of_huge_numbers_does_not_overflow(dtype):
+    huge = np.array([1e30, -np.finfo(dtype).max], dtype)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        np.testing.assert_array_equal(erf(huge, np.empty_like(huge)), [1, -1])
