@@ -87,6 +87,14 @@ def test_a_result_that_is_a_number_has_the_inputs_shape():
     assert got.dtype == np.float32
 
 
+@pytest.mark.parametrize("setting", [3, 3.0, np.array(3.0)])
+def test_a_result_that_is_a_setting_has_the_inputs_shape(setting):
+    made = Formula("f", lambda x, s: (s, s * s), ["x"], ["y", "z"], ["s"])
+    for got, expected in zip(made.on_arrays(np, x=X, s=setting), (3.0, 9.0), strict=True):
+        assert np.array_equal(got, np.full_like(X, expected))
+        assert got.dtype == X.dtype
+
+
 def test_a_choice_between_equals_is_none():
     made = Formula("f", lambda x, s: where(x > 0, s * x, 0.0), ["x"], ["y"], ["s"]).fix(s=0)
     assert made.instructions == ()
