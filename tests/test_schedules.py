@@ -67,9 +67,11 @@ def test_numbers_of_numpy_are_numbers(number):
     json.dumps(nnx.SGD(lr=number).config())
 
 
-def test_it_cannot_be_changed():
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_it_cannot_be_changed(name):
+    rate, _ = SCHEDULES[name]
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Constant(0.1).lr = 0.2
+        setattr(rate, dataclasses.fields(rate)[0].name, 0.2)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +99,7 @@ def test_rates_may_be_0():
     for rate in (Constant(0), Step(0, 2), Step(0.1, 1, factor=0), Cosine(0, 2), Cosine(0, 2, final=0), WarmUp(1, 0)):
         assert rate(1) == 0
     assert OneCycle(0, 2)(1) == 0
+    assert nnx.SGD(lambda step: 0).rate(1) == 0
 
 
 @pytest.mark.parametrize("share", [0, 1, 1.5])

@@ -149,7 +149,7 @@ class _Writer:
         """Where the arrays are by name; what is not here is a number."""
         self.holds = {f"{name}_": name for name in same.values()}
         """Which value is in a memory that may be written to."""
-        # A result that is an input, a number, or already another output is copied.
+        # A result that is an input, a setting, a number, or already another output is copied.
         results = dict(zip(formula.outputs, formula.results, strict=True))
         self.work = list(formula.instructions)
         if summed:
@@ -157,7 +157,7 @@ class _Writer:
             self.work = _needed(self.work, {*results.values(), *summed.operands})
         self.outputs, self.out = list(results), dict[str, str]()
         for output, result in results.items():
-            if result in formula.inputs or not isinstance(result, str) or result in self.out:
+            if not isinstance(result, str) or result in (*formula.inputs, *formula.scalars, *self.out):
                 if same.get(output) != result:
                     self.work.append((f"copy_{output}", "copy", (result,)))
                     self.out[f"copy_{output}"] = output
@@ -170,9 +170,6 @@ class _Writer:
 
     def program(self) -> Program:
         made = {name: (op, args) for name, op, args in self.work}
-        for i, (_, op, args) in enumerate(self.work):
-            if op == "where" and args[0] in made and self._is_mask(args[0], made):
-                self.last |= {a: max(i, self.last[a]) for a in made[args[0]][1] if isinstance(a, str)}
         for i, (name, op, args) in enumerate(self.work):
             doing = op
             if op in _COMPARISONS and self._is_mask(name, made):
@@ -233,7 +230,7 @@ class _Writer:
             "sigmoid": "1 / (1 + np.exp(-{}))",
             "softplus": "np.logaddexp(0, {})",
             "where": "{1} if {0} else {2}",
-            "erf": "erf(np.float64({}), np.empty(()))[()]",
+            "erf": "erf(np.full(1, {}), np.empty(1))[0]",
         }
         return forms.get(op, f"np.{_UFUNCS.get(op, op)}({', '.join(['{}'] * len(a))})").format(*a)
 

@@ -108,13 +108,13 @@ class Formula:
 
         for result, op, args in self.instructions:
             known[result] = on_arrays(xp, op, [of(a) for a in args], like)
-        return tuple(xp.full_like(like, r) if isinstance(r, float) else known[r] for r in self.results)
+        return tuple(_shaped(xp, of(r), like) for r in self.results)
 
     def python(self) -> tuple[list[str], list[str]]:
         """Write the formula in Python: statements for one element, and an expression for each result.
 
         A variable x is written `x_`, intermediate results are `_0`, `_1` ...; a number is written `R(...)`, where R is
-        the type of the elements; functions have the names of `OPERATIONS`.
+        the type of the elements; functions have the names of `OPERATIONS`; `inf` and `nan` have to be defined.
         """
         return self._written(lambda number: f"R({number!r})", _PYTHON, lambda op: "")
 
@@ -164,6 +164,13 @@ def _identifier(name: str, what: str) -> str:
     if not isinstance(name, str) or not name.isidentifier() or not name.isascii() or name[0] == "_":
         raise InputError(f"{what}: got {name!r}, expected a name such as 'swish': letters, digits and underscores.")
     return name
+
+
+def _shaped(xp: Any, value: Any, like: Any) -> Any:
+    """Return a result in the inputs' shape, also one that is a number or depends on scalars alone."""
+    if isinstance(value, int | float):
+        return xp.full_like(like, value)
+    return value if value.shape == like.shape else xp.ones_like(like) * value
 
 
 def _linear(values: Sequence[Value]) -> "tuple[tuple[Instruction, ...], tuple[str | float, ...]]":

@@ -91,7 +91,7 @@ def mismatch(got: HostArray, expected: HostArray, tolerance: float) -> str | Non
         reached = got.astype(np.float64)
         with np.errstate(invalid="ignore", over="ignore"):
             error = np.array(np.abs(reached - expected))  # an array even if 0-d
-        error[(reached == expected) | (np.isnan(reached) & np.isnan(expected))] = 0.0  # also of infinities
+        error[(reached == expected) | (np.isnan(reached) & np.isnan(expected))] = 0.0  # infinities, too
         error[np.isnan(error)] = np.inf
         excess = error - tolerance * (1.0 + np.abs(np.nan_to_num(expected)))
         wrong, error = excess > 0, np.where(excess > 0, error, 0.0)

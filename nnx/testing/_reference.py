@@ -267,7 +267,7 @@ def unscale_(hyper: HostArray, norm: HostArray, scaling: HostArray) -> Written:
 
 def clip_(hyper: HostArray, norm: HostArray, limit: HostArray) -> Written:
     scaled = norm * hyper[-1]
-    factor = limit / scaled if scaled > limit else 1.0
+    factor = 1.0 if scaled <= limit else limit / scaled
     return {"hyper": np.append(hyper[:-1], hyper[-1] * factor)}
 
 

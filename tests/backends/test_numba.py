@@ -247,6 +247,13 @@ def test_large_arrays_go_through_threads_and_are_right(backend, dtype, shape, mo
     sums = [("dgamma", bias), ("dbeta", bias), ("db", bias)]
     compare("batch_norm_backward", other, x, gamma, bias, var, hyper, buffers=[*sums, ("out", x)])
     compare("sum_squares", x)
+    for kind in (nnx.SGD, nnx.Adam):
+        settings, decay = np.array([*kind().hyper(3, 0.1)[:-1], 0.5], dtype), x.size // 3
+        updated = [[np.abs(x), *(a.copy() for a in [other] + [np.abs(x)] * len(kind.slots))] for _ in range(2)]
+        for b, arrays in zip((backend, reference), updated, strict=True):
+            assert b.update_(kind.formula(), settings, *arrays, decay=decay) is None
+        for got, expected in zip(*updated, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
     transposed = np.asfortranarray(x)
     assert backend.softmax(transposed) is NotImplemented
     assert backend.activation(nnx.ReLU().formula, transposed) is NotImplemented

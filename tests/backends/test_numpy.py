@@ -5,12 +5,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from nnx_numpy import _pictures
+from nnx_numpy import _formula, _pictures
 from nnx_numpy._erf import erf
 
 import nnx
+from nnx import formula as f
 from nnx import testing
-from nnx.formula import Formula
+from nnx.formula import Formula, where
 from nnx.ops import Ops
 
 
@@ -49,6 +50,116 @@ def test_the_error_function_is_within_two_units_in_the_last_place(dtype):
         special = erf(np.array([np.nan, np.inf, -np.inf, -0.0], dtype), np.empty(4, dtype))
     np.testing.assert_array_equal(special, [np.nan, 1, -1, 0])
     assert np.signbit(special[3])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_error_function_of_huge_numbers_does_not_overflow(dtype):
+    huge = np.array([1e30, -np.finfo(dtype).max], dtype)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        np.testing.assert_array_equal(erf(huge, np.empty_like(huge)), [1, -1])
+
+
+def many_terms(z, t):
+    total = z * t
+    for k in range(1, 6):
+        total = total + f.exp(-k * z * z)
+    return total
+
+
+LOSSES = {  # and what stands for a gradient; s is a number
+    "a number over an array": lambda z, t, s: (2.0 / (1.0 + z * z), t),
+    "a number less an array": lambda z, t, s: (2.0 - z, t),
+    "a product of arrays": lambda z, t, s: (z * t, t),
+    "twice a product": lambda z, t, s: (2.0 * (z * t), 2.0 * t),
+    "a product by a number": lambda z, t, s: (z * t * 2.0, t * s),
+    "a number times a sum": lambda z, t, s: (0.5 * (z + t), t),
+    "a number times a number less an array": lambda z, t, s: (2.0 * (1.0 - z * t), t),
+    "no loss": lambda z, t, s: (0.0 * (z * t), 0.0 * z),
+    "an input": lambda z, t, s: (z, t),
+    "a number": lambda z, t, s: (2.0, z),
+    "a setting": lambda z, t, s: (s * s, s),
+    "what the gradient does not use": lambda z, t, s: (f.exp(z) * f.exp(z), z * 3.0 + t * 2.0),
+    "many terms": lambda z, t, s: (many_terms(z, t), t),
+    "a number times many terms": lambda z, t, s: (0.5 * many_terms(z, t), t),
+}
+
+
+@pytest.mark.parametrize("blocks", [16, 4096])
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_of_any_form_is_summed(name, blocks, monkeypatch):
+    monkeypatch.setattr(_formula, "BLOCK", blocks)
+    backend, made = nnx.get_backend("numpy"), Formula("own", LOSSES[name], ["z", "t"], ["loss", "dz"], ["s"])
+    z, t = np.random.default_rng(0).normal(size=(2, 37, 13))
+    hyper = np.array([0.75])
+    losses, gradient = made.on_arrays(np, z=z, t=t, s=0.75)
+    for dz in (None, np.empty_like(z)):
+        assert backend.loss(made, z, t, hyper, dz=dz) == pytest.approx(losses.sum() / 37)
+    np.testing.assert_allclose(dz, gradient / 37, rtol=1e-12, atol=1e-15)
+    bias, shifted = np.zeros(13), np.empty_like(z)  # the gradient goes into the very array of z + bias
+    assert backend.loss(made, z, t, hyper, bias=bias, db=bias, dz=shifted) == pytest.approx(losses.sum() / 37)
+    np.testing.assert_allclose(shifted, gradient / 37, rtol=1e-12, atol=1e-15)
+
+
+UPDATES = {  # of p, q, r by a, of all and of numbers s above 0 and below 1
+    "exchanged": lambda p, q, r, a, s: (q, r, p),
+    "as they were": lambda p, q, r, a, s: (p, q, r),
+    "numbers": lambda p, q, r, a, s: (2.5, s, math.inf),
+    "infinities and none": lambda p, q, r, a, s: (
+        where(p > 0, math.inf, -math.inf), where(q > 0, q, math.nan), where(r > 0, r, -math.inf)
+    ),
+    "the same": lambda p, q, r, a, s: (f.exp(a), f.exp(a), a),
+    "wanted to the end": lambda p, q, r, a, s: (p + a, p * f.exp(q) + f.exp(a) * q, f.exp(p) * q + r * p),
+    "chosen by a number": lambda p, q, r, a, s: (
+        where(s > 0, p * 2, a), where(s > 0, a, q * 3), where(s > 0, p, a)
+    ),
+    "not chosen by a number": lambda p, q, r, a, s: (
+        where(s > 1, p * 2, a), where(s > 1, a, q * 3), where(s > 1, p, a)
+    ),
+    "a choice of itself": lambda p, q, r, a, s: (
+        where(s > 0, p, q * 2), where(s > 1, p, q), where(a > 0, r, where(p > 0, r * 2, r))
+    ),
+    "numbers for a choice": lambda p, q, r, a, s: (
+        where(p > 0, 1, 1) + where(a > 0, 0, 0), where(q > 0, 1, -1), where(r > p, 1, 0) + where(f.exp(r) > 1, 1, 0)
+    ),
+    "one comparison for several": lambda p, q, r, a, s: (
+        where(p > a, 1, 0) + a, where(p > a, p, q), where(p > a, 1, 0) * r
+    ),
+    "functions": lambda p, q, r, a, s: (f.sigmoid(p) + f.erf(q), f.softplus(-q) * s, f.tanh(r) / (1 + f.abs(p))),
+    "functions of numbers": lambda p, q, r, a, s: (
+        p * f.sigmoid(s) + f.erf(s), q * f.softplus(s), r + where(s < 1, f.sqrt(s), s) - f.maximum(s, 0.5)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("blocks", [16, 4096])
+@pytest.mark.parametrize("name", UPDATES)
+def test_an_update_of_any_form_is_that_of_new_arrays(name, blocks, monkeypatch):
+    monkeypatch.setattr(_formula, "BLOCK", blocks)
+    made = Formula("own", UPDATES[name], ["p", "q", "r", "a"], ["p", "q", "r"], ["s"])
+    arrays = dict(zip(made.inputs, np.random.default_rng(0).normal(size=(4, 481)), strict=True))
+    expected = [np.array(e) for e in made.on_arrays(np, **arrays, s=np.full(481, 0.7))]
+    nnx.get_backend("numpy").update_(made, np.array([0.7]), *arrays.values())
+    for got, wanted in zip(arrays.values(), expected, strict=False):
+        np.testing.assert_allclose(got, wanted, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("into", [0, 1, 2, None])
+def test_a_result_may_take_the_place_of_any_input(into):
+    made = Formula("own", lambda x, y, z: f.exp(x) * y - z * x, ["x", "y", "z"], ["out"])
+    inputs = list(np.random.default_rng(0).normal(size=(3, 37)))
+    before, out = [a.copy() for a in inputs], np.empty(37) if into is None else inputs[into]
+    _formula.elementwise(made, inputs, [out])
+    for i, (array, was) in enumerate(zip(inputs, before, strict=True)):
+        expected = np.exp(before[0]) * before[1] - before[2] * before[0] if i == into else was
+        np.testing.assert_allclose(array, expected, rtol=1e-14)
+    np.testing.assert_allclose(out, np.exp(before[0]) * before[1] - before[2] * before[0], rtol=1e-14)
+
+
+def test_the_sigmoid_of_huge_numbers_does_not_overflow():
+    huge, slope = np.array([[-1e4, 1e4]]), Formula("own", lambda x: f.sigmoid(x) * 2, ["x"], ["y"])
+    with np.errstate(over="raise"):
+        for made in (nnx.Sigmoid().formula, slope):
+            assert np.isin(nnx.get_backend("numpy").activation(made, huge), [0, 1, 2]).all()
 
 
 # Pictures -------------------------------------------------------------------------------------------------------------

@@ -353,6 +353,14 @@ class TestArrays:
         assert "largest error inf" in mismatch(nan, one, 1.0)
         assert "largest error inf" in mismatch(one, nan, 1.0)
 
+    @pytest.mark.parametrize("tolerance", [0.0, 1e-8])
+    def test_an_infinity_matches_itself_alone(self, tolerance):
+        infinite = np.array([np.inf, -np.inf])
+        assert mismatch(infinite, infinite, tolerance) is None
+        assert "2 of 2 elements are wrong" in mismatch(-infinite, infinite, tolerance)
+        assert "2 of 2 elements are wrong" in mismatch(np.ones(2), infinite, tolerance)
+        assert "2 of 2 elements are wrong" in mismatch(infinite, np.ones(2), tolerance)
+
 
 def test_an_unknown_operation_is_refused(members_only):
     with pytest.raises(InputError, match=r"unknown operation 'sofmax'\. Did you mean 'softmax'"):

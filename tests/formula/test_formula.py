@@ -37,6 +37,15 @@ def test_logarithms_and_roots():
     np.testing.assert_allclose(got, np.log(abs(X) + 1) + np.log1p(abs(X) + 1) + np.sqrt(abs(X) + 1), rtol=1e-14)
 
 
+@pytest.mark.parametrize("power", [1, 2, 3, 5])
+def test_a_power_is_a_product(power):
+    np.testing.assert_allclose(one(lambda x: x**power).on_arrays(np, x=X)[0], X**power, rtol=1e-14)
+
+
+def test_the_absolute_value_by_pythons_own_function():
+    np.testing.assert_array_equal(one(abs).on_arrays(np, x=X)[0], np.abs(X))
+
+
 @pytest.mark.parametrize("name", [n for n in f.FUNCTIONS if n not in ("where", "maximum", "minimum")])
 def test_a_derivative_is_that_of_differences(name):
     function = one(getattr(f, name))
@@ -76,6 +85,14 @@ def test_a_result_that_is_a_number_has_the_inputs_shape():
     (got,) = one(lambda x: 2.0).on_arrays(np, x=X.astype(np.float32))
     assert np.array_equal(got, np.full_like(X, 2.0))
     assert got.dtype == np.float32
+
+
+@pytest.mark.parametrize("setting", [3, 3.0, np.array(3.0)])
+def test_a_result_that_is_a_setting_has_the_inputs_shape(setting):
+    made = Formula("f", lambda x, s: (s, s * s), ["x"], ["y", "z"], ["s"])
+    for got, expected in zip(made.on_arrays(np, x=X, s=setting), (3.0, 9.0), strict=True):
+        assert np.array_equal(got, np.full_like(X, expected))
+        assert got.dtype == X.dtype
 
 
 def test_a_choice_between_equals_is_none():

@@ -114,6 +114,19 @@ def test_special_values(name, dtype):
     np.testing.assert_allclose(y, np.array(SPECIAL[name], dtype), rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_logarithm_of_1_plus_x_ends_at_minus_1(dtype):
+    x = np.array([-1, np.nextafter(np.array(-1, dtype), -2, dtype=dtype)], dtype)
+    y = np.empty_like(x)
+    kernel("log1p", dtype)(x, y)
+    np.testing.assert_array_equal(y, [-np.inf, np.nan])
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_function_has_its_own_name(name):
+    assert getattr(functions, name).__name__ == name
+
+
 @pytest.mark.parametrize("name", ["maximum", "minimum"])
 def test_the_greater_and_the_lesser(name):
     function = getattr(functions, name)

@@ -18,6 +18,7 @@ Formula = Any
 _SPACE = {name: getattr(functions, name) for name in ("exp", "log", "log1p", "tanh", "erf", "sigmoid", "softplus")}
 _SPACE |= {name: getattr(functions, name) for name in ("where", "maximum", "minimum")}
 _SPACE |= {"sqrt": np.sqrt, "begin": flush.begin, "end": flush.end, "isfinite": math.isfinite}
+_SPACE |= {"inf": math.inf, "nan": math.nan}  # as Python writes them
 
 
 def _kernel(name: str, arguments: list[str], signature: str, body: str, **split: Any) -> Kernel:

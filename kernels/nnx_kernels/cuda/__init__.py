@@ -50,12 +50,16 @@ def _parts(formula: Any) -> dict[str, str]:
         decay = ["const REAL weight_decay_ = i < decay ? of_weights_ : REAL(0);"]
     updated = [x for x in formula.inputs if x in formula.outputs]
     read = [x for x in formula.inputs if x not in formula.outputs]
-    pairs = zip(formula.outputs, results, strict=True)
+    # A result that is another array's element is kept before something else is written there.
+    moved = {r for r, x in zip(formula.results, formula.outputs, strict=True) if r in updated and r != x}
+    kept = [f"const REAL {x}_before = {x}_;" for x in updated if x in moved]
+    written = [f"{r}_before" if r in moved else text for r, text in zip(formula.results, results, strict=True)]
+    pairs = zip(formula.outputs, written, strict=True)
     return {
         "name": formula.name,
         "ahead": "4" if any(op in _FUNCTIONS for _, op, _ in formula.instructions) else "8",
         "scalars": "\n  ".join(f"const REAL {s}_ = {value};" for s, value in scalars.items()),
-        "body": "\n    ".join([*decay, *body]),
+        "body": "\n    ".join([*decay, *body, *kept]),
         "results": ", ".join(results),
         "inputs": ", ".join(f"const REAL *__restrict__ of_{x}" for x in inputs),
         "pointers": ", ".join(f"of_{x}" for x in inputs),

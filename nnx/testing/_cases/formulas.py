@@ -1,5 +1,6 @@
 """All formulas: activations, losses, optimizers. One that is registered needs no line here."""
 
+import math
 from collections.abc import Iterable
 from inspect import signature
 from typing import Any
@@ -146,9 +147,35 @@ def _signs(r: np.random.Generator) -> Inputs:
     return {"x": r.choice([-1.0, -0.0, 0.0, 1.0], (37, 13))}
 
 
+def _choices(x: Number) -> Number:
+    """Return numbers, infinite ones among them, that no other formula of the kit returns."""
+    finite = where(x > 0, 1, -1) * where(x < 0, 1, 1) + where(x < -0.5, 0, 0)
+    return where(x > 1, math.inf, where(x < -1, -math.inf, finite))
+
+
+def _exchanged(p: Number, g: Number, m: Number, v: Number, w: Number, rate: Number) -> tuple[Number, ...]:
+    """Return inputs in each other's place, a setting, and what a setting chooses."""
+    return m, p, rate, where(rate > 0, 2 * p, g)
+
+
+def _five(r: np.random.Generator) -> Inputs:
+    return normal(r, **dict.fromkeys("pgmvw", 37)) | {"hyper": np.array([0.75])}
+
+
+_CHOICES = Formula("choices", _choices, ["x"], ["y"])
+_EXCHANGED = Formula("exchanged", _exchanged, "pgmvw", "pmvw", ["rate"])
+_LINEAR = Formula("linear", lambda z, t, rate: (rate * (z - t), rate), ["z", "t"], ["loss", "dz"], ["rate"])
 _COMPARISONS = Formula("comparisons", _comparisons, ["x"], ["y"])
 _SIGMOID = LOSSES["SigmoidCrossEntropy"]().formula  # type: ignore[attr-defined]
 CASES = [
+    *cases("activation", {"choices": lambda r: normal(r, x=(37, 13))}, EXACT, formula=_CHOICES),
+    *cases("update_", {"exchanged": _five}, EXACT, formula=_EXCHANGED),
+    *cases(
+        "loss",
+        {"linear": lambda r: normal(r, z=(37, 13), t=(37, 13), bias=13) | {"hyper": np.array([0.75])}},
+        SUMS,
+        formula=_LINEAR,
+    ),
     *(case for layer in ACTIVATIONS for case in activation_cases(layer)),
     *cases("activation", {"comparisons-at-0": _signs}, EXACT, formula=_COMPARISONS),
     *(case for loss in ELEMENTWISE for case in loss_cases(loss)),

@@ -10,4 +10,4 @@ def _clip(norm: float) -> Maker:
     return lambda r: {"hyper": hyper, "norm": np.array(norm), "limit": np.array(1.5)}
 
 
-CASES = cases("clip_", {"above": _clip(7.0), "below": _clip(2.0), "zero": _clip(0.0)})
+CASES = cases("clip_", {"above": _clip(7.0), "below": _clip(2.0), "zero": _clip(0.0)}, nan="norm")
