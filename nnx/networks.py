@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._support.checks import check_count, check_flag, check_number
-from .errors import InputTypeError, look_up
+from .errors import InputError, InputTypeError, look_up
 from .initializers import Init
 from .layers import Affine, BatchNorm, Convolution, Dropout, Flatten, Layer, MaxPooling
 from .model import Sequential, known_activations
@@ -72,7 +72,8 @@ def DeepConvNet(  # noqa: N802
 
     Args:
         outputs: the size of the last layer.
-        filters: how many filters the convolutions of each block have. Three blocks take pictures of 4 x 4 and more.
+        filters: how many filters the convolutions of each block have, for one block at least. Three blocks take
+            pictures of 4 x 4 and more.
         hidden: the size of the hidden layer.
         activation: as for `SimpleConvNet`.
         init: as for `SimpleConvNet`.
@@ -89,6 +90,8 @@ def DeepConvNet(  # noqa: N802
     numbers: Any = filters
     if isinstance(numbers, str) or not isinstance(numbers, Sequence):
         raise InputTypeError(f"filters: got {filters!r}, expected a sequence of numbers such as (16, 32, 64).")
+    if not len(filters):
+        raise InputError("filters: got none, expected at least one block; for no convolutions take MLP.")
     parts = _Parts(activation, init, batch_norm, dropout)
     layers: list[Layer] = []
     for block, count in enumerate(filters):

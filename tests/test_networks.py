@@ -52,6 +52,7 @@ def test_they_predict_on_small_and_coloured_pictures(make):
         (lambda: nnx.DeepConvNet(10, dropout=1), "dropout: got 1"),
         (lambda: nnx.DeepConvNet(10, filters=16), "filters: got 16, expected a sequence of numbers such as"),
         (lambda: nnx.DeepConvNet(10, filters=(0,)), "filters: got 0"),
+        (lambda: nnx.DeepConvNet(10, filters=()), "filters: got none, expected at least one block"),
         (lambda: nnx.SimpleConvNet(10).build((1, 5, 5)), "got pictures of 1 x 1, expected at least the window's 2 x 2"),
         (lambda: nnx.DeepConvNet(10).build((28, 28)), r"expected pictures \(n, channels, height, width\)"),
     ],

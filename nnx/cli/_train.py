@@ -74,7 +74,7 @@ def train(
     seed: Seed = _DEFAULT.seed,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = _DEFAULT.dtype,
     precision: Annotated[
-        str, typer.Option(help="Of the matrix products while training: float32, bfloat16 or float16.")
+        str, typer.Option(help="Of the products of Affine layers while training: float32, bfloat16 or float16.")
     ] = _DEFAULT.precision,
     early_stopping: Annotated[
         int | None, typer.Option(metavar="EPOCHS", help="Stop when the validation loss has not fallen for so long.")

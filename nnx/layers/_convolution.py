@@ -54,7 +54,7 @@ class Convolution(Weighted):
             self.filters, window = int(filters.shape[0]), (int(filters.shape[2]), int(filters.shape[3]))
         else:
             self.filters = check_count("Convolution: filters", filters)
-            if size is None or hasattr(size, "shape"):
+            if size is None or len(getattr(size, "shape", ())) > 0:  # a NumPy number has a shape, too
                 given = "no size" if size is None else f"a bias but no filters ({filters!r})"
                 raise InputTypeError(
                     f"Convolution: got {given}; write Convolution(filters, size), or pass arrays: Convolution(W, b)."

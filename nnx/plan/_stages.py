@@ -101,7 +101,7 @@ class Stage:
 
         Args:
             program: its `gradient(shape)` is a buffer for the gradient of x.
-            db: where to write the bias gradient of the Affine below, if `takes_db`.
+            db: where to write the bias gradient of the product below, if `takes_db`; None: nowhere.
             needs_dx: whether f must return the gradient of x.
         """
         layer = self.layer

@@ -258,6 +258,11 @@ def test_a_gradient_of_another_shape_is_refused(shape):
         layer.backward(np.ones(shape))
 
 
+def test_sizes_may_be_numbers_of_numpy():
+    layer = nnx.Convolution(np.int64(4), np.int64(3), stride=np.int32(2), pad=(np.int64(1), 0))
+    assert repr(layer) == "Convolution(4, size=3, stride=2, pad=(1, 0))"
+
+
 def test_reprs_are_constructor_calls():
     layers = (
         nnx.Convolution(4, 3),
