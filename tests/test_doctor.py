@@ -146,6 +146,7 @@ def test_the_backend_asked_for_cannot_run(backends, capsys, monkeypatch):
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_json(backends, capsys, monkeypatch):
     backends(numpy=NUMPY, cupy=NoDriver)
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")

@@ -165,6 +165,7 @@ def test_what_is_not_the_books_is_not_replaced(tmp_path, file, change, reason):
     assert reason in difference(path, own)
 
 
+@pytest.mark.slow
 def test_a_foreign_common_runs_untouched(tmp_path):
     write(tmp_path / "common" / "__init__.py", "name = 'mine'\n")
     write(tmp_path / "common" / "layers.py", "class Affine:\n    mine = True\n")
@@ -228,6 +229,7 @@ def test_a_script_behaves_as_under_python(tmp_path, name):
     assert own.returncode == plain.returncode
 
 
+@pytest.mark.slow
 def test_modules_and_standard_input(tmp_path):
     write(tmp_path / "mod.py", "import sys\nprint(sys.argv[1:], __name__, sys.path[0] == '' or sys.path[0])\n1 / 0\n")
     for arguments, text in ((("-m", "mod", "-x"), None), (("-", "-x"), (tmp_path / "mod.py").read_text())):
@@ -248,6 +250,7 @@ def test_ctrl_c(tmp_path):
     assert "nnx" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
@@ -265,6 +268,7 @@ def test_bad_arguments(tmp_path, arguments, status, message):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_help_tells_the_options(tmp_path):
     done = python(*RUN, "--help", folder=tmp_path)
     assert done.returncode == 0

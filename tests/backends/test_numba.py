@@ -131,7 +131,7 @@ def test_padded_and_trimmed_convolutions_are_the_same(backend, padded, monkeypat
     from nnx_numba import _tables
 
     expected = pictures_of(Ops(nnx.get_backend("numpy")), "float64")
-    monkeypatch.setattr(_tables, "_cheapest", lambda tables, n, itemsize: tables[-1 if padded else 0])
+    monkeypatch.setattr(_tables, "_cheapest", lambda layouts, *_: layouts[-1 if padded else 0])
     _tables.tables.cache_clear()
     try:
         for got, wanted in zip(pictures_of(Ops(backend), "float64"), expected, strict=True):
@@ -408,6 +408,7 @@ np.testing.assert_allclose(backend.activation(layer.formula, x), x / (1 + x * x)
 """
 
 
+@pytest.mark.slow
 def test_a_formulas_kernel_is_found_on_disk_by_the_next_process(tmp_path):
     for _ in range(2):
         status, output = in_a_process(NEW_FORMULA, NUMBA_CACHE_DIR=str(tmp_path))

@@ -56,6 +56,7 @@ def test_train_writes_a_run_folder(trained):
             assert len(set(image.convert("L").resize((50, 50)).tobytes())) > 20  # not blank
 
 
+@pytest.mark.slow
 def test_default_folders_are_numbered(capsys):
     assert nnx_command(*QUICK) == nnx_command(*QUICK) == 0
     out = capsys.readouterr().out
@@ -96,6 +97,7 @@ def test_the_learning_rate_falls_over_all_epochs_also_where_some_are_added(here)
     assert repr(nnx.Trainer.load("run/checkpoint.safetensors").optimizer.lr) == "Cosine(lr=0.01, steps=21, final=0.0)"
 
 
+@pytest.mark.slow
 def test_settings_from_a_file(here):
     settings = {"hidden": [9, 8], "lr": 0.02, "optimizer": "sgd", "epochs": 3, "init": 0.1, "batchnorm": True}
     (here / "best.json").write_text(json.dumps(settings))
@@ -200,6 +202,7 @@ class SignDescent(nnx.Optimizer):
 """
 
 
+@pytest.mark.slow
 def test_commands_with_parts_of_ones_own(tmp_path):
     """In processes of their own: what is registered stays so."""
     (tmp_path / "own.py").write_text(OWN)

@@ -56,6 +56,7 @@ class TestConforming:
         assert "update_" in report.explanation.fused
         assert report.explanation.declined, "the optimizers decline strided arrays"
 
+    @pytest.mark.slow
     def test_numpy_in_many_blocks(self, monkeypatch):
         monkeypatch.setattr("nnx_numpy._formula.BLOCK", 100)
         monkeypatch.setattr("nnx_numpy._backend.BLOCK", 100)

@@ -195,6 +195,7 @@ def test_a_step_of_arrays_on_the_host_is_one_copy_in_and_one_launch(backend):
     assert HostCupy.waits == before
 
 
+@pytest.mark.slow
 def test_several_steps_are_one_graph_with_the_bits_of_one_by_one(backend, monkeypatch):
     rng = np.random.default_rng(0)
     x, t = rng.random((230, 6)).astype("f"), rng.integers(0, 3, 230)

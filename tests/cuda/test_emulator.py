@@ -264,6 +264,7 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 EMPTY = 'extern "C" __global__ void k() {}'
 
 
+@pytest.mark.slow
 def test_a_library_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Module(EMPTY)
     assert cache.stat().st_mode & 0o777 == 0o700

@@ -42,6 +42,7 @@ def trained_on_pictures(backend, **settings):
     return trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", [trained, trained_on_pictures])
 def test_a_training_by_graphs_has_the_bits_of_one_without(trained):
     by_graphs, eager = trained(EmulatedBackend()), trained(Eager())
@@ -50,6 +51,7 @@ def test_a_training_by_graphs_has_the_bits_of_one_without(trained):
         np.testing.assert_array_equal(array, eager.model.state_dict()[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", [trained, trained_on_pictures])
 def test_a_training_by_graphs_follows_the_reference(trained):
     by_graphs, reference = trained(EmulatedBackend(), dtype="float64"), trained("numpy", dtype="float64")
@@ -57,6 +59,7 @@ def test_a_training_by_graphs_follows_the_reference(trained):
         np.testing.assert_allclose(values, reference.history[name], rtol=1e-9, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_trainings_of_the_kit():
     report = testing.run(EmulatedBackend(0), ["training"])
     assert report.ok, str(report)
