@@ -7,7 +7,12 @@ import typer
 from .. import optimizers
 from ..model import known_activations
 
-DatasetName = Annotated[str, typer.Option(help="digits, mnist, fashion_mnist, or a folder of idx files.")]
+DatasetName = Annotated[
+    str,
+    typer.Option(
+        help="digits, mnist, fashion_mnist, or a folder: of idx files, or with a folder of image files for each class."
+    ),
+]
 BackendName = Annotated[str | None, typer.Option(help="Backend by name; default: NNX_BACKEND, or the best usable.")]
 Hidden = Annotated[str, typer.Option(help="Sizes of the hidden layers, separated by commas.")]
 Activation = Annotated[str, typer.Option(help=f"One of {', '.join(known_activations())}.")]

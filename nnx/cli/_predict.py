@@ -1,17 +1,17 @@
 """`nnx predict`: the classes of images by a trained run."""
 
 import gzip
-import importlib.util
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..backend import use_backend
-from ..datasets import as_pictures, read_idx
+from ..datasets import Layout, as_pictures, light_background, read_idx, read_image
 from ..errors import CheckpointError, DatasetError, InputError
 from ..functions import softmax
 from ..model import Sequential
@@ -31,7 +31,7 @@ def predict(
     model, data = load(run, backend)
     rows: list[tuple[str, HostArray]] = []
     for path in images:
-        rows += _read(path, model.input_shape, data.scale)
+        rows += _read(path, model.input_shape, data)
     scores = model.predict(np.stack([image for _, image in rows]))
     with use_backend("numpy"):
         probabilities = softmax(scores)
@@ -40,7 +40,7 @@ def predict(
     for (name, _), row in zip(rows, probabilities, strict=True):
         best = int(np.argmax(row))
         every = "  ".join(f"{label}:\N{NO-BREAK SPACE}{p:.3f}" for label, p in zip(data.classes, row, strict=True))
-        table.add_row(name, data.classes[best], f"{row[best]:.4f}", every)
+        table.add_row(escape(name), escape(data.classes[best]), f"{row[best]:.4f}", escape(every))
     Console().print(table)
 
 
@@ -57,7 +57,7 @@ def load(run: Path, backend: str | None) -> tuple[Sequential, RunData]:
     return model, data
 
 
-def _read(path: Path, shape: tuple[int, ...], scale: float) -> list[tuple[str, HostArray]]:
+def _read(path: Path, shape: tuple[int, ...], data: RunData) -> list[tuple[str, HostArray]]:
     """Read a picture or an idx file; return names and images in 0..1, of the network's input shape."""
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such file; expected a picture or an idx file.")
@@ -77,32 +77,25 @@ def _read(path: Path, shape: tuple[int, ...], scale: float) -> list[tuple[str, H
             raise InputError(
                 f"{path}: holds an array of shape {array.shape}, expected (n, {', '.join(map(str, shape))})."
             )
-        return [(f"{path.name}[{i}]", image * np.float32(scale)) for i, image in enumerate(array)]
-    return [(path.name, _picture(path, shape))]
+        return [(f"{path.name}[{i}]", image * np.float32(data.scale)) for i, image in enumerate(array)]
+    return [(path.name, _picture(path, shape, data.dark))]
 
 
-def _picture(path: Path, shape: tuple[int, ...]) -> HostArray:
-    if importlib.util.find_spec("PIL") is None:
-        raise InputError(f"{path}: reading pictures needs Pillow; pip install 'nnx-array[plot]'.")
-    from PIL import Image, UnidentifiedImageError
-
-    channels = 1 if len(shape) == 2 else shape[0]
-    if len(shape) not in (2, 3) or channels not in (1, 3):
+def _picture(path: Path, shape: tuple[int, ...], dark: bool) -> HostArray:
+    layout = Layout.of(shape)
+    if layout is None:
         raise InputError(f"{path}: the network takes inputs of shape {shape}, not pictures.")
+    size = layout.height, layout.width
     try:
-        with Image.open(path) as file:
-            image = file.convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise DatasetError(f"{path}: is no picture that Pillow can read, and no idx file ({error}).") from None
-    height, width = shape[-2:]
-    if image.size != (width, height):
-        print(f"{path}: {image.size[0]} x {image.size[1]} pixels, scaled to {width} x {height}")
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
-    pixels = np.asarray(image, np.float32) / 255
-    if channels == 3:
-        return np.moveaxis(pixels, 2, 0)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    if border.mean() > 0.5:
+        image, own = read_image(path, layout.channels, size)
+    except DatasetError as error:
+        raise DatasetError(f"{error} It is no idx file, either.") from None
+    if own != size:
+        print(f"{path}: {own[0]} x {own[1]} pixels, scaled to {size[0]} x {size[1]}")
+    pixels = image.astype(np.float32) / 255
+    if layout.channels == 3:
+        return pixels if layout.last else np.moveaxis(pixels, 2, 0)
+    if dark and light_background(pixels[None], 1)[0]:
         print(f"{path}: a light background, inverted (the training images have a dark one)")
         pixels = 1 - pixels
     return pixels.reshape(shape)

@@ -41,6 +41,14 @@ _HIDDEN = ",".join(map(str, _DEFAULT.hidden))
 def train(
     ctx: typer.Context,
     dataset: DatasetName = _DEFAULT.dataset,
+    image_size: Annotated[
+        str,
+        typer.Option(
+            metavar="PIXELS",
+            help="Size to which image files are resized: 32, or 32x48, height before width; default: their own, or "
+            "where they differ the median, at most 64.",
+        ),
+    ] = _DEFAULT.image_size,
     model: Annotated[
         str,
         typer.Option(
@@ -98,6 +106,7 @@ def train(
     """
     config = RunConfig(
         dataset=dataset,
+        image_size=image_size,
         model=model,
         augment=augment,
         hidden=values.sizes("--hidden", hidden),
@@ -130,19 +139,21 @@ def train(
         config = _resumed(config, given, folder)
     _check(config, checkpoint_every)
     choose(backend)
-    splits = config.inputs(datasets.load(config.dataset, seed=config.seed))
+    config, stored = config.data()
+    splits = config.inputs(stored)
     trainer = _trainer(config, backend, folder, len(splits.train.classes))
     _build(trainer, config, splits.train.x.shape[1:])
     config.set_rate(trainer, len(splits.train))
     stopping = EarlyStopping(patience=config.early_stopping) if config.early_stopping is not None else None
     if folder is None:
         folder = RunFolder.new(out, config.dataset)
-        folder.write_config(config, RunData(splits.train.scale, splits.train.classes))
+        folder.write_config(config, RunData.of(splits.train))
 
     shape = " x ".join(map(str, splits.train.x.shape[1:]))
+    note = f"; {splits.train.note}" if splits.train.note else ""
     print(
         f"{config.dataset}: {len(splits.train)} rows to train on, {len(splits.validation)} to validate, "
-        f"{len(splits.test)} to test; {shape} inputs, {len(splits.train.classes)} classes"
+        f"{len(splits.test)} to test; {shape} inputs, {len(splits.train.classes)} classes{note}"
     )
     run = folder
     history = trainer.fit(
@@ -188,6 +199,7 @@ def _check(config: RunConfig, checkpoint_every: int | None) -> None:
         check_count("--early-stopping", config.early_stopping)
     if checkpoint_every is not None:
         check_count("--checkpoint-every", checkpoint_every)
+    _ = config.size
     _trainer(config, None, None, 2)
 
 

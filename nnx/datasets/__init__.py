@@ -1,18 +1,21 @@
-"""Data sets: the digits that come with nnx, MNIST and Fashion-MNIST, and any folder of idx files."""
+"""Data sets: the digits that come with nnx, MNIST and Fashion-MNIST, and any folder of idx files or image files."""
 
 from ._dataset import Dataset
 from ._digits import digits
 from ._download import fashion_mnist, mnist
 from ._folder import folder, idx_files
 from ._idx import read_idx, write_idx
-from ._load import NAMES, Data, Splits, as_splits, check_enough, load
-from ._pictures import as_pictures, drawable
+from ._images import Size, image_folder, read_image
+from ._load import NAMES, Data, Splits, as_splits, check_enough, load, reads_images
+from ._pictures import Layout, as_pictures, drawable, light_background
 from ._prepare import one_hot, shuffle, split, split_rows
 
 __all__ = [
     "NAMES",
     "Data",
     "Dataset",
+    "Layout",
+    "Size",
     "Splits",
     "as_pictures",
     "as_splits",
@@ -22,10 +25,14 @@ __all__ = [
     "fashion_mnist",
     "folder",
     "idx_files",
+    "image_folder",
+    "light_background",
     "load",
     "mnist",
     "one_hot",
     "read_idx",
+    "read_image",
+    "reads_images",
     "shuffle",
     "split",
     "split_rows",

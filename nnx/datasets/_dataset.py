@@ -1,6 +1,6 @@
 """A data set: inputs as they are stored, their scale, labels and the names of the classes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ class Dataset:
         t: (n,) integer labels; kept as int64.
         scale: what x is multiplied by to become the network's input, greater than 0.
         classes: the names of the labels 0, 1, ...
+        note: what became of the inputs when they were read, for people: "resized to 32 x 32 from ...".
 
     Raises:
         DatasetError: the parts do not make a data set.
@@ -34,6 +35,7 @@ class Dataset:
     t: HostArray
     scale: float
     classes: tuple[str, ...]
+    note: str = ""
 
     def __post_init__(self) -> None:
         x, t = as_host("x", self.x), as_host("t", self.t)
@@ -66,7 +68,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         shape = ", ".join(map(str, self.x.shape[1:]))
-        return f"<Dataset {self.name}: {len(self)} x ({shape}) {self.x.dtype}, {len(self.classes)} classes>"
+        note = f"; {self.note}" if self.note else ""
+        return f"<Dataset {self.name}: {len(self)} x ({shape}) {self.x.dtype}, {len(self.classes)} classes{note}>"
 
     def inputs(self, dtype: str = "float32") -> HostArray:
         """Return x times scale in a floating dtype, "float32" or "float64"."""
@@ -83,14 +86,14 @@ class Dataset:
         Raises:
             InputError: the inputs are no pictures.
         """
-        return Dataset(self.name, as_pictures(self.name, self.x), self.t, self.scale, self.classes)
+        return replace(self, x=as_pictures(self.name, self.x))
 
     def take(self, rows: Any) -> "Dataset":
         """Return the rows of these numbers, (m,) integers in 0..n-1, as a data set of its own."""
         index = as_host("rows", rows)
         if index.ndim != 1 or index.dtype.kind not in "iu" or (index.size and not _within(index, len(self))):
             raise InputError(f"rows: expected row numbers in 0..{len(self) - 1}, one dimension of integers.")
-        return Dataset(self.name, self.x[index], self.t[index], self.scale, self.classes)
+        return replace(self, x=self.x[index], t=self.t[index])
 
     def split(self, *fractions: float, seed: int = 0) -> tuple["Dataset", ...]:
         """Split the rows at random: `train, test = data.split(0.8, 0.2)`.

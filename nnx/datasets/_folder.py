@@ -1,13 +1,14 @@
-"""Data sets from a folder of idx files, named as MNIST's are."""
+"""Data sets from a folder: of idx files, named as MNIST's are, or of image files in folders."""
 
 import os
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import DatasetError, NnxError
+from ..errors import DatasetError, InputError, NnxError
 from ._dataset import Dataset
 from ._idx import read_idx
+from ._images import ENDINGS, Size, holds_images, image_folder
 
 PREFIXES = {"train": "train", "test": "t10k"}
 _MOST_CLASSES = 1 << 16  # a greater number is hardly a label: do not name so many classes
@@ -69,24 +70,26 @@ def read_pair(images: Path, labels: Path, name: str, classes: tuple[str, ...] | 
         raise DatasetError(f"{images} and {labels}: {error}") from error
 
 
-def folder(path: "str | os.PathLike[str]") -> dict[str, Dataset]:
-    """Read a folder of idx files.
+def folder(path: "str | os.PathLike[str]", size: Size | None = None) -> dict[str, Dataset]:
+    """Read a folder of idx files, or one with a folder of image files for each class, as `image_folder` does.
 
-    Images are (n, ...) of unsigned bytes (scale 1/255) or floats (scale 1), labels (n,) whole numbers; both gzip'd or
-    not. The classes are the numbers up to the greatest label of both parts.
+    Images of idx files are (n, ...) of unsigned bytes (scale 1/255) or floats (scale 1), labels (n,) whole numbers;
+    both gzip'd or not. The classes are the numbers up to the greatest label of both parts.
 
     Args:
         path: the folder.
+        size: (height, width) in pixels to which pictures from image files are resized.
 
     Returns:
         "train" (from train-images-idx3-ubyte, ...), "test" (from t10k-images-idx3-ubyte, ...), or both.
 
     Raises:
         DatasetError: the folder holds no data set, or a file is missing or damaged; the message names it.
+        InputError: a size is given for idx files.
     """
     path = Path(path)
     if not path.is_dir():
-        raise DatasetError(f"{path}: is no folder; expected one with idx files.")
+        raise DatasetError(f"{path}: is no folder; expected one with idx files or image files.")
     found = {}
     for part in PREFIXES:
         images, labels = idx_files(path, part)
@@ -96,11 +99,29 @@ def folder(path: "str | os.PathLike[str]") -> dict[str, Dataset]:
             there, missing = (labels, "images") if images is None else (images, "labels")
             raise DatasetError(f"{path}: has {there.name if there else ''}, but not its {missing}.")
         found[part] = read_pair(images, labels, path.resolve().name)
+    if not found and holds_images(path):
+        return image_folder(path, size)
     if not found:
         names = ", ".join(f"{name}[.gz]" for part in PREFIXES for name in file_names(part))
-        raise DatasetError(f"{path}: holds no data set; expected images and labels named {names}.")
+        raise DatasetError(
+            f"{path}: holds no data set; expected images and labels in idx files named {names}, or a folder of image "
+            f"files ({', '.join(ENDINGS)}) for each class: {path}/CLASS/FILE, or {path}/train/CLASS/FILE and "
+            f"{path}/test/CLASS/FILE."
+        )
+    refuse_size(path, size)
     if len({data.x.shape[1:] for data in found.values()}) > 1:
         shapes = " and ".join(f"{data.x.shape[1:]} in {part}" for part, data in found.items())
         raise DatasetError(f"{path}: holds images of shapes {shapes}, expected the same in both.")
     classes = max((data.classes for data in found.values()), key=len)
     return {part: Dataset(d.name, d.x, d.t, d.scale, classes) for part, d in found.items()}
+
+
+def refuse_size(name: "str | os.PathLike[str]", size: Size | None) -> None:
+    """Raise `InputError` if a size is given for data that are not read from image files.
+
+    Args:
+        name: the data set's.
+        size: what was given.
+    """
+    if size is not None:
+        raise InputError(f"size: got {size!r}, but {name} has no image files, which alone are resized; leave it out.")

@@ -11,7 +11,8 @@ from ..errors import DatasetError, InputTypeError, unknown
 from ._dataset import Dataset
 from ._digits import digits
 from ._download import fashion_mnist, mnist
-from ._folder import folder
+from ._folder import folder, idx_files, refuse_size
+from ._images import PARTS, Size, holds_images
 
 NAMES = ("digits", "mnist", "fashion_mnist")
 
@@ -32,22 +33,26 @@ Data: TypeAlias = "str | os.PathLike[str] | Dataset | Splits | tuple[Any, Any]"
 """The name of a data set or a folder, as `load` takes it, a `Dataset`, `Splits`, or a pair (x, t)."""
 
 
-def load(name: "str | os.PathLike[str]", *, seed: int = 0) -> Splits:
-    """Load a data set in parts, by its name or from a folder of idx files.
+def load(name: "str | os.PathLike[str]", *, seed: int = 0, size: Size | None = None) -> Splits:
+    """Load a data set in parts, by its name or from a folder of idx files or image files.
 
     If it has no test part, a random fifth of the rows becomes one; a tenth of the rest is for validation.
 
     Args:
         name: "digits", "mnist", "fashion_mnist", or a folder as `folder` reads it.
         seed: decides which rows go where.
+        size: (height, width) in pixels to which pictures from image files are resized; default: their own, or, where
+            they differ, the median height and width, made smaller to 64 at most.
 
     Raises:
         DatasetError: there are fewer than ten rows (eight beside a test part), or files are missing or damaged.
-        InputError: there is no data set or folder of that name.
+        InputError: there is no data set or folder of that name, or a size is given for one without image files.
     """
     if not isinstance(name, str | os.PathLike):
         raise InputTypeError(f"name: got {name!r}, expected a data set's name or a folder.")
     check_seed(seed)
+    if name in NAMES:
+        refuse_size(name, size)
     if name == "digits":
         return _split(digits(), seed)
     if name == "mnist":
@@ -55,11 +60,23 @@ def load(name: "str | os.PathLike[str]", *, seed: int = 0) -> Splits:
     if name == "fashion_mnist":
         return _parts(fashion_mnist("train"), fashion_mnist("test"), seed)
     if Path(name).is_dir():
-        parts = folder(name)
+        parts = folder(name, size)
         if len(parts) == 2:
             return _parts(parts["train"], parts["test"], seed)
         return _split(next(iter(parts.values())), seed)
-    raise unknown("data set", name, [*NAMES, "a folder of idx files"])
+    raise unknown("data set", name, [*NAMES, "a folder of idx files or image files"])
+
+
+def reads_images(name: "str | os.PathLike[str]") -> bool:
+    """Return whether `load` reads image files for this name: it is a folder that has them, and no idx files.
+
+    Args:
+        name: as for `load`.
+    """
+    if name in NAMES or not Path(name).is_dir():
+        return False
+    idx = (file for part in PARTS for file in idx_files(Path(name), part))
+    return not any(idx) and holds_images(Path(name))
 
 
 def as_splits(data: Data, seed: int = 0) -> Splits:

@@ -1,5 +1,7 @@
 """The layouts of pictures: (n, channels, height, width) for networks, grey or coloured ones for people."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..errors import InputError
@@ -39,3 +41,41 @@ def drawable(x: HostArray) -> HostArray | None:
     if pictures.shape[1] == 1:
         return pictures[:, 0]
     return np.moveaxis(pictures, 1, 3) if pictures.shape[1] == 3 else None
+
+
+def light_background(x: HostArray, scale: float) -> HostArray:
+    """Return which grey pictures are light at their border, more than half of the way to white: (n,) bool.
+
+    Args:
+        x: (n, height, width).
+        scale: makes them 0..1.
+    """
+    border = np.concatenate([x[:, 0], x[:, -1], x[:, :, 0], x[:, :, -1]], axis=1)
+    light: HostArray = border.mean(axis=1) * scale > 0.5
+    return light
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a network's inputs have height, width and channels."""
+
+    height: int
+    width: int
+    channels: int
+    last: bool
+    """Whether the channels are the last axis."""
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> "Layout | None":
+        """Tell the layout of grey or coloured pictures; None for inputs that are no such pictures.
+
+        Args:
+            shape: (height, width), (channels, height, width) or (height, width, channels), of 1 or 3 channels.
+        """
+        if len(shape) == 2:
+            return cls(*shape, channels=1, last=True)
+        if len(shape) == 3 and shape[0] in (1, 3):
+            return cls(*shape[1:], channels=shape[0], last=False)
+        if len(shape) == 3 and shape[2] in (1, 3):
+            return cls(*shape, last=True)
+        return None

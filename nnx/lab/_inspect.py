@@ -15,7 +15,7 @@ import numpy as np
 from .._support.checks import as_host, check_count, check_labels
 from .._support.result import Result, Table
 from ..backend import BackendLike
-from ..datasets import Dataset, Splits, as_splits, drawable
+from ..datasets import Dataset, Layout, Splits, as_splits, drawable, load, reads_images
 from ..errors import CheckpointError, InputError, InputTypeError
 from ..layers import Activation, Convolution, Weighted
 from ..model import Sequential
@@ -361,7 +361,7 @@ def inspect(
         raise InputTypeError(f"run: got {run!r}, expected the folder of a run, or an nnx.Trainer.")
     if not trainer.loss.classes:
         raise InputError(f"run: was trained with {trainer.loss!r}, expected a classifier; its mistakes can be counted.")
-    learned_from, seen = _data(data, seed)
+    learned_from, seen = _data(data, seed, trainer.model.input_shape)
     outputs = trainer.model.output_shape
     if classes is not None and outputs != (len(classes),):
         raise CheckpointError(
@@ -398,8 +398,8 @@ def _images(data: Dataset, rows: list[int]) -> HostArray:
     return np.zeros((0, 0, 0), np.uint8) if images is None else images
 
 
-def _data(data: Any, seed: int) -> tuple[Dataset, Dataset]:
-    """Return the rows for the gradients, and the rows to classify."""
+def _data(data: Any, seed: int, shape: tuple[int, ...]) -> tuple[Dataset, Dataset]:
+    """Return the rows for the gradients, and the rows to classify; image files as the network takes pictures."""
     if isinstance(data, Dataset):
         return data, data
     if isinstance(data, tuple | list) and not isinstance(data, Splits):
@@ -410,5 +410,9 @@ def _data(data: Any, seed: int) -> tuple[Dataset, Dataset]:
         labels = tuple(map(str, range(int(t.max(initial=0)) + 1)))
         whole = Dataset("data", x if x.dtype == np.uint8 else x.astype(np.float32), t, 1.0, labels)
         return whole, whole
-    splits = as_splits(data, seed)
+    layout = Layout.of(shape)
+    if layout is not None and isinstance(data, str | os.PathLike) and reads_images(data):
+        splits = load(data, seed=seed, size=(layout.height, layout.width))
+    else:
+        splits = as_splits(data, seed)
     return splits.train, splits.test

@@ -152,6 +152,7 @@ def _settings(run: Run) -> Markup:
     if config is not None:
         entries += [
             ("Data set", config.dataset),
+            *([("Image files resized to", config.image_size)] if config.image_size else []),
             ("Network", config.model),
             ("Augmentation", config.augment or "none"),
             ("Hidden layers", ", ".join(map(str, config.hidden)) or "none"),

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from .. import optimizers, schedules
 from .._support.files import make_folder, write_atomically
 from .._support.result import write_csv
 from ..backend import BackendLike
-from ..datasets import Splits
+from ..datasets import Dataset, Size, Splits, drawable, light_background, load, reads_images
 from ..errors import CheckpointError, InputError, InputTypeError, unknown
 from ..layers import Layer, RandomFlip, RandomShift
 from ..model import MLP, Sequential
@@ -28,6 +28,7 @@ _OWN_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """Settings whose default is another one than the multilayer perceptron's."""
 _SHIFT = 2  # pixels, unless a number is given
+_FEW = 0.01  # of the pictures may be light where the background is called dark
 
 
 def next_free(path: Path) -> Path:
@@ -44,6 +45,8 @@ class RunConfig:
     """The settings of `nnx train`, which it must know again to continue or to predict."""
 
     dataset: str = "digits"
+    image_size: str = ""
+    """What pictures from image files are resized to: "PIXELS", "HEIGHTxWIDTH", or "" for what suits the files."""
     model: str = "mlp"
     augment: str = ""
     """What happens to pictures in training, separated by commas: "shift", "shift=PIXELS", "flip"."""
@@ -89,6 +92,24 @@ class RunConfig:
             made = kind(classes, hidden=self.hidden[0], **settings)
         return Sequential(*_augmentation(self.augment), *made.layers)
 
+    @property
+    def size(self) -> Size | None:
+        """The `image_size` as (height, width), or None. Raises for a text that is none."""
+        if self.image_size == "":
+            return None
+        sides = str(self.image_size).split("x")
+        if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+            raise InputError(f"image_size: got {self.image_size!r}, expected PIXELS or HEIGHTxWIDTH, as 32 or 32x48.")
+        return int(sides[0]), int(sides[-1])
+
+    def data(self) -> "tuple[RunConfig, Splits]":
+        """Load the data, as they are stored; return them with settings that give the same size of pictures again."""
+        splits = load(self.dataset, seed=self.seed, size=self.size)
+        if not reads_images(self.dataset):
+            return self, splits
+        height, width = splits.train.x.shape[1:3]
+        return replace(self, image_size=f"{height}x{width}"), splits
+
     def inputs(self, splits: Splits) -> Splits:
         """Return the data as the network takes them: as pictures with channels, or as they are stored."""
         return splits.pictures() if self.augment or self.model != "mlp" else splits
@@ -129,6 +150,16 @@ class RunData:
     scale: float
     """Multiplies whole-numbered pixels."""
     classes: tuple[str, ...]
+    dark: bool
+    """Whether the pictures are grey with a dark background, so that light ones are inverted to be predicted."""
+
+    @classmethod
+    def of(cls, train: Dataset) -> "RunData":
+        """Tell it of the data to train on."""
+        images = drawable(train.x)
+        if images is None or images.ndim != 3:
+            return cls(train.scale, train.classes, dark=False)
+        return cls(train.scale, train.classes, dark=bool(light_background(images, train.scale).mean() < _FEW))
 
 
 class RunFolder:
@@ -190,7 +221,7 @@ class RunFolder:
         try:
             content = json.loads(self.config.read_text(encoding="utf-8"))
             train = _known(RunConfig, {**_BEFORE_PICTURES, **content["train"]})
-            data = _known(RunData, content["data"])
+            data = _known(RunData, {**_BEFORE_IMAGES, **content["data"]})
             train["hidden"], data["classes"] = tuple(train["hidden"]), tuple(data["classes"])
             if not isinstance(train["dataset"], str) or not isinstance(data["scale"], int | float):
                 raise ValueError("expected a data set's name and a number as scale")
@@ -236,8 +267,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     return content
 
 
-_BEFORE_PICTURES = {"model": "mlp", "augment": "", "schedule": "constant"}
+_BEFORE_PICTURES = {"model": "mlp", "augment": "", "schedule": "constant", "image_size": ""}
 """What runs of before these settings were trained with."""
+_BEFORE_IMAGES = {"dark": True}
+"""What was taken for granted of the data of runs of before."""
 _EXAMPLE = '{"lr": 0.01, "hidden": [100, 100]}'
 
 

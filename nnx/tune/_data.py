@@ -13,7 +13,9 @@ from ..datasets import Dataset, Splits, as_splits, check_enough
 from ..errors import InputError, InputTypeError
 from ..training import History, Trainer
 
-_EXPECTED = "expected a data set's name, a folder of idx files, a Dataset, its Splits, or a pair of arrays (x, t)"
+_EXPECTED = (
+    "expected a data set's name, a folder of idx files or images, a Dataset, its Splits, or a pair of arrays (x, t)"
+)
 
 
 @dataclass(frozen=True, repr=False)

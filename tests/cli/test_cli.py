@@ -329,7 +329,7 @@ def test_damaged_run_folders(trained, here, capsys, file, content, message):
     ("name", "message"),
     [
         ("missing.png", "missing.png: there is no such file"),
-        ("text.png", "text.png: is no picture that Pillow can read, and no idx file"),
+        ("text.png", "can read (its format is unknown); use another copy. It is no idx file, either."),
         ("empty.png", "empty.png: is no picture"),
         ("wide.idx", r"wide.idx: holds an array of shape (3, 5), expected (n, 8, 8)"),
         ("cut.idx", "cut.idx: is cut off"),

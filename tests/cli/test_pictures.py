@@ -80,6 +80,7 @@ def test_a_run_of_before_there_were_other_networks_goes_on(here):
     assert nnx_command("train", "--epochs", 1, "--hidden", 20, "--backend", "numpy", "--out", "run") == 0
     content = json.loads((here / "run/config.json").read_text())
     del content["train"]["model"], content["train"]["augment"], content["train"]["schedule"]
+    del content["train"]["image_size"], content["data"]["dark"]
     (here / "run/config.json").write_text(json.dumps(content))
     assert nnx_command("train", "--resume", "--epochs", 2, "--backend", "numpy", "--out", "run") == 0
 
