@@ -45,7 +45,7 @@ def test_it_runs_in_any_directory_without_a_test_file(toy):
 def test_explicit_paths_are_collected_beside_it(toy, tmp_path):
     file = tmp_path / "test_own.py"
     file.write_text("def test_own(): pass\n")
-    done = toy(*PYTEST, "--nnx-backend=toy", "-v", "-k", "own or (relu and float32 and activation)", str(file))
+    done = toy(*PYTEST, "--nnx-backend=toy", "-v", "-k", "test_own or (relu and float32 and activation)", str(file))
     assert done.returncode == 0, done.stdout
     assert "test_own.py::test_own PASSED" in done.stdout
     assert "nnx.testing::activation[float32-relu-odd-sizes] PASSED" in done.stdout
