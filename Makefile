@@ -8,7 +8,7 @@ help:
 	@echo "make test-fast   what to run at each change: about a minute on two cores"
 	@echo "make test-long   the long proofs, some minutes; the CUDA kernels under g++'s sanitizers"
 	@echo "make coverage    the tests, and which lines they ran: printed, and as htmlcov/index.html"
-	@echo "make mutants     small mistakes in the sources, which the tests have to find: an hour or two (pip install -e '.[mutants]')"
+	@echo "make mutants     small mistakes in the sources, which the tests have to find: two or three hours (pip install -e '.[mutants]')"
 	@echo "make bench       operations and training steps on every usable backend"
 	@echo "make hooks       run the checks at every commit from now on"
 	@echo "make lock        renew requirements-dev.txt after a change of pyproject.toml"

@@ -110,8 +110,9 @@ def test_a_wrong_operation_fails(backends, capsys):
     assert run() == 1
     out = capsys.readouterr().out
     failed = re.findall(r"^ *(\w+) +FAIL", out, re.MULTILINE)
-    # What is composed of it, too, and its backward, by the numerical gradient.
-    assert sorted(failed) == ["activation", "activation_backward", "affine", "convolution", "narrow", "training"]
+    # What is composed of it, too, and its backward, by the numerical gradient. Trainings are compared with those of the
+    # backend that is called numpy, which is this one, unless they were done before.
+    assert sorted({*failed} - {"training"}) == ["activation", "activation_backward", "affine", "convolution", "narrow"]
     assert re.search(r"activation\[float32-\w+-odd-sizes\]", out)
     assert "not well" in out
 

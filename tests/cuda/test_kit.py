@@ -22,8 +22,7 @@ def test_the_kit_passes(order: int) -> None:
     _passes(order, "float32")
 
 
-@pytest.mark.parametrize(
-    "order", [pytest.param(o, marks=pytest.mark.slow if o == 7 else pytest.mark.long) for o in ORDERS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("order", ORDERS)
 def test_the_kit_passes_in_double_precision(order: int) -> None:
     _passes(order, "float64")

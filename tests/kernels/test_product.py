@@ -81,7 +81,7 @@ for m, n, k in itertools.product((1, 5, 13, 30), (1, 7, 8, 17, 24, 40, 65), (1, 
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("features", "expected"),
     [({"avx2": True, "fma": True}, (32, 16)), ({}, (16, 16)), ({"neon": True}, (16, 32))],
