@@ -113,7 +113,7 @@ def test_a_wrong_operation_fails(backends, capsys):
     # What is composed of it, too, and its backward, by the numerical gradient. Trainings are compared with those of the
     # backend that is called numpy, which is this one, unless they were done before.
     assert sorted({*failed} - {"training"}) == ["activation", "activation_backward", "affine", "convolution", "narrow"]
-    assert re.search(r"activation\[float32-\w+-odd-sizes\]", out)
+    assert "FAIL activation[float32-" in out
     assert "not well" in out
 
 
