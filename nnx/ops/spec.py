@@ -862,9 +862,12 @@ def update_(
         decayed = xp.reshape(xp.arange(size) < decay, arrays[0].shape)
         values = tuple(xp.where(decayed, a, b) for a, b in zip(values, others, strict=True))
     targets = [arrays[formula.inputs.index(name)] for name in formula.outputs]
-    # A result that is an input is copied before another result is written there.
-    kept = (xp.positive(v) if r in formula.inputs else v for r, v in zip(formula.results, values, strict=True))
-    _update(ops, guard, *zip(targets, tuple(kept), strict=True))
+    # A result that is an input is copied before another result is written there; xp.positive need not copy.
+    kept = tuple(
+        xp.where(xp.isfinite(v), v, v) if r in formula.inputs else v
+        for r, v in zip(formula.results, values, strict=True)
+    )
+    _update(ops, guard, *zip(targets, kept, strict=True))
 
 
 OPERATIONS = tuple(
