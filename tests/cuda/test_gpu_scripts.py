@@ -72,7 +72,7 @@ def test_the_report_of_the_kernels(cupy, monkeypatch, tmp_path, capsys):
     assert step["host, s"] > 0
     assert step["device, s"] == pytest.approx(1e-3 / 200)
     assert step["nodes"] == 9
-    assert report["steps"]["pictures"]["nodes"] == 36
+    assert report["steps"]["pictures"]["nodes"] == 35
     # After each figure the file held it.
     rates = ["copy", "adam_", "softmax_cross_entropy", "max_pooling", "patches", "patches_backward"]
     found = [list(r.get("bytes/s", {})) for r in written[:-1]]
