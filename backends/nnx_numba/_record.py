@@ -162,20 +162,20 @@ class Recorder:
         """Write down a call in parts, and do it. Returns NotImplemented, or what makes a result a traced array."""
         whole = _plain(args)
         given = list(of_first_part(kernel, whole))
-        if kernel.declines(*given):
+        dtype = kernel.dtype_for(given)
+        if dtype is None:
             self.give_up(f"{kernel.name} does not take its arrays")
             return NotImplemented
         jit = self._kernels.jit
         parts, moves, sums = divide(kernel, whole, given, jit)
-        if self._add(kernel, given, parts, moves):
+        if self._add(kernel, dtype, given, parts, moves):
             self.arrays += [whole[i] for i in kernel.own]
             for every, out in sums:
                 self.arrays.append(every)
-                self._add(self._kernels.bias.column_sums, [every, out], 1, [])
+                self._add(self._kernels.bias.column_sums, every.dtype, [every, out], 1, [])
         return traced
 
-    def _add(self, kernel: Any, given: list[Any], parts: int, moves: list[tuple[int, ...]]) -> bool:
-        dtype = kernel.dtype_for(given)
+    def _add(self, kernel: Any, dtype: Any, given: list[Any], parts: int, moves: list[tuple[int, ...]]) -> bool:
         job = written(kernel, dtype, given, parts, moves, self._kernels.jit, self._kernels.team.MOST)
         if job is None:
             self.give_up(f"{kernel.name}: it has too many arguments")

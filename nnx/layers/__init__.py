@@ -25,6 +25,7 @@ from ._convolution import Convolution
 from ._dropout import Dropout, SpatialDropout
 from ._layer import Layer
 from ._layer_norm import LayerNorm
+from ._pictures import channels_first, channels_last
 from ._pooling import AveragePooling, GlobalAveragePooling, MaxPooling, Pooling
 from ._shape import Flatten, Identity
 from ._weights import Weighted
@@ -69,4 +70,6 @@ __all__ = [
     "Tanh",
     "TrainingOnly",
     "Weighted",
+    "channels_first",
+    "channels_last",
 ]

@@ -8,20 +8,21 @@ from ..errors import InputError
 from ..ops import Array, Ops, Pair
 
 
-def channels_last(ops: Ops, x: Array) -> Array:
-    """Return pictures (n, c, h, w) as (n, h, w, c)."""
-    return _turned(ops, x, (x.shape[2], x.shape[3], x.shape[1]), x.shape[1])
+def channels_last(ops: Ops, x: Array, out: Array | None = None) -> Array:
+    """Return pictures (n, c, h, w) as (n, h, w, c); in `out`, if that is given and elements change their places."""
+    return _turned(ops, x, (x.shape[2], x.shape[3], x.shape[1]), x.shape[1], out)
 
 
-def channels_first(ops: Ops, x: Array) -> Array:
-    """Return pictures (n, h, w, c) as (n, c, h, w)."""
-    return _turned(ops, x, (x.shape[3], x.shape[1], x.shape[2]), x.shape[1] * x.shape[2])
+def channels_first(ops: Ops, x: Array, out: Array | None = None) -> Array:
+    """Return pictures (n, h, w, c) as (n, c, h, w); `out` as for `channels_last`."""
+    return _turned(ops, x, (x.shape[3], x.shape[1], x.shape[2]), x.shape[1] * x.shape[2], out)
 
 
-def _turned(ops: Ops, x: Array, shape: tuple[int, ...], rows: int) -> Array:
+def _turned(ops: Ops, x: Array, shape: tuple[int, ...], rows: int, out: Array | None) -> Array:
     n, columns = x.shape[0], shape[0] * shape[1] * shape[2] // max(1, rows)
     if rows != 1 and columns != 1:
-        x = ops.swap_axes(ops.xp.reshape(x, (n, rows, columns)))
+        into = None if out is None else ops.xp.reshape(out, (n, columns, rows))
+        x = ops.swap_axes(ops.xp.reshape(x, (n, rows, columns)), out=into)
     return ops.xp.reshape(x, (n, *shape))
 
 

@@ -25,9 +25,8 @@ def lower(layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]]) -> list[St
     def turn(shape: tuple[int, ...], to_last: bool) -> None:
         nonlocal last
         if to_last != last:
-            turned = TurnStage(_turned(shape) if to_last else shape, shape[0] if to_last else shape[1] * shape[2])
-            turned.input_shape = shape if to_last else _turned(shape)
-            stages.append(turned)
+            before, after = (shape, _turned(shape)) if to_last else (_turned(shape), shape)
+            stages.append(TurnStage(before, after, to_last))
             last = to_last
 
     while work:
@@ -63,11 +62,11 @@ Work = list[tuple[Layer, tuple[int, ...], tuple[int, ...]]]
 
 def _pooled_first(work: Work) -> Work:
     """Exchange a ReLU and the maximum after it: the same numbers and gradients, of a part of the elements."""
-    work = list(work)
-    for i, ((first, shape, _), (second, _, pooled)) in enumerate(pairwise(list(work))):
+    exchanged = list(work)
+    for i, ((first, shape, _), (second, _, pooled)) in enumerate(pairwise(work)):
         if type(first) is ReLU and type(second) is MaxPooling:
-            work[i : i + 2] = [(second, shape, pooled), (first, pooled, pooled)]
-    return work
+            exchanged[i : i + 2] = [(second, shape, pooled), (first, pooled, pooled)]
+    return exchanged
 
 
 def _turned(shape: tuple[int, ...]) -> tuple[int, ...]:

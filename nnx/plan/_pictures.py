@@ -5,7 +5,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..layers import AveragePooling, Convolution, GlobalAveragePooling, Identity, MaxPooling, SpatialDropout
+from ..layers import (
+    AveragePooling,
+    Convolution,
+    GlobalAveragePooling,
+    Identity,
+    MaxPooling,
+    SpatialDropout,
+    channels_first,
+    channels_last,
+)
 from ..ops import Array, Ops, Pair
 from ._stages import Backward, Forward, ProductStage, Stage, stage_of
 
@@ -131,35 +140,26 @@ class TurnStage(Stage):
 
     operations_alone = True
 
-    def __init__(self, shape: tuple[int, ...], rows: int) -> None:
+    def __init__(self, input_shape: tuple[int, ...], shape: tuple[int, ...], to_last: bool) -> None:
         super().__init__(Identity(), shape)
-        self._rows = rows
-        """How many rows the matrix has that a picture is turned as: its channels, or its pixels."""
+        self.input_shape = input_shape
+        self._there, self._back = (channels_last, channels_first) if to_last else (channels_first, channels_last)
+        channels, *pixels = input_shape if to_last else shape
+        self._moves = channels != 1 and math.prod(pixels) != 1
+        """Whether elements change their places: with one channel or one pixel only the shape changes."""
 
     @property
     def name(self) -> str:
         return "the order of axes"
 
-    def _moves(self) -> bool:
-        """Return whether elements change their places: with one channel or one pixel only the shape changes."""
-        return self._rows not in (1, math.prod(self.shape))
-
-    def _turn(self, ops: Ops, x: Array, rows: int, shape: tuple[int, ...], out: Array | None) -> Array:
-        n, columns = x.shape[0], math.prod(shape) // rows
-        if self._moves():
-            into = None if out is None else ops.xp.reshape(out, (n, columns, rows))
-            x = ops.swap_axes(ops.xp.reshape(x, (n, rows, columns)), out=into)
-        return ops.xp.reshape(x, (n, *shape))
-
     def infer(self, ops: Ops, x: Array) -> Array:
-        return self._turn(ops, x, self._rows, self.shape, None)
+        return self._there(ops, x)
 
     def forward(self, program: "Program") -> Forward:
-        ops, out = program.ops, program.output(self.shape) if self._moves() else None
-        return lambda x: self._turn(ops, x, self._rows, self.shape, out)
+        turn, ops, out = self._there, program.ops, program.output(self.shape) if self._moves else None
+        return lambda x: turn(ops, x, out)
 
     def backward(self, program: "Program", db: Array | None, needs_dx: bool) -> Backward:
         # The buffers take turns: where nothing moves, the next one is not this stage's to take.
-        ops, out = program.ops, program.gradient(self.input_shape) if self._moves() else None
-        rows = math.prod(self.shape) // self._rows
-        return lambda dy, x, y: self._turn(ops, dy, rows, self.input_shape, out)
+        turn, ops, out = self._back, program.ops, program.gradient(self.input_shape) if self._moves else None
+        return lambda dy, x, y: turn(ops, dy, out)

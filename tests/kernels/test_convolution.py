@@ -1,10 +1,7 @@
 """Convolution and pooling in vectors: what is special about processors and numbers; the kit has the shapes."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
+import processors
 import pytest
 
 import nnx
@@ -33,18 +30,9 @@ assert report.ok, report
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("features", "expected"),
-    [({"avx2": True, "fma": True}, (32, 16)), ({}, (16, 16)), ({"neon": True}, (16, 32))],
-    ids=str,
-)
+@processors.narrower_vectors
 def test_processors_with_narrower_vectors(features, expected, tmp_path):
-    code = NARROW.format(features=features, expected=expected)
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    processors.run(NARROW, features, expected, tmp_path)
 
 
 def test_denormals_are_flushed_and_the_mode_is_put_back():

@@ -3,12 +3,11 @@
 import itertools
 import multiprocessing
 import os
-import subprocess
-import sys
 import threading
 from fractions import Fraction
 
 import numpy as np
+import processors
 import pytest
 from threads import at_once
 
@@ -82,18 +81,9 @@ for m, n, k in itertools.product((1, 5, 13, 30), (1, 7, 8, 17, 24, 40, 65), (1, 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("features", "expected"),
-    [({"avx2": True, "fma": True}, (32, 16)), ({}, (16, 16)), ({"neon": True}, (16, 32))],
-    ids=str,
-)
+@processors.narrower_vectors
 def test_processors_with_narrower_vectors(features, expected, tmp_path):
-    code = NARROW.format(features=features, expected=expected)
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    processors.run(NARROW, features, expected, tmp_path)
 
 
 @pytest.mark.parametrize("strange", [np.nan, np.inf, -0.0])

@@ -48,32 +48,28 @@ def _square(context: Any, zero: Any, a: Any, across: Any, b: Any, down: Any) -> 
 
 
 @inlined
-def _swap(zero, size, a, m, n, b, down):
-    """Write a matrix (m, n) to b with its axes swapped; down: the elements from a row of b to the next."""
-    for i in range(0, m - m % 8, 8):
-        for j in range(0, n - n % 8, 8):
-            _square(zero, a + (i * n + j) * size, n, b + (j * down + i) * size, down)
+def _transpose(a, out, first):
+    """Compute out[:, first : first + len(a)] = a.T."""
+    (m, n), down, size = a.shape, out.shape[1], a.itemsize
+    whole_m, whole_n = m - m % _SIDE, n - n % _SIDE
+    at, to = a.ctypes.data, out.ctypes.data + first * size
+    for i in range(0, whole_m, _SIDE):
+        for j in range(0, whole_n, _SIDE):
+            _square(a.dtype.type(0), at + (i * n + j) * size, n, to + (j * down + i) * size, down)
+    for i in range(m):
+        for j in range(whole_n if i < whole_m else 0, n):
+            out[j, first + i] = a[i, j]
 
 
 @kernel("mmi", fast=False, rows="a", first="first")
 def transpose(a, out, first):
     """Compute out[:, first : first + len(a)] = a.T."""
-    m, n = a.shape
-    whole = n - n % 8
-    _swap(a.dtype.type(0), a.itemsize, a.ctypes.data, m, n, out.ctypes.data + first * a.itemsize, out.shape[1])
-    for i in range(m):
-        for j in range(whole if i < m - m % 8 else 0, n):
-            out[j, first + i] = a[i, j]
+    _transpose(a, out, first)
 
 
 @kernel("Rmi", fast=False, rows="x y")
 def swap_axes(x, y, rows):
     """Compute the matrices y with the axes of x swapped; x's have so many rows."""
     columns = x.shape[1] // rows
-    whole = columns - columns % 8
     for s in range(len(x)):
-        of, to = x.ctypes.data + s * x.shape[1] * x.itemsize, y.ctypes.data + s * y.shape[1] * y.itemsize
-        _swap(y.dtype.type(0), y.itemsize, of, rows, columns, to, rows)
-        for i in range(rows):
-            for j in range(whole if i < rows - rows % 8 else 0, columns):
-                y[s, j * rows + i] = x[s, i * columns + j]
+        _transpose(x[s].reshape(rows, columns), y[s].reshape(columns, rows), 0)

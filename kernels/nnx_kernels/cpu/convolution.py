@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 
 from ._jit import inlined, kernel
 from .flush import begin, end
-from .product import BYTES, REGISTERS, Tile, constant
+from .product import BYTES, REGISTERS, Tile, constant, panel_width, width
 
 _INT, _OFFSET = ir.IntType(64), ir.IntType(32)
 # By the vectors of a row, the rows of a tile. With more of them LLVM runs out of registers.
@@ -38,29 +38,22 @@ _LATENCY, _LOAD, _START = 4, 2, 40
 def cycles(m: int, n: int, k: int, itemsize: int) -> int:
     """Return about how many cycles a product (m, k) @ (k, n) in these tiles takes."""
     total = 0
-    for vectors in _panels(-(-n * itemsize // BYTES)):
-        left = m
+    panels = -(-n * itemsize // BYTES)
+    while panels > 0:
+        vectors, left = panel_width(panels), m
         while left > 0:
-            rows = _height(left, vectors)
+            fair = _fair_share(left, TILES[vectors][0])
+            rows = max(height for height in TILES[vectors] if height <= fair)
             total += k * max(rows * vectors, _LATENCY, _LOAD * vectors) + _START
             left -= rows
+        panels -= vectors
     return total
 
 
-def _height(left: int, vectors: int) -> int:
-    """Return how many rows the next tile has: as many as possible, and all tiles as many as each other, about."""
-    heights = TILES[vectors]
-    fair = -(-left // -(-left // heights[0]))
-    return max(rows for rows in heights if rows <= fair)
-
-
-def _panels(left: int) -> list[int]:
-    """Return the widths of panels of columns, in vectors; as the text of `_text` has them."""
-    panels, most = [], max(TILES)
-    while left:
-        panels.append(most if left >= 2 * most or left == most else (left + 1) // 2 if left > most else left)
-        left -= panels[-1]
-    return panels
+def _fair_share(left: int, highest: int) -> int:
+    """Return how many rows the next tile has at most: all that are left are as high as each other, about."""
+    tiles = (left + highest - 1) // highest
+    return (left + tiles - 1) // tiles
 
 
 @cache
@@ -144,7 +137,7 @@ def _tile(rows: int, vectors: int) -> Any:
 
 
 def _text() -> str:
-    """Write `part`: columns in panels as wide as a tile, and in each the rows, in tiles as `_height` says."""
+    """Write `part`: columns in panels as wide as a tile, and in each the rows, in tiles as `cycles` has them."""
     cases = []
     for vectors, heights in TILES.items():
         tiles = "".join(
@@ -154,17 +147,13 @@ def _text() -> str:
             f"    i += {rows}\n"
             for rows in heights
         )
-        loop = (
-            f"while i < m:\n    count = (m - i + {heights[0] - 1}) // {heights[0]}\n"
-            f"    fair = (m - i + count - 1) // count\n{indent(tiles, '    ')}"
-        )
+        loop = f"while i < m:\n    fair = share(m - i, {heights[0]})\n{indent(tiles, '    ')}"
         cases.append(f"if vectors == {vectors}:\n{indent(loop, '    ')}")
-    most = max(TILES)
     return f"""def part(zero, size, a, at, columns, b, lines, c, to, m, n, k, bias, more, times, next_a, next_b):
     lanes, j, step = {BYTES} // size, 0, size if bias else 0
     while j < n:
         left = (n - j + lanes - 1) // lanes
-        vectors = {most} if left >= {2 * most} or left == {most} else (left + 1) // 2 if left > {most} else left
+        vectors = width(left)
         w = min(vectors * lanes, n - j)
         i = 0
 {indent("el".join(cases), "        ")}
@@ -172,7 +161,10 @@ def _text() -> str:
 """
 
 
-_tiles = {f"tile_{vectors}_{rows}": _tile(rows, vectors) for vectors, heights in TILES.items() for rows in heights}
+_tiles: dict[str, Any] = {
+    f"tile_{vectors}_{rows}": _tile(rows, vectors) for vectors, heights in TILES.items() for rows in heights
+}
+_tiles |= {"width": width, "share": inlined(_fair_share)}
 exec(_text(), _tiles)
 _part = inlined(_tiles["part"])
 

@@ -48,6 +48,7 @@ TILES = (
     if REGISTERS == 32
     else {3: (4, 2, 1), 2: (6, 3, 1), 1: (12, 4, 1)}
 )
+_WIDEST = max(TILES)
 
 
 @cache
@@ -194,6 +195,17 @@ class Tile:
         return sums
 
 
+def panel_width(left: int) -> int:
+    """Return how many vectors wide the next panel of columns is, of so many that are left."""
+    if left >= 2 * _WIDEST or left == _WIDEST:
+        return _WIDEST
+    return (left + 1) // 2 if left > _WIDEST else left
+
+
+width = inlined(panel_width)
+"""The same in kernels."""
+
+
 def _text() -> str:
     """Write `part`: columns in panels as wide as a tile, and in each the rows, from the highest tile to the lowest."""
     cases = []
@@ -206,12 +218,11 @@ def _text() -> str:
             for rows in heights
         )
         cases.append(f"if vectors == {vectors}:\n{indent(loops, '    ')}")
-    most = max(TILES)
     return f"""def part(zero, size, a, rsa, csa, b, rsb, c, m, n, k):
     lanes, j = {BYTES} // size, 0
     while j < n:
         left = (n - j + lanes - 1) // lanes
-        vectors = {most} if left >= {2 * most} or left == {most} else (left + 1) // 2 if left > {most} else left
+        vectors = width(left)
         w = min(vectors * lanes, n - j)
         i = 0
 {indent("el".join(cases), "        ")}
@@ -219,7 +230,10 @@ def _text() -> str:
 """
 
 
-_tiles = {f"tile_{vectors}_{rows}": _tile(rows, vectors) for vectors, heights in TILES.items() for rows in heights}
+_tiles: dict[str, Any] = {
+    f"tile_{vectors}_{rows}": _tile(rows, vectors) for vectors, heights in TILES.items() for rows in heights
+}
+_tiles["width"] = width
 exec(_text(), _tiles)
 _part = inlined(_tiles["part"])
 
