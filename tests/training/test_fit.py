@@ -256,6 +256,36 @@ def test_a_method_that_nothing_calls_is_told():
         fit(trainer(), callbacks=[Hopes()])
 
 
+def test_one_that_does_nothing_is_told():
+    class Empty(nnx.Callback):
+        pass
+
+    for callback, name in ((Empty(), "Empty"), (nnx.Callback(), "Callback")):
+        with pytest.raises(
+            nnx.InputError, match=f"callbacks: {name} would do nothing: it defines none of __call__, on"
+        ):
+            fit(trainer(), callbacks=[callback])
+
+
+def test_whoever_ends_the_training_is_named(capsys):
+    def enough(trainer, epoch, logs):
+        return epoch == 3
+
+    one = trainer()
+    one.optimizer.lr = 1e-30
+    settings = {"validation_data": (X, T), "epochs": 9, "verbose": True}
+    one.fit(X, T, early_stopping=2, **settings)
+    best = one.history["val_loss"][0]
+    said = f"stopped after epoch 3: val_loss was best in epoch 1, {best:.4f}, to whose parameters the model returned"
+    assert capsys.readouterr().out.splitlines()[-1] == said
+    kept = nnx.EarlyStopping("val_accuracy", patience=1, restore_best=False)
+    one.fit(X, T, early_stopping=kept, **settings)
+    score = one.history["val_accuracy"][0]
+    assert f"stopped after epoch 2: val_accuracy was best in epoch 1, {score:.4f}\n" in capsys.readouterr().out
+    trainer().fit(X, T, callbacks=[enough], **settings)
+    assert "stopped after epoch 3: enough asked for it\n" in capsys.readouterr().out
+
+
 def test_any_class_with_the_methods_will_do():
     class Own:
         seen = ()
