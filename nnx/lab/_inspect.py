@@ -233,7 +233,7 @@ def confused_pairs(confusion: HostArray) -> list[tuple[int, int, int]]:
     return [pair for pair in pairs if pair[2]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Inspection(Result):
     """What `inspect` returns: weights, activations, gradients, filters and mistakes of a trained network."""
 
