@@ -16,6 +16,10 @@ _CATEGORIES = ("category", "categorical", "enum", "dictionary")
 """How the dtypes of categories begin: pandas', polars' two, Arrow's."""
 _MISSING = ("NAType", "NaTType")  # pandas' own, which equal nothing, not even themselves
 _SHOWN = 5  # columns that a message names
+TEXT = (
+    " Numbers that are text are converted by .astype(float); labels may be names in fit and evaluate, one for each row."
+)
+"""What to do about text, for messages."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +138,17 @@ def numbers(name: str, frame: Any, expected: Sequence[str] = ()) -> HostArray:
 def _objects(name: str, array: HostArray) -> HostArray:
     """Return an array of Python objects as numbers; columns of a table that came as one array may differ in kind."""
     if array.ndim != 2:
+        if array.ndim == 0:
+            kind = type(array.item()).__name__
+            hint = f" A {kind} is no array: pass rows of numbers, or a table such as a frame of pandas or polars."
+            raise InputTypeError(
+                f"{name}: got dtype {array.dtype}, expected numbers.{hint if kind != 'NoneType' else ''}"
+            )
         one = column("", array.ravel())
-        if array.ndim == 0 or one.kind != "numbers":
-            such = f" (such as {one.example!r})" if array.ndim and one.example else ""
-            raise InputTypeError(f"{name}: got dtype {array.dtype}{such}, expected numbers.")
+        if one.kind != "numbers":
+            such = f" (such as {one.example!r})" if one.example else ""
+            hint = TEXT if one.kind == "text" else ""
+            raise InputTypeError(f"{name}: got dtype {array.dtype}{such}, expected numbers.{hint}")
         return one.values.reshape(array.shape)
     found = [column(str(i), array[:, i]) for i in range(array.shape[1])]
     _refuse(name, array, [one for one in found if one.kind != "numbers"])
