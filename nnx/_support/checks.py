@@ -120,8 +120,8 @@ def as_host(name: str, value: Any, columns: Sequence[str] = ()) -> HostArray:
     if value.dtype.kind not in "fiub":
         if value.dtype.kind == "O" or value.dtype.names:
             return frames.numbers(name, value, columns)
-        hint = " Convert it to float32 first." if value.dtype.kind == "V" else ""
-        raise InputTypeError(f"{name}: got dtype {value.dtype}, expected numbers.{hint}")
+        hints = {"V": " Convert it to float32 first.", "U": frames.TEXT, "S": frames.TEXT}
+        raise InputTypeError(f"{name}: got dtype {value.dtype}, expected numbers.{hints.get(value.dtype.kind, '')}")
     array: HostArray = value
     return array
 

@@ -44,6 +44,8 @@ def numbered(name: str, t: Any, classes: Classes = ()) -> tuple[HostArray, Class
     array = as_array(name, t)
     if array.dtype.kind == "U" and not isinstance(t, np.ndarray):
         array = np.array(t, object)  # NumPy has made text of whatever stood beside text: None, NaN
+    if array.dtype.kind in "US" and array.ndim == 2 and array.shape[1] == 1:
+        raise InputError(f"{name}: got labels of shape {array.shape}, expected one dimension: pass {name}.ravel().")
     if array.dtype.kind in "OUS" and array.ndim == 1:
         return _of_text(name, array, classes or _declared(t))
     if array.dtype.kind == "b" and array.ndim == 1:

@@ -47,7 +47,7 @@ class Rows:
             if t is not None:
                 raise InputTypeError(f"{target}: a Dataset holds its own targets; leave {target} out.")
             own = _names(x)
-            if classes and own and classes != own:
+            if classes and own and tuple(map(str, classes)) != own:
                 raise InputError(
                     f"{name}: {x.name} has the classes {listed(own)}, but the model knows {listed(classes)}; pass data "
                     "whose labels have the same names in the same order."

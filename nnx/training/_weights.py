@@ -48,12 +48,13 @@ def row_weights(
             raise InputError("sample_weight: got zeros alone; no row would count.")
     if class_weight is None:
         return weight
-    if not loss.class_count(outputs) or t.ndim != 1 or t.dtype.kind not in "iub":
+    count = loss.class_count(outputs)
+    if not count or t.ndim != 1 or t.dtype.kind not in "iub":
         raise InputError(
             f"class_weight: needs integer labels (n,) and a loss of classes, got targets of shape {t.shape} and dtype "
             f"{t.dtype} for {loss!r}; pass sample_weight, a factor for each row."
         )
-    by_class = _by_class(t.astype(np.int64), rows.classes, class_weight)
+    by_class = _by_class(t.astype(np.int64), rows.classes or tuple(range(count)), class_weight)
     return by_class if weight is None else weight * by_class
 
 
@@ -66,12 +67,12 @@ def _by_class(t: HostArray, classes: Classes, class_weight: "Mapping[Any, float]
             )
         factors = len(t) / (len(labels) * counts)
     elif isinstance(class_weight, Mapping):
-        names = [classes[label] for label in labels] if classes else labels.tolist()
-        if unknown := [label for label in class_weight if label not in names and label not in classes]:
+        if unknown := [label for label in class_weight if label not in classes]:
             raise InputError(
-                f"class_weight: got a factor for {unknown[0]!r}, which no row has; labels are {listed(tuple(names))}."
+                f"class_weight: got a factor for {unknown[0]!r}, which is no label; labels are {listed(classes)}."
             )
         given = {label: check_number(f"class_weight[{label!r}]", w, 0) for label, w in class_weight.items()}
+        names = [classes[label] if 0 <= label < len(classes) else None for label in labels]  # others are refused later
         factors = np.array([given.get(name, 1.0) for name in names])
     else:
         raise InputTypeError(f"class_weight: got {class_weight!r}, expected 'balanced' or a dictionary.")

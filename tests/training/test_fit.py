@@ -130,6 +130,10 @@ def test_class_weights_are_weights_of_their_rows():
     fit(by_class, class_weight=factors, sample_weight=np.full(50, 2.0))
     fit(by_row, sample_weight=np.array([2 * factors.get(label, 1.0) for label in T.tolist()]))
     assert by_class.history == by_row.history
+    some = T < 2  # of the third class no row is left, which may have its factor all the same
+    few, without = trainer(), trainer()
+    fit(few, X[some], T[some], class_weight={1: 2.0, 2: 3.0})
+    assert few.history == fit(without, X[some], T[some], class_weight={1: 2.0})
     balanced, by_hand = trainer(), trainer()
     fit(balanced, class_weight="balanced")
     counts = np.bincount(T)
@@ -144,7 +148,7 @@ def test_class_weights_are_weights_of_their_rows():
         ({"sample_weight": np.full(50, -1.0)}, "sample_weight: got -1.0 in row 0, expected finite numbers of at least"),
         ({"sample_weight": np.zeros(50)}, "sample_weight: got zeros alone"),
         ({"sample_weight": [float("nan")] + [1.0] * 49}, "sample_weight: got nan in row 0"),
-        ({"class_weight": {7: 1.0}}, "class_weight: got a factor for 7, which no row has; labels are 0, 1, 2"),
+        ({"class_weight": {7: 1.0}}, "class_weight: got a factor for 7, which is no label; labels are 0, 1, 2"),
         ({"class_weight": {0: -1.0}}, r"class_weight\[0\]: got -1.0"),
         ({"class_weight": "equal"}, "class_weight: got 'equal', expected 'balanced' or factors as {label: factor}"),
         ({"class_weight": 3}, "class_weight: got 3, expected 'balanced' or a dictionary"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import nnx
+from nnx.tune._data import SearchData
 
 ROWS = 60
 A = np.linspace(-1, 1, ROWS)
@@ -84,6 +85,8 @@ def test_true_and_false_are_classes_under_both_losses(outputs, loss, fit):
 def test_two_names_for_one_output(fit):
     trainer = fit(X, np.where(BIG, "yes", "no"), 1, "sigmoid_cross_entropy", class_weight={"yes": 2.0})
     assert trainer.model.classes == ("no", "yes")
+    weight = np.where(BIG, 2.0, 1.0)
+    assert trainer.history == fit(X, BIG, 1, "sigmoid_cross_entropy", sample_weight=weight).history
     likely = trainer.predict_proba(X)[:, 0] > 0.5
     np.testing.assert_array_equal(trainer.predict_classes(X) == "yes", likely)
 
@@ -148,6 +151,8 @@ def test_categories_keep_their_order_and_those_without_rows(fit):
 @pytest.mark.parametrize("dtype", ["Int64", "int32[pyarrow]", "object"])
 def test_nullable_integers_are_labels(dtype, fit):
     pd = pytest.importorskip("pandas")
+    if dtype.endswith("[pyarrow]"):
+        pytest.importorskip("pyarrow")
     t = np.digitize(A, [-0.3, 0.3])
     trainer = fit(X, pd.Series(t).astype(dtype), 3)
     assert trainer.history == fit(X, t, 3).history
@@ -193,7 +198,13 @@ def test_polars_labels(fit):
             [*SIZES[:-1].tolist(), 7],
             3,
             None,
-            "t_train: got mixed, such as 'small', expected numbers or names of classes",
+            "t_train: got objects, such as 'small', expected numbers or names of classes",
+        ),
+        (
+            SIZES[:, None],
+            3,
+            None,
+            r"t_train: got labels of shape \(60, 1\), expected one dimension: pass t_train.ravel",
         ),
         (np.arange(ROWS).astype("M8[D]"), 3, None, "t_train: got dtype datetime64.*, expected numbers"),
         (
@@ -216,7 +227,9 @@ def test_a_label_that_training_did_not_meet_is_told(fit):
     trainer = fit(X, SIZES, 3, epochs=1)
     with pytest.raises(nnx.InputError, match="t: got 'huge' in row 57"):
         trainer.evaluate(X, new)
-    with pytest.raises(nnx.InputError, match="class_weight: got a factor for 'huge', which no row has; labels are 'la"):
+    with pytest.raises(
+        nnx.InputError, match="class_weight: got a factor for 'huge', which is no label; labels are 'la"
+    ):
         fit(X, SIZES, 3, class_weight={"huge": 2.0})
 
 
@@ -292,6 +305,14 @@ def test_columns_that_hold_no_numbers_are_named_with_a_cure(kind, fit):
         assert "x_train.to_dummies(['size'])" in said
 
 
+def test_a_column_of_arrays_is_no_number(fit):
+    x = np.zeros(ROWS, [("a", "f4"), ("places", "f4", 3)])
+    with pytest.raises(
+        nnx.InputTypeError, match=r"column 'places' \(objects, such as '\[0. 0. 0.\]'\). Leave out what"
+    ):
+        fit(x, SIZES, 3)
+
+
 def test_categories_are_no_numbers_even_if_they_look_so(fit):
     pd = pytest.importorskip("pandas")
     x = pd.DataFrame({"a": A, "shop": pd.Categorical(np.arange(ROWS) % 3)})
@@ -348,6 +369,31 @@ def test_objects_that_are_numbers_are_numbers(fit):
         fit(words, SIZES, 3)
 
 
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        ({"a": A}, "x_train: got dtype object, expected numbers. A dict is no array: pass rows of numbers, or a table"),
+        (SIZES[:, None], r"x_train: got dtype <U6, expected numbers. Numbers that are text are .* by .astype\(float\)"),
+    ],
+)
+def test_what_is_neither_array_nor_table_is_told(x, said, fit):
+    with pytest.raises(nnx.InputTypeError, match=said):
+        fit(x, SIZES, 3)
+    trainer = fit(X, SIZES, 3, epochs=1)
+    with pytest.raises(nnx.InputTypeError, match=r"t: got dtype <U6, expected .* labels may be names in fit and evalu"):
+        trainer.step(X, SIZES)
+
+
+def test_a_frame_of_one_dtype_is_its_own_array(fit):
+    frame = pandas({"a": A, "square": A**2})
+    trainer = fit(frame, SIZES, 3, epochs=1)
+    array = np.stack([A, A**2], axis=1)
+    assert trainer.history == fit(array, SIZES, 3, epochs=1).history
+    np.testing.assert_array_equal(trainer.predict(frame[["square", "a"]]), trainer.predict(array))
+    with pytest.raises(nnx.InputError, match="missing 'square', unknown 'cube'"):
+        trainer.predict(frame.rename(columns={"square": "cube"}))
+
+
 def test_columns_without_names_are_taken_as_they_come(fit):
     pd = pytest.importorskip("pandas")
     assert fit(pd.DataFrame(X), SIZES, 3, epochs=1).model.columns == ()
@@ -357,3 +403,26 @@ def test_a_table_of_numbers_to_predict_has_no_classes(fit):
     trainer = fit(X, table({"one": A, "two": -A}), 2, "mse", epochs=1)
     assert trainer.model.classes == ()
     assert list(trainer.history) == ["loss", "r2"]
+
+
+# The laboratory and the search ----------------------------------------------------------------------------------------
+
+
+def test_inspect_names_what_is_confused(fit):
+    trainer = fit(table(COLUMNS), SIZES, 3, epochs=3)
+    turned = table({name: COLUMNS[name] for name in ("square", "above", "a")})
+    found = nnx.lab.inspect(trainer, (turned, SIZES.tolist()))
+    assert found.classes == ("large", "medium", "small")
+    assert np.trace(found.confusion) / ROWS == trainer.accuracy(turned, SIZES)
+    of_truth = nnx.lab.inspect(fit(X, BIG, 2, epochs=3), (X, BIG))
+    assert of_truth.classes == ("False", "True")
+
+
+def test_a_pair_with_names_is_data_for_experiments_and_searches():
+    train = nnx.datasets.as_splits((table(COLUMNS), SIZES)).train
+    assert train.classes == ("large", "medium", "small")
+    assert train.x.dtype.kind == "f"
+    data = SearchData.of((table(COLUMNS), SIZES), seed=0)
+    assert data.classes == 3
+    assert SearchData.of((X, A), seed=0).classes is None
+    assert data.fit(nnx.Trainer(nnx.MLP((), 3), backend="numpy"), 1, 10, lambda *_: None)["val_accuracy"]
