@@ -106,7 +106,7 @@ def _exponentiate(y, first, last):
         flat[k] = decay(flat[k])
 
 
-@kernel("mm", rows="z y")
+@kernel("mm", writes="y", rows="z y")
 def softmax(z, y):
     """Compute y = decay(z) / sum(exp(z)) of each row."""
     n, c = z.shape
@@ -130,7 +130,7 @@ def softmax(z, y):
                 y[i, j] *= inverse
 
 
-@kernel("mlvvmvdi", rows="z t weight dz", sums="db sums")
+@kernel("mlvvmvdi", writes="dz db sums", rows="z t weight dz", sums="db sums")
 def cross_entropy_of_labels(z, t, weight, bias, dz, db, sums, of):
     """Compute sums[0], the sum of -log(softmax(z + bias)) at the labels.
 
@@ -191,7 +191,7 @@ def cross_entropy_of_labels(z, t, weight, bias, dz, db, sums, of):
     sums[0] = loss
 
 
-@kernel("mmvvmvdi", rows="z t weight dz", sums="db sums")
+@kernel("mmvvmvdi", writes="dz db sums", rows="z t weight dz", sums="db sums")
 def cross_entropy_of_rows(z, t, weight, bias, dz, db, sums, of):
     """Compute sums[0], the sum of -sum(t * log(softmax(z + bias))); dz = (softmax - t) / of, db its column sums."""
     n, c = z.shape
