@@ -171,7 +171,7 @@ def test_backends(capsys, monkeypatch):
     assert nnx_command("backends") == 0
     out = capsys.readouterr().out
     assert re.search(r"numpy +│ yes", out)
-    assert "Used now: " in out
+    assert "used now: " in out
     monkeypatch.setenv("NNX_BACKEND", "nunpy")
     assert nnx_command("backends") == 1
     assert "Did you mean 'numpy'" in capsys.readouterr().err
