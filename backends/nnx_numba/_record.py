@@ -298,8 +298,8 @@ class Program:
         self.pace = Pace()
         every: list[Stage] = []
         self.steps: list[Any] = []
-        """What is done in turn: functions, and jobs, of which there is where they are and how many, twice: in stages for a
-        team, and in larger parts for a thread alone."""
+        """What is done in turn: a function; or jobs, as where they are and how many, in stages for a team, and as they
+        were recorded for a thread alone."""
         for step in recorder.steps:
             self.steps.append(step if callable(step) else [])
             jobs = [] if callable(step) else recorder.jobs[slice(*step)]
