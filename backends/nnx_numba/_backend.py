@@ -83,7 +83,7 @@ class NumbaBackend(PictureOps):
         blas = [pool["num_threads"] for pool in controller.info() if pool["user_api"] == "blas"]
         self._team = Team(asked or max(blas, default=1), team)
         self._own = threading.local()
-        self._compiled = not product.product.interpreted
+        self._compiled = not product.part_of_product.interpreted
         self._own_products = product.FUSED and self._compiled
         self._of_jobs = SimpleNamespace(jit=_jit, team=team, product=product, bias=bias, scalars=scalars)
 
@@ -429,7 +429,8 @@ class NumbaBackend(PictureOps):
 
     def softmax(self, x: Array, *, out: Array | None = None) -> Any:
         y = np.empty_like(x) if out is None else out
-        return done(self._run(self._softmax.softmax, x, y), y)
+        kernel = self._softmax.softmax_of_wide if self._wide(x) else self._softmax.softmax
+        return done(self._run(kernel, x, y), y)
 
     def softmax_cross_entropy(
         self,
@@ -441,8 +442,16 @@ class NumbaBackend(PictureOps):
         dz: Array | None = None,
         db: Array | None = None,
     ) -> Any:
-        kernel = self._softmax.cross_entropy_of_labels if t.ndim == 1 else self._softmax.cross_entropy_of_rows
+        kernels = self._softmax
+        if t.ndim == 1:
+            kernel = kernels.cross_entropy_of_labels_of_wide if self._wide(z) else kernels.cross_entropy_of_labels
+        else:
+            kernel = kernels.cross_entropy_of_rows
         return self._loss(kernel, z, t, weight, bias, dz, db)
+
+    def _wide(self, z: Array) -> bool:
+        """Return whether rows have kernels of their own, for wide ones: who has only narrow ones compiles half."""
+        return z.ndim == 2 and z.shape[1] >= self._softmax.WIDE
 
     def loss(
         self,

@@ -19,6 +19,8 @@ FLOATS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float
 
 # Not True: that would let LLVM assume that there is no NaN.
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
+# Helpers are called by kernels alone: Numba would compile two more functions for others.
+_HELPER = {"error_model": "numpy", "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
 _lock = threading.Lock()
 
 uncached: list[str] = []
@@ -122,7 +124,8 @@ class Kernel:
         kernels.append(self)
 
     def _dispatcher(self) -> Any:
-        options = {"nogil": True, "error_model": "numpy", "fastmath": _FAST if self._fast else {"contract"}}
+        fastmath = _FAST if self._fast else {"contract"}
+        options = {"nogil": True, "error_model": "numpy", "fastmath": fastmath, "no_cfunc_wrapper": True}
         try:
             return numba.njit(cache=True, **options)(self._function)
         except RuntimeError:  # Numba found no folder that it may write to
@@ -223,12 +226,17 @@ def kernel(
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Decorate a helper of kernels, whose own order of operations is kept where it is inlined."""
-    return numba.njit(error_model="numpy", fastmath={"contract"})(function)
+    return numba.njit(fastmath={"contract"}, **_HELPER)(function)
 
 
 def fast_inlined(function: Callable[..., Any]) -> Any:
     """Decorate a helper of kernels whose sums may be reordered, as the kernels' own."""
-    return numba.njit(error_model="numpy", fastmath=_FAST)(function)
+    return numba.njit(fastmath=_FAST, **_HELPER)(function)
+
+
+def merged(function: Callable[..., Any]) -> Any:
+    """Decorate a helper whose lines become those of the one kernel that calls it: it is never compiled by itself."""
+    return numba.njit(inline="always")(function)
 
 
 def from_text(name: str, text: str, space: dict[str, Any]) -> Callable[..., Any]:

@@ -42,8 +42,9 @@ def moments(x, mean, squares):
 def merge(means, squares, rows, n, mean, var):
     """Compute mean and biased variance of n rows from the moments of parts of so many rows."""
     real = mean.dtype.type
-    mean[:] = means[0]
-    var[:] = squares[0]
+    for j in range(mean.size):
+        mean[j] = means[0, j]
+        var[j] = squares[0, j]
     for p in range(1, len(means)):
         first, last = p * rows, min((p + 1) * rows, n)
         part = real(last - first) / real(last)

@@ -39,7 +39,8 @@ def philox(rng, words):
     for low in range(0, words.size, 4 * _BLOCKS):
         _words(low // 4, rows, block, rng)
         part = words[low : low + 4 * _BLOCKS]
-        part[:] = block[: part.size]
+        for k in range(part.size):
+            part[k] = block[k]
 
 
 @kernel("vWvvBi", rows="x y mask", first="start")
