@@ -23,8 +23,8 @@ class Loss:
     """
 
     metric: ClassVar[str | None] = None
-    """The score that goes with it: "accuracy", for which it defines `count_right`, "r2", for which it may define
-    `predicted`, or none."""
+    """The score that goes with it: "accuracy", for which it defines `count_right` (and `labels`, to predict), "r2", for
+    which it may define `predicted`, or none."""
     capturable: ClassVar[bool] = False
     """Whether a backend may record it as a part of a step: its `forward` and `backward` do the same operations on
     arrays each time, and nothing else."""
@@ -54,7 +54,7 @@ class Loss:
             InputError: the targets have a wrong shape or a value out of range.
             InputTypeError: the targets have a wrong dtype.
         """
-        return as_floats(t, dtype) if t.dtype.kind == "f" else t
+        return as_floats(name, t, dtype) if t.dtype.kind == "f" else t
 
     def bound(self, ops: Ops, dtype: str) -> Callable[..., Array]:
         """Return the loss as an operation of a backend: f(z, t, *, weight, bias, dz, db), see `ops.loss`.
@@ -154,6 +154,28 @@ class Loss:
         raise InputError(
             f"predict_proba: under {self!r} a model's outputs are no scores of classes; predict gives them as they are."
         )
+
+    def labels(self, scores: HostArray) -> HostArray:
+        """Return the numbers of the classes that a model's outputs (n, c) mean under this loss.
+
+        Returns:
+            (n,) int64, one class for each row; or (n, c) of 0 and 1 where any number of them may hold.
+
+        Raises:
+            InputError: the outputs mean no classes.
+        """
+        raise InputError(
+            f"predict_classes: under {self!r} a model's outputs are no scores of classes; predict gives them as they "
+            "are."
+        )
+
+    def class_count(self, outputs: tuple[int, ...]) -> int | None:
+        """Return how many classes outputs of shape (n, *outputs) tell apart; None if they mean no classes."""
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the backend and the last gradient: `copy` and `pickle` give a loss that stands alone."""
+        return {**self.__dict__, "_ops": None, "_gradient": None}
 
     def config(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of the loss: its class's name under "loss", and its `settings`."""
@@ -288,6 +310,9 @@ class SoftmaxCrossEntropy(Loss):
         _check_outputs(outputs)
         classes = outputs[0]
         if t.ndim == 1:
+            if t.dtype.kind == "b":
+                t = t.astype(np.int64)
+            _check_meant(name, t, classes)
             return check_labels(name, t, classes)
         if t.ndim == 2 and t.shape[1] == classes:
             return _check_probabilities(name, t, dtype)
@@ -296,6 +321,15 @@ class SoftmaxCrossEntropy(Loss):
             f"{name}: got targets of shape {t.shape}, expected (n,) integer labels or (n, {classes}) rows of "
             f"probabilities.{cure}"
         )
+
+    def labels(self, scores: HostArray) -> HostArray:
+        """Return where the greatest output of each row is."""
+        _check_outputs(scores.shape[1:])
+        return np.asarray(np.argmax(scores, axis=1), np.int64)
+
+    def class_count(self, outputs: tuple[int, ...]) -> int | None:
+        """Return the number of outputs."""
+        return outputs[0] if len(outputs) == 1 else None
 
     def probabilities(self, scores: HostArray) -> HostArray:
         """Return the softmax of each row, which sums to 1."""
@@ -308,8 +342,26 @@ class SoftmaxCrossEntropy(Loss):
         return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
+def _check_meant(name: str, t: HostArray, classes: int) -> None:
+    """Raise for targets that another loss was meant for: this is the one that nobody need ask for."""
+    whose = "the loss is SoftmaxCrossEntropy(), unless another one is passed, and tells classes apart"
+    if t.dtype.kind == "f":
+        whole = bool((np.isfinite(t) & (t == np.floor(t))).all())
+        cure = f"Convert them with {name}.astype(int); or, t" if whole else "T"
+        raise InputTypeError(
+            f"{name}: got labels of dtype {t.dtype}, expected integers: {whose}. {cure}o predict numbers, pass "
+            "loss='mse' (nnx.MeanSquaredError())."
+        )
+    if classes == 1 and t.any():
+        raise InputError(
+            f"{name}: got labels for a model of one output: {whose}, an output for each. For yes or no by one output "
+            "pass loss='sigmoid_cross_entropy' (nnx.SigmoidCrossEntropy()), to predict numbers loss='mse' "
+            "(nnx.MeanSquaredError())."
+        )
+
+
 def _check_probabilities(name: str, t: HostArray, dtype: str) -> HostArray:
-    rows = as_floats(t, dtype)
+    rows = as_floats(name, t, dtype)
     sums = np.add.reduce(rows, axis=1)
     wrong = ~((np.abs(sums - 1) < 1e-3) & (np.minimum.reduce(rows, axis=1, initial=0) >= 0))
     if wrong.any():
@@ -342,7 +394,7 @@ def _check_numbers(name: str, t: HostArray, outputs: tuple[int, ...], dtype: str
         t = t[:, None]
     if t.ndim != 2 or t.shape[1:] != outputs:
         raise InputError(f"{name}: got targets of shape {t.shape}, expected (n, {outputs[0]}) as the model's outputs.")
-    return as_floats(t, dtype)
+    return as_floats(name, t, dtype)
 
 
 class SigmoidCrossEntropy(ElementwiseLoss):
@@ -373,6 +425,15 @@ class SigmoidCrossEntropy(ElementwiseLoss):
         if wrong.any():
             raise InputError(f"{name}: got {t[wrong][0]}, expected 0, 1 or a probability between them.")
         return t
+
+    def labels(self, scores: HostArray) -> HostArray:
+        """Return 1 where the probability is above one half, else 0: (n,) of one output, (n, c) of several."""
+        _check_outputs(scores.shape[1:])
+        return np.asarray(scores[:, 0] > 0 if scores.shape[1] == 1 else scores > 0, np.int64)
+
+    def class_count(self, outputs: tuple[int, ...]) -> int | None:
+        """Return 2 for one output, which says no or yes, else the number of outputs."""
+        return None if len(outputs) != 1 else 2 if outputs == (1,) else outputs[0]
 
     def probabilities(self, scores: HostArray) -> HostArray:
         """Return the sigmoid of each output."""
@@ -436,6 +497,13 @@ LOSSES: dict[str, type[Loss]] = {
 
 
 _SHORT = {"mse": "mean_squared_error", "cross_entropy": "softmax_cross_entropy"}
+_ELSEWHERE = {
+    "binary_crossentropy": "sigmoid_cross_entropy",
+    "bce": "sigmoid_cross_entropy",
+    "categorical_crossentropy": "softmax_cross_entropy",
+    "sparse_categorical_crossentropy": "softmax_cross_entropy",
+}
+"""What Keras and PyTorch call losses, which may take probabilities there."""
 
 
 def loss(name: str) -> Loss:
@@ -449,6 +517,11 @@ def loss(name: str) -> Loss:
     """
     known = {re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", own).lower(): cls for own, cls in LOSSES.items()}
     known |= {short: known[whole] for short, whole in _SHORT.items()}
+    if isinstance(name, str) and (here := _ELSEWHERE.get(name.lower())):
+        raise InputError(
+            f"unknown loss {name!r}: its name here is {here!r}. It takes the scores of the last Affine: end the model "
+            "without a sigmoid or softmax."
+        )
     return look_up("loss", name, known)()
 
 

@@ -23,6 +23,7 @@ from ._support.checks import (
     check_seed,
     native_floats,
 )
+from ._support.labels import Classes, as_names
 from .backend import BackendLike, choose
 from .datasets import Dataset
 from .errors import CheckpointError, InputError, InputTypeError, look_up, unknown
@@ -82,6 +83,13 @@ class Sequential:
                 )
         self.layers = layers
         self.built = False
+        self.loss: Loss | None = None
+        """What its trainer trains it with, by which its outputs are understood; None is `SoftmaxCrossEntropy()`."""
+        self.classes: Classes = ()
+        """The names of the labels 0, 1, ...: text, truth values or numbers, as `fit` found them; () if they have none.
+        Set them before `fit` for labels of which some have no rows there."""
+        self.columns: tuple[str, ...] = ()
+        """The names of the inputs' columns, if `fit` found any: tables may have them in any order."""
 
     def build(
         self,
@@ -208,18 +216,20 @@ class Sequential:
             dout = layer.backward(dout)
         return dout
 
-    def checked_input(self, name: str, x: Any) -> Array:
+    def checked_input(self, name: str, x: Any, first: int = 0) -> Array:
         """Return x, (n, *input_shape), in the model's dtype: a native array if it is one, else NumPy's.
 
-        Whole numbers are converted, not scaled.
+        Whole numbers are converted, not scaled. For messages `first` is the number of the first row.
         """
-        x = as_input(self.ops, name, x)
+        x = as_input(self.ops, name, x, self.columns)
         check_rows(name, x, self.input_shape)
-        return as_floats(x, self.dtype) if isinstance(x, np.ndarray) else native_floats(self.ops, name, x, self.dtype)
+        if isinstance(x, np.ndarray):
+            return as_floats(name, x, self.dtype, self.columns, first)
+        return native_floats(self.ops, name, x, self.dtype)
 
-    def native_input(self, name: str, x: Any) -> Array:
+    def native_input(self, name: str, x: Any, first: int = 0) -> Array:
         """Return `checked_input` as a native array."""
-        x = self.checked_input(name, x)
+        x = self.checked_input(name, x, first)
         return self.ops.to_device(x) if isinstance(x, np.ndarray) else x
 
     def predict(self, x: Any) -> HostArray:
@@ -228,7 +238,8 @@ class Sequential:
         It is safe from many threads at once.
 
         Args:
-            x: any array of (n, *input_shape), or a `Dataset`, whose scale is applied.
+            x: any array of (n, *input_shape), a table of the columns it was trained on, or a `Dataset`, whose scale is
+                applied.
 
         Returns:
             A NumPy array, (n, ...).
@@ -237,14 +248,14 @@ class Sequential:
             InputError: the model is not built, or x has another shape.
         """
         self.need_built("predict")
-        rows = as_input(self.ops, "x", x.x if isinstance(x, Dataset) else x)
+        rows = as_input(self.ops, "x", x.x if isinstance(x, Dataset) else x, self.columns)
         check_rows("x", rows, self.input_shape)
         factor = x.scale if isinstance(x, Dataset) else 1.0
         starts = range(0, rows.shape[0], _CHUNK)
         with np.errstate(over="ignore", invalid="ignore"):
             parts = [
-                np.array(self.ops.to_host(infer(self.ops, self.stages, self.native_input("x", part))))
-                for part in (_scaled(rows[i : i + _CHUNK], factor, self.dtype) for i in starts)
+                np.array(self.ops.to_host(infer(self.ops, self.stages, self.native_input("x", part, i))))
+                for i, part in ((i, _scaled(rows[i : i + _CHUNK], factor, self.dtype)) for i in starts)
             ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -253,23 +264,54 @@ class Sequential:
 
         Args:
             x: as for `predict`.
-            loss: default `SoftmaxCrossEntropy()`.
+            loss: default the one that the model was trained with.
 
         Returns:
-            A NumPy array, (n, c).
+            A NumPy array, (n, c), a column for each of `classes`; of one sigmoid output (n, 1), for the second class.
 
         Raises:
             InputError: the outputs are no scores of classes under this loss.
         """
-        return (SoftmaxCrossEntropy() if loss is None else loss).probabilities(self.predict(x))
+        return self._understood_by(loss).probabilities(self.predict(x))
+
+    def predict_classes(self, x: Any, loss: Loss | None = None) -> HostArray:
+        """Predict the class of each row of x: the most probable one.
+
+        Args:
+            x: as for `predict`.
+            loss: default the one that the model was trained with.
+
+        Returns:
+            (n,), by name if the labels had names in training (see `classes`), else their numbers; under a loss by which
+            any number of classes may hold (n, c) of 0 and 1.
+
+        Raises:
+            InputError: the outputs are no scores of classes under this loss, or NaN.
+        """
+        loss = self._understood_by(loss)
+        scores = self.predict(x)
+        if (wrong := np.isnan(scores.reshape(len(scores), -1)).any(axis=1)).any():
+            raise InputError(
+                f"predict_classes: the outputs of {wrong.sum()} of {len(scores)} rows are NaN, the first in row "
+                f"{np.argmax(wrong)}, as where inputs are missing; fill these in, or leave the rows out."
+            )
+        numbers = loss.labels(scores)
+        if not self.classes or numbers.ndim > 1:
+            return numbers
+        if len(self.classes) != loss.class_count(self.output_shape):
+            raise InputError(
+                f"classes: got the names {self.classes} for outputs of shape (n, {self.output_shape[0]}) under "
+                f"{loss!r}, expected as many names as classes."
+            )
+        return as_names(numbers, self.classes)
 
     def evaluate(self, x: Any, t: Any = None, loss: Loss | None = None) -> "Evaluation":
         """Compute loss and score on data, as `Trainer.evaluate` does.
 
         Args:
-            x: (n, *input_shape), or a `Dataset`.
-            t: the targets, as the loss takes them; None for a `Dataset`.
-            loss: default `SoftmaxCrossEntropy()`.
+            x: (n, *input_shape), a table, or a `Dataset`.
+            t: the targets, as the loss takes them, or labels by name; None for a `Dataset`.
+            loss: default the one that the model was trained with.
 
         Returns:
             (loss, score): the mean over the rows, and the accuracy, R2 or None, depending on the loss.
@@ -277,27 +319,28 @@ class Sequential:
         from .training import DeviceData, evaluate
 
         self.need_built("evaluate")
-        loss = SoftmaxCrossEntropy() if loss is None else loss
+        loss = self._understood_by(loss)
         return evaluate(self, loss, DeviceData(self, loss, x, t, name="x", target="t"))
 
-    def accuracy(self, x: Any, t: Any = None) -> float:
-        """Return the share of rows whose greatest output is at the label.
+    def accuracy(self, x: Any, t: Any = None, loss: Loss | None = None) -> float:
+        """Return the share of rows that are right, as `evaluate` gives it.
 
         Args:
-            x: as for `predict`.
-            t: (n,) labels or (n, classes) rows of probabilities; None for a `Dataset`.
+            x: as for `evaluate`.
+            t: as for `evaluate`.
+            loss: default the one that the model was trained with.
 
         Raises:
-            InputError: t has another shape, or the outputs are not (n, classes).
+            InputError: the data do not fit, or the loss is of numbers, not of classes.
         """
-        t = as_host("t", x.t if t is None and isinstance(x, Dataset) else t)
-        scores = self.predict(x)
-        if scores.ndim != 2 or t.shape not in ((len(scores),), scores.shape):
-            raise InputError(
-                f"t: got shape {t.shape}, expected ({len(scores)},) labels or {scores.shape} rows of probabilities."
-            )
-        label = t if t.ndim == 1 else np.argmax(t, axis=1)
-        return float(np.mean(np.argmax(scores, axis=1) == label))
+        from .training import check_tells_accuracy
+
+        loss = self._understood_by(loss)
+        check_tells_accuracy(loss)
+        return float(self.evaluate(x, t, loss).score or 0.0)
+
+    def _understood_by(self, loss: Loss | None) -> Loss:
+        return loss or self.loss or SoftmaxCrossEntropy()
 
     def state_dict(self) -> dict[str, HostArray]:
         """Return copies of all parameters and running statistics, as NumPy arrays by name."""

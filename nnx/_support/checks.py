@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import InputError, InputTypeError
 from ..ops import FLOATS, Array, HostArray, Ops, dtype_name
 from . import arrays as dlpack
+from . import frames
 
 _HOST_FLOATS = {name: np.dtype(name) for name in FLOATS}
 
@@ -76,7 +77,10 @@ def check_native(ops: Ops, name: str, array: Any) -> Array:
 def check_float(ops: Ops, name: str, array: Any) -> Array:
     """Return `array` if it is of the backend's own type and of float32 or float64; raise for others."""
     if dtype_name(check_native(ops, name, array)) not in FLOATS:
-        raise InputTypeError(f"{name}: got dtype {array.dtype}, expected float32 or float64.")
+        hint = f" Whole numbers, such as pixels, are converted by {name}.astype('float32'), or data.inputs()."
+        raise InputTypeError(
+            f"{name}: got dtype {array.dtype}, expected float32 or float64.{hint * (dtype_name(array)[:3] != 'flo')}"
+        )
     return array
 
 
@@ -101,21 +105,29 @@ def check_path(name: str, value: Any) -> Path:
     return Path(value)
 
 
-def as_host(name: str, value: Any) -> HostArray:
-    """Convert a list, an array, or anything that NumPy converts to a NumPy array of numbers; refuse objects and text.
+def as_host(name: str, value: Any, columns: Sequence[str] = ()) -> HostArray:
+    """Convert a list, an array, a table, or anything that NumPy converts to a NumPy array of numbers; refuse text.
 
     The result shares memory with other libraries' arrays where they allow it; from a device's memory it is a copy.
+
+    Args:
+        name: of the value, for messages.
+        value: what is converted.
+        columns: of a table, which may have them in another order; () for any.
     """
     if type(value) is not np.ndarray:  # as at every step: skip all other checks then
-        value = _converted(name, value)
+        value = frames.numbers(name, value, columns) if frames.is_frame(value) else as_array(name, value)
     if value.dtype.kind not in "fiub":
-        hint = " Convert it to float32 first." if value.dtype.kind == "V" else ""
-        raise InputTypeError(f"{name}: got dtype {value.dtype}, expected numbers.{hint}")
+        if value.dtype.kind == "O" or value.dtype.names:
+            return frames.numbers(name, value, columns)
+        hints = {"V": " Convert it to float32 first.", "U": frames.TEXT, "S": frames.TEXT}
+        raise InputTypeError(f"{name}: got dtype {value.dtype}, expected numbers.{hints.get(value.dtype.kind, '')}")
     array: HostArray = value
     return array
 
 
-def _converted(name: str, value: Any) -> HostArray:
+def as_array(name: str, value: Any) -> HostArray:
+    """Convert anything that NumPy converts to an array of any dtype, as `as_host` does."""
     if isinstance(value, np.ma.MaskedArray):
         raise InputTypeError(f"{name}: got a masked array, whose mask would be lost; fill it first, as by .filled(0).")
     if isinstance(value, np.ndarray):
@@ -130,16 +142,16 @@ def _converted(name: str, value: Any) -> HostArray:
         raise InputTypeError(f"{name}: cannot be made an array of numbers ({error}).{hint}") from None
 
 
-def as_input(ops: Ops, name: str, value: Any) -> Array:
+def as_input(ops: Ops, name: str, value: Any, columns: Sequence[str] = ()) -> Array:
     """Return a native array if `value` is one or the backend can take it from its device; else what `as_host` gives."""
     if isinstance(value, np.ndarray) or ops.on_host:
-        return as_host(name, value)
+        return as_host(name, value, columns)
     if isinstance(value, ops.array_type):
         return value
     if dlpack.on_device(value):
         with suppress(*dlpack.REFUSALS):  # from another device: it goes by way of the host
             return in_rows(ops, dlpack.take(ops.xp, value))
-    return as_host(name, value)
+    return as_host(name, value, columns)
 
 
 def in_rows(ops: Ops, x: Array) -> Array:
@@ -161,15 +173,31 @@ def native_floats(ops: Ops, name: str, x: Array, dtype: str) -> Array:
     return ops.xp.astype(x, ops.dtypes[dtype])
 
 
-def as_floats(x: HostArray, dtype: str) -> HostArray:
-    """Make x C-contiguous and of a floating dtype.
+def as_floats(name: str, x: HostArray, dtype: str, columns: Sequence[str] = (), first: int = 0) -> HostArray:
+    """Make x C-contiguous and of a floating dtype; raise for finite numbers that are too great for it.
 
-    What is too great for the dtype becomes infinite, which `check_finite` reports.
+    Args:
+        name: of x, for messages.
+        x: (n, ...), numbers.
+        dtype: "float32" or "float64".
+        columns: names of x's columns, for messages.
+        first: the number of x's first row, for messages.
     """
     if x.dtype is _HOST_FLOATS[dtype] and x.flags.c_contiguous:
         return x  # as at every step: entering errstate would cost more than all the checks
-    with np.errstate(over="ignore"):
-        array: HostArray = np.ascontiguousarray(x, dtype)
+    try:
+        with np.errstate(over="raise"):
+            array: HostArray = np.ascontiguousarray(x, dtype)
+    except FloatingPointError:
+        greatest = np.finfo(dtype).max
+        place = np.argwhere(np.isfinite(x) & (np.abs(x) > greatest))[0]
+        where = f" in row {first + place[0]}"
+        if len(place) == 2:
+            where += f", column {columns[place[1]]!r}" if len(columns) == x.shape[1] else f", column {place[1]}"
+        raise InputError(
+            f"{name}: got {x[tuple(place)]}{where}, expected numbers up to {float(greatest):.3g}, the greatest of "
+            f"{dtype}. Scale the data, such as to mean 0 and standard deviation 1, or pass dtype='float64'."
+        ) from None
     return array
 
 
@@ -186,10 +214,20 @@ def check_rows(name: str, x: Array, shape: tuple[int, ...]) -> None:
         raise InputError(f"{name}: got no rows, expected at least one.")
 
 
-def check_finite(name: str, x: HostArray) -> None:
-    """Raise if x holds NaN or infinity."""
+def check_finite(name: str, x: HostArray, columns: Sequence[str] = ()) -> None:
+    """Raise if x, (n, ...), holds NaN or infinity; the message names the columns, if they have names."""
     if x.dtype.kind == "f" and not np.isfinite(x).all():
-        rows = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1))
+        wrong = ~np.isfinite(x.reshape(len(x), -1))
+        rows = np.flatnonzero(wrong.any(axis=1))
+        if len(columns) == wrong.shape[1]:
+            counts = wrong.sum(axis=0)
+            told = [f"{columns[i]!r} ({counts[i]} of {len(x)} rows)" for i in np.flatnonzero(counts).tolist()]
+            more = f" and {len(told) - 5} more" if len(told) > 5 else ""
+            raise InputError(
+                f"{name}: got missing or infinite values in column{'s' if len(told) > 1 else ''} "
+                f"{', '.join(told[:5])}{more}, the first being row {rows[0]}. Fill them, as by "
+                f"{name}.fillna({name}.median()) in pandas, or leave these rows out."
+            )
         raise InputError(
             f"{name}: got NaN or infinite values in {len(rows)} of {len(x)} rows, the first being row {rows[0]}. "
             "Clean the data, or pass check_finite=False to train on it as it is."
@@ -217,8 +255,9 @@ def check_labels(name: str, t: HostArray, classes: int) -> HostArray:
     # One maximum over unsigned numbers finds labels below 0, too.
     if t.size and np.maximum.reduce(t.view(np.uint64)) >= classes:
         wrong = np.flatnonzero((t < 0) | (t >= classes))
+        hint = f" Labels number the classes from 0: pass {name} - 1." if (t.min(), t.max()) == (1, classes) else ""
         raise InputError(
             f"{name}: got the label {t[wrong[0]]} in row {wrong[0]}, expected labels in 0..{classes - 1} "
-            f"(there are {classes} classes)."
+            f"(there are {classes} classes).{hint}"
         )
     return t

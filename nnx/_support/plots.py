@@ -4,12 +4,16 @@ Everything is drawn in a handful of named inks, so that a page can put others in
 """
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from .console import in_notebook
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,11 +93,59 @@ def panels(
     Returns:
         The figure, and the axes as rows.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * columns, height * rows + 0.4), layout="constrained")
+    figure = _figure(figsize=(width * columns, height * rows + 0.4), layout="constrained")
     figure.suptitle(title, fontsize=11, parse_math=False)  # a $ in a folder's name begins no formula
     return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False, **keywords)]
+
+
+_in_window: ContextVar[bool] = ContextVar("_in_window", default=False)
+
+
+def _figure(**settings: Any) -> "Figure":
+    """Make a figure that a notebook shows or, within `show`, one that pyplot has a window for."""
+    if _in_window.get():
+        from matplotlib import pyplot
+
+        return pyplot.figure(**settings)
+    return _notebook_figure()(**settings)
+
+
+@cache
+def _notebook_figure() -> "type[Figure]":
+    """Return a class of figures that notebooks show by themselves: matplotlib's need `%matplotlib inline` first."""
+    from matplotlib.figure import Figure
+
+    class NotebookFigure(Figure):
+        def _repr_png_(self) -> bytes:
+            return png(self)
+
+    return NotebookFigure
+
+
+def show(draw: "Callable[[], Figure]") -> None:
+    """Draw a figure in a window, and wait until it is closed; in a notebook, show it there.
+
+    Raises:
+        InputError: matplotlib is not installed, or can open no window here.
+    """
+    with style():
+        if in_notebook():
+            from IPython.display import display
+
+            display(draw())
+            return
+        from matplotlib import get_backend, pyplot
+
+        if get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template"):
+            raise InputError(
+                f"no window can be opened here (matplotlib's backend is {get_backend()}); save(folder) writes files."
+            )
+        token = _in_window.set(True)
+        try:
+            draw()
+        finally:
+            _in_window.reset(token)
+        pyplot.show()
 
 
 def merge(axes: "Sequence[Axes]") -> "Axes":
@@ -106,6 +158,13 @@ def merge(axes: "Sequence[Axes]") -> "Axes":
     place = first.get_gridspec()[first.rowspan.start : last.rowspan.stop, first.colspan.start : last.colspan.stop]
     merged: Axes = figure.add_subplot(place)
     return merged
+
+
+def png(figure: "Figure") -> bytes:
+    """Return a figure as a PNG file."""
+    with style(), io.BytesIO() as file:
+        figure.savefig(file, format="png", dpi=100)
+        return file.getvalue()
 
 
 def save(figure: "Figure", path: Path) -> None:

@@ -1,6 +1,8 @@
 """The base of experiments' results: data, a figure that explains itself, a table for other programs, and a summary."""
 
+import base64
 import csv
+import html
 import io
 import os
 from collections.abc import Iterable, Sequence
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from . import plots as plotting
 from .checks import check_path
+from .console import fitted
 from .files import make_folder, write_atomically
 
 if TYPE_CHECKING:
@@ -49,6 +52,14 @@ class Result:
         with plotting.style():
             return self.draw()
 
+    def show(self) -> None:
+        """Show the figure in a window, and wait until it is closed; in a notebook, show it there.
+
+        Raises:
+            InputError: matplotlib is not installed, or can open no window here.
+        """
+        plotting.show(self.draw)
+
     def figures(self) -> "dict[str, Figure]":
         """Return all figures by the names of their files: the one of `plot`, and the further ones."""
         with plotting.style():
@@ -80,9 +91,17 @@ class Result:
         return written
 
     def __str__(self) -> str:
-        return self.summary()
+        return fitted(self.summary())
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the summary and, with matplotlib, the figure below it."""
+        text = f"<pre>{html.escape(str(self))}</pre>"
+        if not plotting.available():
+            return text
+        picture = base64.b64encode(plotting.png(self.plot())).decode()
+        return f'{text}<img src="data:image/png;base64,{picture}" style="max-width: 100%" alt="{self.name}">'
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 
+from .._support.console import say
 from ..errors import NnxError
 from ._app import app
 
@@ -18,7 +19,7 @@ def main() -> None:
     try:
         app()
     except (NnxError, MemoryError) as error:
-        print(f"nnx: {error}", file=sys.stderr)
+        say(f"nnx: {error}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .._support.console import say
 from ..backend import choose, list_backends
 from ._app import app
 
@@ -11,14 +12,13 @@ from ._app import app
 @app.command()
 def backends() -> None:
     """Show every installed backend, whether it can run here, and which one would be used now."""
-    console = Console()
     table = Table("backend", "usable", "brought by", "why not, and what to do")
     for status in list_backends():
         table.add_row(
             status.name, "yes" if status.usable else "no", escape(status.provider), escape(status.reason or "")
         )
-    console.print(table)
+    Console().print(table)
     choice = choose()
-    console.print(f"Used now: {choice.backend.name} ({choice.why}).", highlight=False, markup=False)
+    say(f"used now: {choice.backend.name} ({choice.why})")
     for name, value in choice.backend.device_info().items():
-        console.print(f"  {name}: {value}", highlight=False, markup=False)
+        say(f"  {name}: {value}")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .._support.console import say
 from ..errors import InputError
 from ._app import app
 from ._predict import load
@@ -23,5 +24,5 @@ def export(
     scale, classes = repr(data.scale), json.dumps(data.classes)
     model.to_onnx(file, {"input_scale": scale, "classes": classes})
     inputs, outputs = (", ".join(("n", *map(str, shape))) for shape in (model.input_shape, model.output_shape))
-    print(f"written to {file}: x ({inputs}) to y ({outputs}), {model.dtype}")
-    print(f"metadata: input_scale {scale} (what pixels are multiplied by to become x), classes {classes}")
+    say(f"written to {file}: x ({inputs}) to y ({outputs}), {model.dtype}")
+    say(f"metadata: input_scale {scale} (what pixels are multiplied by to become x), classes {classes}")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .._support import plots as plotting
+from .._support.console import say
 from ..errors import InputError
 from ..lab import Result
 from ..training import next_free
@@ -34,9 +35,9 @@ Out = Annotated[
 
 def show(result: Result, out: Path | None) -> None:
     """Print the summary, and write the result's files into `out` (default: the next free folder under lab/)."""
-    print(result.summary())
+    say(result.summary())
     folder = next_free(LAB / result.name) if out is None else out
     written = result.save(folder)
     if not plotting.available():
-        print(f"left out: {result.name}.png (matplotlib is not installed; pip install 'nnx-array[plot]')")
-    print(f"written to {folder}: {', '.join(file.name for file in written)}")
+        say(f"left out: {result.name}.png (matplotlib is not installed; pip install 'nnx-array[plot]')")
+    say(f"written to {folder}: {', '.join(file.name for file in written)}")

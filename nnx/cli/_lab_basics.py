@@ -46,7 +46,7 @@ def gradient(
     start: Annotated[
         str | None, typer.Option(metavar="X,Y", help="Where descent begins; default: the function's own.")
     ] = None,
-    rates: Annotated[
+    lrs: Annotated[
         str | None,
         typer.Option(help="Learning rates, separated by commas; default: too small to diverging, by the curvature."),
     ] = None,
@@ -61,7 +61,7 @@ def gradient(
     result = laboratory.gradient(
         function,
         values.numbers("--start", start),
-        rates=values.numbers("--rates", rates),
+        lrs=values.numbers("--lrs", lrs),
         steps=steps,
         backend=backend,
     )
@@ -98,14 +98,15 @@ def gradient_check(
 def optimizers(
     dataset: DatasetName = "digits",
     backend: BackendName = None,
-    names: Annotated[str, typer.Option("--optimizers", help="Which to compare, separated by commas.")] = ",".join(
+    optimizers: Annotated[str, typer.Option(help="Which to compare, separated by commas.")] = ",".join(
         rules.OPTIMIZERS
     ),
     lr: Annotated[
-        str | None, typer.Option(help="Learning rates of the trainings, as sgd=0.1,adam=0.001; default: their own.")
+        str | None,
+        typer.Option(help="Learning rate of the trainings: one, or sgd=0.1,adam=0.001; default: each one's own."),
     ] = None,
-    bowl_lr: Annotated[str | None, typer.Option(help="Those on the bowl, in the same form.")] = None,
-    distance: Annotated[float, typer.Option(help="From the bowl's minimum, at which a path ends.")] = 1.0,
+    bowl_lr: Annotated[str | None, typer.Option(help="That on the bowl, in the same form.")] = None,
+    distance: Annotated[float, typer.Option(help="From the bowl's minimum, at which a path ends.")] = 0.1,
     hidden: Hidden = "100,100",
     epochs: Epochs = 20,
     batch_size: BatchSize = 32,
@@ -115,9 +116,9 @@ def optimizers(
     """Compare the optimizers' paths on an elongated bowl, and their learning curves, with equal weights and batches."""
     result = laboratory.optimizers(
         dataset,
-        names=values.words(names),
-        rates=values.named_numbers("--lr", lr),
-        bowl_rates=values.named_numbers("--bowl-lr", bowl_lr),
+        optimizers=values.words(optimizers),
+        lr=values.named_numbers("--lr", lr),
+        bowl_lr=values.named_numbers("--bowl-lr", bowl_lr),
         distance=distance,
         hidden=values.sizes("--hidden", hidden),
         epochs=epochs,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .._support.console import say
 from ._app import app
 
 
@@ -22,6 +23,6 @@ def report(
     from .. import report as reports
 
     file = reports.write(folder, out, backend=backend, storage=storage, name=name)
-    print(f"written to {file}")
+    say("written to", str(file))
     if open_page and not webbrowser.open(file.resolve().as_uri()):
-        print("no browser could be started here; open the file in one yourself")
+        say("no browser could be started here; open the file in one yourself")

@@ -12,6 +12,7 @@ from .. import datasets
 from .._support import figures
 from .._support import plots as plotting
 from .._support.checks import check_count
+from .._support.console import say
 from ..backend import choose
 from ..datasets import Dataset
 from ..errors import InputError
@@ -151,7 +152,7 @@ def train(
 
     shape = " x ".join(map(str, splits.train.x.shape[1:]))
     note = f"; {splits.train.note}" if splits.train.note else ""
-    print(
+    say(
         f"{config.dataset}: {len(splits.train)} rows to train on, {len(splits.validation)} to validate, "
         f"{len(splits.test)} to test; {shape} inputs, {len(splits.train.classes)} classes{note}"
     )
@@ -167,13 +168,13 @@ def train(
         checkpoint_every=checkpoint_every,
     )
     if trainer.interrupted:
-        print(f"interrupted; continue with: nnx train --resume --out {shlex.quote(str(folder.path))}")
+        say("interrupted; continue with:", f"nnx train --resume --out {shlex.quote(str(folder.path))}")
         raise typer.Exit(130)
     folder.write_history(history)
-    print(f"test accuracy {trainer.model.accuracy(splits.test):.4f}")
+    say(f"test accuracy {trainer.model.accuracy(splits.test):.4f}")
     written = [folder.checkpoint, folder.history, *_pictures(folder, config, trainer, splits.test)]
-    print(f"written to {folder.path}: {', '.join(file.name for file in written)}")
-    print(f"on one page: nnx report {shlex.quote(str(folder.path))}")
+    say(f"written to {folder.path}: {', '.join(file.name for file in written)}")
+    say("on one page:", f"nnx report {shlex.quote(str(folder.path))}")
 
 
 def _resumed(wanted: RunConfig, given: set[str], folder: RunFolder) -> RunConfig:
@@ -236,15 +237,15 @@ def _fits(config: RunConfig, shape: tuple[int, ...]) -> bool:
 def _pictures(folder: RunFolder, config: RunConfig, trainer: Trainer, test: Dataset) -> list[Path]:
     """Draw the pictures that can be made, and say which cannot, and why; return the files."""
     if not plotting.available():
-        print("left out: curves.png, samples.png (matplotlib is not installed; pip install 'nnx-array[plot]')")
+        say("left out: curves.png, samples.png (matplotlib is not installed; pip install 'nnx-array[plot]')")
         return []
     layers = "-".join(map(str, (int(np.prod(test.x.shape[1:])), *config.hidden, len(test.classes))))
     network = layers if config.model == "mlp" else config.model
     title = f"{Path(config.dataset).name}: {network}, {config.activation}, {trainer.optimizer!r}, seed {config.seed}"
-    figures.curves(folder.curves, trainer.history, title)
+    plotting.save(figures.curves(trainer.history, title), folder.curves)
     images = datasets.drawable(test.x)
     if images is None:
-        print("left out: samples.png (the inputs are no grey or coloured images)")
+        say("left out: samples.png (the inputs are no grey or coloured images)")
         return [folder.curves]
     predicted = np.argmax(trainer.model.predict(test), axis=1)
     figures.samples(folder.samples, images, predicted, test.t, test.classes)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import tune as tuning
+from .._support.console import say
 from ..errors import InputError
 from ..training import RUNS
 from ..tune import Choice, Linear, Log, Study
@@ -79,11 +80,11 @@ def tune(
     study = tuning.search(ranges, settings.pop("dataset"), **settings, **place)
     if not study.finished:
         where = f"--storage URL --name {name}" if storage is not None else f"--out {shlex.quote(str(study.folder))}"
-        print(f"continue with: nnx tune --resume {where}")
+        say("continue with:", f"nnx tune --resume {where}")
         raise typer.Exit(130)
     if test:
-        print("test " + ", ".join(f"{key} {value:.4f}" for key, value in reversed(study.evaluate_test().items())))
-    print(f"train it with: nnx train --config {shlex.quote(str(study.folder / 'best.json'))}")
+        say("test " + ", ".join(f"{key} {value:.4f}" for key, value in reversed(study.evaluate_test().items())))
+    say("train it with:", f"nnx train --config {shlex.quote(str(study.folder / 'best.json'))}")
 
 
 def _last() -> Path:
@@ -101,7 +102,7 @@ def _repeat(study: Study, number: int) -> None:
     trial = study.trial(number)
     history = study.repeat(number).history
     same = "the same, bit for bit" if history == trial.history else "not the same: another backend, machine or version"
-    print(f"trial {number}: {study.settings.metric} {trial.score:.4f}; again: {same}")
+    say(f"trial {number}: {study.settings.metric} {trial.score:.4f}; again: {same}")
 
 
 def parse_space(texts: list[str]) -> dict[str, Any]:

@@ -30,15 +30,19 @@ def numbers(flag: str, text: str | None) -> list[float] | None:
         raise InputError(f"{flag}: got {text!r}, expected numbers separated by commas, such as 0.01,0.1.") from None
 
 
-def named_numbers(flag: str, text: str | None) -> dict[str, float] | None:
-    """Parse numbers by name, such as sgd=0.1,adam=0.001; return None for a flag that was not given."""
+def named_numbers(flag: str, text: str | None) -> "float | dict[str, float] | None":
+    """Parse one number, or numbers by name, such as sgd=0.1,adam=0.001; return None for a flag that was not given."""
     if text is None:
         return None
     try:
+        if "=" not in text:
+            return float(text)
         pairs = [part.split("=") for part in words(text)]
         return {name.strip(): float(value) for name, value in pairs}
     except ValueError:
-        raise InputError(f"{flag}: got {text!r}, expected NAME=NUMBER pairs, such as sgd=0.1,adam=0.001.") from None
+        raise InputError(
+            f"{flag}: got {text!r}, expected a number, or NAME=NUMBER pairs, such as sgd=0.1,adam=0.001."
+        ) from None
 
 
 def network(hidden: str, activation: str, init: str | None, batchnorm: bool, dropout: float) -> RunConfig:

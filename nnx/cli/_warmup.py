@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.progress import track
 
+from .._support.console import say
 from ..backend import get_backend, list_backends
 from ..formula import Formula
 from ..layers import LAYERS, RUNNING_AVERAGE, Activation
@@ -25,14 +26,14 @@ def warmup(
     for name in names:
         chosen = get_backend(name)
         if not isinstance(chosen, WarmUp):
-            print(f"{name}: nothing to compile")
+            say(f"{name}: nothing to compile")
             continue
         start, parts = time.perf_counter(), chosen.warm_up(_formulas())
         first = next(parts, None)
         if first is not None:
             for _ in track(parts, f"{name}: compiling", total=first[1] - 1, transient=True):
                 pass
-        print(f"{name}: {first[1] if first else 0} kernels ready in {time.perf_counter() - start:.1f} s")
+        say(f"{name}: {first[1] if first else 0} kernels ready in {time.perf_counter() - start:.1f} s")
 
 
 def _formulas() -> Iterator[tuple[str, Formula]]:

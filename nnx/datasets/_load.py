@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from .._support.checks import as_host, check_seed
+from .._support.labels import numbered
 from ..errors import DatasetError, InputTypeError, unknown
 from ._dataset import Dataset
 from ._digits import digits
@@ -84,7 +85,7 @@ def as_splits(data: Data, seed: int = 0) -> Splits:
 
     Args:
         data: the name of a data set or a folder, as for `load`; `Splits`; or a `Dataset` or a pair, x: (n, ...) numbers
-            taken as they are and t: (n,) integer labels, split as `load` does it.
+            taken as they are and t: (n,) labels, integers or names, split as `load` does it.
         seed: decides which rows go where.
 
     Raises:
@@ -135,7 +136,7 @@ def _from_pair(data: Any) -> Dataset:
             f"data: got {type(data).__name__}, expected a data set's name, a folder, a Dataset, Splits or a pair of "
             "arrays (x, t)."
         )
-    x, t = as_host("x", data[0]), as_host("t", data[1])
+    x, (t, names) = as_host("x", data[0]), numbered("t", data[1])
     x = x if x.dtype == np.uint8 or x.dtype.kind == "f" else x.astype(np.float32)
-    labels = range(int(t.max()) + 1) if t.size and t.dtype.kind in "iu" else range(1)
-    return Dataset("data", x, t, 1.0, tuple(map(str, labels)))
+    labels = names or (range(int(t.max()) + 1) if t.size and t.dtype.kind in "iu" else range(1))
+    return Dataset("data", x, t.astype(np.int64) if names and t.ndim == 1 else t, 1.0, tuple(map(str, labels)))

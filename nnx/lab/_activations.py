@@ -74,13 +74,14 @@ class Activations(Result):
 
     def summary(self) -> str:
         lines = [
-            f"{name:<8} values {f.y.min():>6.3f} .. {f.y.max():.3f}, greatest derivative {f.derivative.max():.3f}, off "
-            f"the numerical one by at most {f.error:.1e}"
+            f"{name:<8} values {f.y.min():>6.3f} .. {f.y.max():.3f}, greatest derivative {f.derivative.max():.3f}, "
+            f"error {f.error:.1e}"
             for name, f in self.functions.items()
         ]
         return "\n".join(
             [
                 *lines,
+                "(error: the greatest difference from the numerical derivative)",
                 f"{self.depth} linear layers of {self.units} units give what one layer gives whose weights are the "
                 f"product of theirs: greatest difference {self.difference:.1e} in outputs of standard deviation "
                 f"{self.linear.std():.2f}.",
@@ -101,7 +102,7 @@ class Activations(Result):
         parts = (self.linear, self.single, self.relu, self.closest)
         rows = [(*place, *(float(part[place]) for part in parts)) for place in np.ndindex(*self.linear.shape)]
         columns = ("row", "output", "linear", "single", "relu", "closest")
-        return {**super().tables(), f"{self.name}_collapse": (columns, rows)}
+        return {**super().tables(), f"{self.name}-collapse": (columns, rows)}
 
     def draw(self) -> "Figure":
         figure, ((values, slopes), (linear, relu)) = plotting.panels(

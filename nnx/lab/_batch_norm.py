@@ -30,7 +30,7 @@ _LOOKS = 10  # at each training, evenly spaced
 _NAMES = {False: "without", True: "with"}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BatchNormalization(Result):
     """What `batchnorm` returns: the trainings of a grid of initial weights and learning rates."""
 

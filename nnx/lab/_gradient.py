@@ -8,6 +8,8 @@ import numpy as np
 
 from .._support import plots as plotting
 from .._support.checks import check_count, check_list, check_number
+from .._support.console import counted
+from .._support.renamed import renamed
 from .._support.result import Result, Table
 from ..backend import BackendLike, choose
 from ..errors import InputError, InputTypeError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 _GRID = 17  # points of the field a side
 _NEAR = 0.01  # sizes of the region from the minimum: arrived
+_LEAST = 1e-12  # of f at the start: the last panel shows no less
 _RATES = (0.01, 0.5, 0.95, 1.05)  # of 2 / curvature, beyond which descent diverges on a quadratic function
 _ENDS = {
     "saddle": "stops at a saddle point",
@@ -58,7 +61,7 @@ class Path:
     def __str__(self) -> str:
         turns = ", zigzagging" if self.zigzags else ""
         if self.end == "arrived":
-            return f"arrives after {self.arrived} steps{turns}"
+            return f"arrives after {counted(self.arrived or 0, 'step')}{turns}"
         return f"{_ENDS[self.end]}{turns}"
 
 
@@ -83,10 +86,13 @@ class Gradient(Result):
 
     def summary(self) -> str:
         x, y = self.paths[0].points[0]
-        lines = [f"gradient descent on {self.formula} from ({x:g}, {y:g}), {self.steps} steps at most"]
+        lines = [
+            f"gradient descent on {self.formula} from ({x:g}, {y:g}), {counted(self.steps, 'step')} at most",
+            f"{'lr':>8}  {'ends at':<22}{'f there':>9}",
+        ]
         for path in self.paths:
             x, y = path.points[-1]
-            lines.append(f"  learning rate {path.rate:<8.3g} {path}; ends at ({x:.3g}, {y:.3g}), f = {path.f[-1]:.3g}")
+            lines.append(f"{path.rate:>8.3g}  {f'({x:.3g}, {y:.3g})':<22}{path.f[-1]:>9.3g}  {path}")
         return "\n".join(lines)
 
     def table(self) -> Table:
@@ -103,13 +109,15 @@ class Gradient(Result):
             for i, y in enumerate(self.y)
             for j, x in enumerate(self.x)
         ]
-        return {**super().tables(), f"{self.name}_field": (("x", "y", "f", "df_dx", "df_dy"), rows)}
+        return {**super().tables(), f"{self.name}-field": (("x", "y", "f", "df_dx", "df_dy"), rows)}
 
     def draw(self) -> "Figure":
         count = len(self.paths) + 2
         columns = min(3, count)
+        x, y, _ = self.contours
+        height = 0.9 + 3.9 * min(max((y[-1] - y[0]) / (x[-1] - x[0]), 0.4), 1.2)  # maps have equal scales
         figure, grid = plotting.panels(
-            -(-count // columns), columns, f"Gradient descent on {self.formula}", width=4.6, height=3.6
+            -(-count // columns), columns, f"Gradient descent on {self.formula}", width=4.6, height=height
         )
         panels = [axes for row in grid for axes in row]
         for axes in panels[count:]:
@@ -125,6 +133,7 @@ class Gradient(Result):
         known = f[np.isfinite(f)]
         levels = np.unique(np.quantile(known, np.linspace(0.04, 0.99, 14))) if known.size else np.zeros(0)
         draw_map(axes, x, y, np.ma.masked_invalid(f), levels)
+        axes.set_aspect("equal")  # a gradient is perpendicular to the contours
 
     def _draw_field(self, axes: Any) -> None:
         self._draw_map(axes)
@@ -157,7 +166,8 @@ class Gradient(Result):
         start = self.paths[0].f[0] - shift
         if start > 0:
             axes.set_yscale("log")
-            axes.set_ylim(top=min(axes.get_ylim()[1], start * 1e3))  # one that diverges would flatten all others
+            low, high = axes.get_ylim()  # one that diverges, or meets the minimum exactly, would flatten all others
+            axes.set_ylim(max(low, start * _LEAST), min(high, start * 1e3))
         axes.set(
             title="how f falls, or does not",
             xlabel="step",
@@ -166,11 +176,12 @@ class Gradient(Result):
         axes.legend(title="learning rate", title_fontsize=8)
 
 
+@renamed(rates="lrs")
 def gradient(
     f: "str | Function2D" = "bowl",
     start: "Sequence[float] | None" = None,
     *,
-    rates: "Sequence[float] | None" = None,
+    lrs: "Sequence[float] | None" = None,
     steps: int = 100,
     region: "Sequence[float] | None" = None,
     backend: BackendLike = None,
@@ -184,7 +195,7 @@ def gradient(
         f: Any callable that returns a number; one of "bowl", "sphere", "saddle", "rosenbrock" and "himmelblau"; or an
             expression in x and y such as "x**2/20 + sin(y)".
         start: The first point; None for the named function's own, else (-3, 2).
-        rates: Learning rates; None for 0.01, 0.5, 0.95 and 1.05 times 2 / L, where L is the greatest curvature at the
+        lrs: Learning rates; None for 0.01, 0.5, 0.95 and 1.05 times 2 / L, where L is the greatest curvature at the
             start (the greatest |eigenvalue| of the Hessian matrix). On a quadratic function these are too small, good,
             zigzagging and diverging.
         steps: Number of updates at most.
@@ -195,20 +206,20 @@ def gradient(
         The field and the paths, in float64.
 
     Raises:
-        InputError: For an unknown name or expression, for an f that is not finite at the start, and where `rates` is
+        InputError: For an unknown name or expression, for an f that is not finite at the start, and where `lrs` is
             None and f has no curvature at the start.
         InputTypeError: For an f that is no function of two numbers.
     """
     surface = _surface(f, start, region)
     steps = check_count("steps", steps)
-    if rates is not None:
-        rates = [check_number("rates", rate, 0, above=True) for rate in check_list("rates", rates, "[0.01, 0.1]")]
+    if lrs is not None:
+        lrs = [check_number("lrs", lr, 0, above=True) for lr in check_list("lrs", lrs, "[0.01, 0.1]")]
     ops = Ops(choose(backend).backend)
     with np.errstate(all="ignore"):  # far away f may overflow: that is one of the ends
         _check_function(surface.f, surface.start)
         if not np.isfinite([_value(surface.f, *surface.start), *_slope(surface.f, surface.start)]).all():
             raise InputError(f"f: is not finite around {surface.start}; pass another start.")
-        rates = _default_rates(surface.f, surface.start) if rates is None else rates
+        lrs = _default_rates(surface.f, surface.start) if lrs is None else lrs
         left, right, bottom, top = surface.region
         x, y = np.linspace(left, right, _GRID), np.linspace(bottom, top, _GRID)
         field = np.array([[_slope(surface.f, (u, v)) for u in x] for v in y])
@@ -220,7 +231,7 @@ def gradient(
             f=_table(surface.f, x, y),
             field=field,
             contours=(*fine, _table(surface.f, *fine)),
-            paths=tuple(_path(ops, surface, rate, steps) for rate in rates),
+            paths=tuple(_path(ops, surface, lr, steps) for lr in lrs),
             steps=steps,
         )
 
@@ -284,7 +295,7 @@ def _default_rates(f: Function2D, start: tuple[float, float]) -> list[float]:
     hessian = _hessian(f, np.array(start))
     curvature = np.abs(np.linalg.eigvalsh(hessian)).max() if np.isfinite(hessian).all() else 0.0
     if curvature < 1e-6:
-        raise InputError(f"rates: f has no curvature at {start} to choose them by; pass some, or another start.")
+        raise InputError(f"lrs: f has no curvature at {start} to choose them by; pass some, or another start.")
     return [float(f"{factor * 2 / curvature:.3g}") for factor in _RATES]
 
 

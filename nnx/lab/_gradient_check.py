@@ -28,7 +28,7 @@ class GradientCheck(Result):
     rows: int
     model: str
 
-    name = "gradient_check"
+    name = "gradient-check"
 
     @property
     def wrong(self) -> dict[str, float]:

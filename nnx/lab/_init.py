@@ -1,5 +1,6 @@
 """Initial weights: what they make of the activations, layer by layer, and of the training."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,15 @@ _VANISHING, _EXPLODING = 0.02, 10.0  # standard deviation of the activations; th
 _ALIKE = 0.05  # of the standard deviation
 _FLAT, _SATURATING = 0.05, 1 / 3  # share of the greatest slope; share of the activations
 _DEAD = 0.05  # share of the units
+_FAR = 0.1  # between two accuracies
+_MEANING = {
+    "identical": "all units of the layer are the same",
+    "dead": "units whose slope is 0 for every row, so that they learn nothing",
+    "saturating": "many activations where the function is flat",
+    "vanishing": "hardly any spread is left",
+    "exploding": "the spread grows out of bounds",
+    "rows alike": "units differ from each other, but hardly from row to row: the input is lost",
+}
 _STEEPEST = {"sigmoid": 0.25, "tanh": 1.0}
 _RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, 3.0), "identity": (-3.0, 3.0)}
 _WIDE = (-3.0, 3.0)
@@ -113,20 +123,28 @@ class Init(Result):
 
     def summary(self) -> str:
         lines = [self.about, self.training]
-        shown = None
-        for (activation, init), start in self.starts.items():
-            if activation != shown:
-                shown = activation
-                head = "std of the activations by layer"
-                width = max(9 * len(start.layers), len(head))
-                lines += ["", f"{activation:<14}{head:<{width}}{'loss':>10}{'val. acc.':>11}  flags (from layer)"]
-            stds = "".join(f"{layer.std:<9.2g}" for layer in start.layers)
-            flags = [f"{flag} ({number})" for flag, number in start.flags().items()]
-            if "identical" in start.flags():
-                flags[0] += ", still after training" if all(start.still_identical) else ", not after training"
-            curve = start.curve
-            told = f"{'diverged':>21}" if curve.diverged else f"{curve.loss[-1]:>10.4f}{curve.val_accuracy[-1]:>11.4f}"
-            lines.append(f"  {init:<12}{stds:<{width}}{told}  {', '.join(flags)}".rstrip())
+        for activation in dict.fromkeys(activation for activation, _ in self.starts):
+            starts = {init: start for (of, init), start in self.starts.items() if of == activation}
+            head = "std of the activations by layer"
+            width = max(8 * max(len(start.layers) for start in starts.values()), len(head))
+            lines += ["", f"{activation:<12}{head:<{width}}{'loss':>9}{'val. acc.':>11}"]
+            for init, start in starts.items():
+                stds = "".join(f"{layer.std:<8.2g}" for layer in start.layers)
+                curve = start.curve
+                told = f"{'diverged':>20}"
+                if not curve.diverged:
+                    told = f"{curve.loss[-1]:>9.4f}{curve.val_accuracy[-1]:>11.4f}"
+                lines.append(f"  {init:<10}{stds:<{width}}{told}")
+                flags = [f"{flag} ({number})" for flag, number in start.flags().items()]
+                if "identical" in start.flags():
+                    flags[0] += ", still after training" if all(start.still_identical) else ", not after training"
+                if flags:
+                    lines.append(f"{'':<12}{', '.join(flags)}")
+            lines += _surprise(starts)
+        found = [flag for flag in _MEANING if any(flag in start.flags() for start in self.starts.values())]
+        if found:
+            lines += ["", "What is wrong, with the first layer in which it is:"]
+            lines += [f"  {flag}: {_MEANING[flag]}" for flag in found]
         return "\n".join(lines)
 
     def table(self) -> Table:
@@ -155,8 +173,8 @@ class Init(Result):
         ]
         return {
             **super().tables(),
-            f"{self.name}_histograms": (("activation", "init", "layer", "from", "to", "count"), bins),
-            f"{self.name}_curves": (("activation", "init", "epoch", "loss", "val_accuracy"), epochs),
+            f"{self.name}-histograms": (("activation", "init", "layer", "from", "to", "count"), bins),
+            f"{self.name}-curves": (("activation", "init", "epoch", "loss", "val_accuracy"), epochs),
         }
 
     def draw(self) -> "Figure":
@@ -165,11 +183,14 @@ class Init(Result):
         figure, grid = plotting.panels(
             len(activations),
             len(inits) + 2,
-            f"Initial weights: {self.about}; histograms, heights by the square root of the count\n"
-            f"Right: {self.training}",
+            f"Initial weights: {self.about}",
             width=2.35,
             height=3.3,
         )
+        found = {flag for start in self.starts.values() for flag in start.flags()}
+        told = "; ".join(f"{flag}: {meaning}" for flag, meaning in _MEANING.items() if flag in found)
+        note = textwrap.fill(f"Left: histograms, heights by the square root of the count. {told}", 36 * len(grid[0]))
+        figure.supxlabel(f"{note}\nRight: {self.training}", fontsize=8)
         for axes, activation in zip(grid, activations, strict=True):
             for panel, init in zip(axes, inits, strict=False):
                 _ridges(panel, f"{activation}, {init}", self.starts[activation, init], _RANGES.get(activation, _WIDE))
@@ -189,19 +210,33 @@ class Init(Result):
         axes.plot(range(1, count + 1), curve.val_accuracy, label=label, markevery=max(1, count // 8), **look)
 
 
+def _surprise(starts: "dict[str, Start]") -> list[str]:
+    """Return a sentence where weights with a flaw learn far more than the recommended ones, "xavier" and "he"."""
+    ends = {init: start.curve.val_accuracy[-1] for init, start in starts.items() if not start.curve.diverged}
+    best = max(ends, key=lambda init: ends[init], default="")
+    behind = [init for init in initializers.INITIALIZERS if ends.get(init, 1.0) < ends.get(best, 0.0) - _FAR]
+    flaws = {init: f"{init} ({', '.join(starts[init].flags())})" for init in (best, *behind)}
+    if not behind or not all(starts[init].flags() for init in flaws):
+        return []
+    others = " and ".join(flaws[init] for init in behind)
+    return [
+        f"  {flaws[best]} learns more here than {others}: such a flaw slows a training down, and need not stop it. "
+        "Try fewer layers, or adam as the optimizer."
+    ]
+
+
 def _ridges(axes: Any, title: str, start: Start, limits: tuple[float, float]) -> None:
     """Draw the layers' histograms one below the other, each scaled to its own height.
 
     Heights are square roots of the counts, so that tails can be seen.
     """
-    paper = {"facecolor": plotting.PAPER, "edgecolor": "none", "alpha": 0.7, "pad": 1}
     for number, layer in enumerate(start.layers, 1):
-        heights = 0.85 * np.sqrt(layer.counts / max(layer.counts.max(), 1))
+        heights = 0.7 * np.sqrt(layer.counts / max(layer.counts.max(), 1))
         axes.stairs(number - heights, layer.edges, baseline=number, fill=True, color=plotting.COLOURS[0], alpha=0.75)
         axes.axhline(number, color=plotting.INK, linewidth=0.6)
         note = f"std {layer.std:.2g}" + (f", {layer.beyond:.0%} beyond →" if layer.beyond > 0.005 else "")
         place = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
-        axes.text(0.98, number - 0.55, note, fontsize=7, bbox=paper, **place)
+        axes.text(0.98, number - 0.84, note, fontsize=7, **place)
     axes.set(xlim=limits, ylim=(len(start.layers) + 0.15, 0), yticks=range(1, len(start.layers) + 1))
     axes.grid(visible=False)
     flags = ", ".join(start.flags()) or "sound"

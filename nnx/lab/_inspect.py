@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .._support.checks import as_host, check_count, check_labels
+from .._support.labels import numbered
 from .._support.result import Result, Table
 from ..backend import BackendLike
 from ..datasets import Dataset, Layout, Splits, as_splits, drawable, load, reads_images
@@ -232,7 +233,7 @@ def confused_pairs(confusion: HostArray) -> list[tuple[int, int, int]]:
     return [pair for pair in pairs if pair[2]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Inspection(Result):
     """What `inspect` returns: weights, activations, gradients, filters and mistakes of a trained network."""
 
@@ -361,7 +362,7 @@ def inspect(
         raise InputTypeError(f"run: got {run!r}, expected the folder of a run, or an nnx.Trainer.")
     if not trainer.loss.classes:
         raise InputError(f"run: was trained with {trainer.loss!r}, expected a classifier; its mistakes can be counted.")
-    learned_from, seen = _data(data, seed, trainer.model.input_shape)
+    learned_from, seen = _data(data, seed, trainer.model)
     outputs = trainer.model.output_shape
     if classes is not None and outputs != (len(classes),):
         raise CheckpointError(
@@ -398,19 +399,19 @@ def _images(data: Dataset, rows: list[int]) -> HostArray:
     return np.zeros((0, 0, 0), np.uint8) if images is None else images
 
 
-def _data(data: Any, seed: int, shape: tuple[int, ...]) -> tuple[Dataset, Dataset]:
+def _data(data: Any, seed: int, model: Sequential) -> tuple[Dataset, Dataset]:
     """Return the rows for the gradients, and the rows to classify; image files as the network takes pictures."""
     if isinstance(data, Dataset):
         return data, data
     if isinstance(data, tuple | list) and not isinstance(data, Splits):
         if len(data) != 2:
             raise InputTypeError(f"data: got {len(data)} parts, expected (x, t).")
-        x, t = as_host("x", data[0]), as_host("t", data[1])
-        t = t.argmax(axis=1) if t.ndim == 2 else t
-        labels = tuple(map(str, range(int(t.max(initial=0)) + 1)))
+        x, (t, names) = as_host("x", data[0], model.columns), numbered("t", data[1], model.classes)
+        t = t.argmax(axis=1) if t.ndim == 2 else t.astype(np.int64) if names else t
+        labels = tuple(map(str, names or range(int(t.max(initial=0)) + 1)))
         whole = Dataset("data", x if x.dtype == np.uint8 else x.astype(np.float32), t, 1.0, labels)
         return whole, whole
-    layout = Layout.of(shape)
+    layout = Layout.of(model.input_shape)
     if layout is not None and isinstance(data, str | os.PathLike) and reads_images(data):
         splits = load(data, seed=seed, size=(layout.height, layout.width))
     else:

@@ -32,7 +32,7 @@ _DIVERGED = 4.0  # a mean of so many times the least such mean is a divergence
 _FALL = 0.1  # a fall by less than this share of the first loss is no learning
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LearningRates(Result):
     """What `lr_find` returns; its arrays are (k,) float64, one entry for each step."""
 
@@ -88,7 +88,10 @@ class LearningRates(Result):
             axes.plot(self.suggestion, at, "o", color=COLOURS[2], markersize=9, label=label)
             axes.axvline(self.suggestion, color=COLOURS[2], linestyle="--", linewidth=1)
         if self.diverged:
-            end = self.lr[-1] * 4
+            axes.margins(x=0.15)
+            axes.set_xscale("log")
+            end = axes.get_xlim()[1]
+            axes.set_xlim(right=end)
             axes.axvspan(self.lowest, end, facecolor="none", edgecolor=FAINT, hatch="///", alpha=0.5)
             middle = math.sqrt(self.lowest * end)
             axes.text(middle, top * 0.97, "too large", ha="center", va="top", fontsize=9, backgroundcolor=PAPER)

@@ -9,6 +9,8 @@ import numpy as np
 from .. import optimizers as rules
 from .._support import plots as plotting
 from .._support.checks import check_count, check_list, check_number, check_seed
+from .._support.console import counted
+from .._support.renamed import renamed
 from .._support.result import Result, Table
 from ..backend import BackendLike, choose
 from ..datasets import Data, as_splits
@@ -58,8 +60,8 @@ class Descent:
 
     def __str__(self) -> str:
         if self.end == "arrived":
-            return f"{self.steps} steps, {self.length:.1f} long"
-        return f"diverges after {self.steps}" if self.end == "diverged" else f"not there after {self.steps} steps"
+            return f"{counted(self.steps, 'step')}, {self.length:.1f} long"
+        return f"{'diverges' if self.end == 'diverged' else 'not there'} after {counted(self.steps, 'step')}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,16 +81,21 @@ class Optimizers(Result):
     name = "optimizers"
 
     def summary(self) -> str:
+        x, y = self.start
         lines = [
-            f"to a distance of {self.distance:g} from the minimum of x²/20 + y², from {self.start}; {self.about}",
-            f"{'':<12}{'rate':>8}{'steps':>8}{'length':>8}  {'end':<12}{'rate':>8}{'loss':>10}{'val. accuracy':>15}",
+            f"bowl: x²/20 + y², from ({x:g}, {y:g}) to a distance of {self.distance:g} from the minimum",
+            f"data: {self.about}",
+            "",
+            f"{'':<14}on the bowl{'':<26}on the data",
+            f"{'':<12}{'lr':>6}{'steps':>8}{'length':>9}  {'end':<12}{'lr':>7}{'loss':>10}{'val. acc.':>11}",
         ]
         for name, descent in self.descents.items():
             curve = self.curves[name]
-            told = f"{'diverged':>10}" if curve.diverged else f"{curve.loss[-1]:>10.4f}{curve.val_accuracy[-1]:>15.4f}"
+            told = f"{'diverged':>10}" if curve.diverged else f"{curve.loss[-1]:>10.4f}{curve.val_accuracy[-1]:>11.4f}"
+            length = f"{descent.length:.{'1f' if descent.length < 1e5 else '1e'}}"
             lines.append(
-                f"{_title(name):<12}{descent.rate:>8g}{descent.steps:>8}{descent.length:>8.1f}  {descent.end:<12}"
-                f"{self.rates[name]:>8g}{told}"
+                f"{_title(name):<12}{descent.rate:>6g}{descent.steps:>8}{length:>9}  {descent.end:<12}"
+                f"{self.rates[name]:>7g}{told}"
             )
         return "\n".join(lines)
 
@@ -106,34 +113,34 @@ class Optimizers(Result):
             for name, descent in self.descents.items()
             for step, point in enumerate(descent.points)
         ]
-        return {**super().tables(), f"{self.name}_bowl": (("optimizer", "learning_rate", "step", "x", "y"), rows)}
+        return {**super().tables(), f"{self.name}-bowl": (("optimizer", "learning_rate", "step", "x", "y"), rows)}
 
     def draw(self) -> "Figure":
-        columns = 4
-        rows = -(-(len(self.descents) + 1) // columns)
+        count = len(self.descents) + 1  # with the bars
+        columns = min((5, 4, 3), key=lambda columns: (-(-count // columns) * columns - count, -columns))
+        rows = -(-count // columns)
         figure, grid = plotting.panels(
             rows + 1,
             columns,
             f"Optimizers on the bowl f(x, y) = x²/20 + y², from ● to a distance of {self.distance:g} from its minimum "
             "at +, and on data",
-            width=3.8,
+            width=3.4,
             height=2.9,
         )
         panels = [axes for row in grid[:rows] for axes in row]
-        for i, (name, descent) in enumerate(self.descents.items()):
-            self._draw_descent(panels[i], name, descent, plotting.line(i))
-        self._draw_lengths(panels[len(self.descents)])
-        for axes in panels[len(self.descents) + 1 :]:
-            axes.remove()
-        self._draw_curves(plotting.merge(grid[rows][:2]), plotting.merge(grid[rows][2:]))
+        for panel, (name, descent) in zip(panels, self.descents.items(), strict=False):
+            self._draw_descent(panel, name, descent)
+        self._draw_lengths(plotting.merge(panels[count - 1 :]))
+        half = columns // 2
+        self._draw_curves(plotting.merge(grid[rows][:half]), plotting.merge(grid[rows][half:]))
         return figure
 
-    def _draw_descent(self, axes: Any, name: str, descent: Descent, look: dict[str, Any]) -> None:
+    def _draw_descent(self, axes: Any, name: str, descent: Descent) -> None:
         wide, high = 1.3 * max(abs(self.start[0]), 1), 1.6 * max(abs(self.start[1]), 1)
         x, y = np.linspace(-wide, wide, 81), np.linspace(-high, high, 81)
         f = x**2 / 20 + y[:, None] ** 2
         draw_map(axes, x, y, f, f.max() * np.linspace(0.05, 1, 10) ** 2)
-        draw_path(axes, descent.points, look)
+        draw_path(axes, descent.points, _look(name))
         axes.plot(0, 0, "+", color=plotting.INK, markersize=9)
         axes.set_title(f"{_title(name)}, learning rate {descent.rate:g}\n{descent}")
         if name == "adamw":
@@ -146,7 +153,7 @@ class Optimizers(Result):
         names = list(arrived)[::-1]
         bars = axes.barh([_title(name) for name in names], [arrived[name].length for name in names])
         for bar, name in zip(bars, names, strict=True):
-            bar.set_color(plotting.line(list(self.descents).index(name))["color"])
+            bar.set_color(_look(name)["color"])
         axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=8)
         straight = max(float(np.hypot(*self.start)) - self.distance, 0)
         axes.axvline(straight, color=plotting.INK, linestyle=":", linewidth=1)
@@ -155,10 +162,10 @@ class Optimizers(Result):
         axes.grid(visible=False, axis="y")
 
     def _draw_curves(self, loss: Any, accuracy: Any) -> None:
-        for i, (name, curve) in enumerate(self.curves.items()):
+        for name, curve in self.curves.items():
             label = f"{_title(name)}, {self.rates[name]:g}" + (" (diverged)" if curve.diverged else "")
             epochs = range(1, len(curve.loss) + 1)
-            look = {**plotting.line(i), "markevery": max(1, len(curve.loss) // 10)}
+            look = {**_look(name), "markevery": max(1, len(curve.loss) // 10)}
             loss.plot(epochs, curve.loss, label=label, **look)
             accuracy.plot(epochs, curve.val_accuracy, label=label, **look)
         if any(value > 0 for curve in self.curves.values() for value in curve.loss):
@@ -174,14 +181,20 @@ def _title(name: str) -> str:
     return rules.OPTIMIZERS[name].__name__
 
 
+def _look(name: str) -> dict[str, Any]:
+    """Return an optimizer's colour, dashes and marker: the same ones, whichever others it is compared with."""
+    return plotting.line(list(rules.OPTIMIZERS).index(name))
+
+
+@renamed(names="optimizers", rates="lr", bowl_rates="bowl_lr")
 def optimizers(
     data: Data = "digits",
     *,
-    names: "Sequence[str] | None" = None,
-    rates: "Mapping[str, float] | None" = None,
-    bowl_rates: "Mapping[str, float] | None" = None,
+    optimizers: "Sequence[str] | None" = None,
+    lr: "float | Mapping[str, float] | None" = None,
+    bowl_lr: "float | Mapping[str, float] | None" = None,
     start: "Sequence[float]" = (-7.0, 2.0),
-    distance: float = 1.0,
+    distance: float = 0.1,
     steps: int = 200,
     hidden: Sequence[int] = (100, 100),
     epochs: int = 20,
@@ -197,9 +210,9 @@ def optimizers(
 
     Args:
         data: What `nnx.datasets.load` takes, a `Dataset`, `Splits` or a pair (x, t).
-        names: Names of optimizers; None for all of `nnx.optimizers.OPTIMIZERS`.
-        rates: Learning rates of the trainings by name; each optimizer's own where there is none.
-        bowl_rates: Learning rates on the bowl by name; those of `BOWL_RATES` where there is none.
+        optimizers: Names of optimizers; None for all of `nnx.optimizers.OPTIMIZERS`.
+        lr: Learning rate of the trainings: one for all, or by name; each optimizer's own where there is none.
+        bowl_lr: Learning rate on the bowl, likewise; those of `BOWL_RATES` where there is none.
         start: The first point, farther than `distance` from the minimum (0, 0).
         distance: The distance from the minimum at which a path ends.
         steps: Number of updates on the bowl at most.
@@ -218,15 +231,15 @@ def optimizers(
         InputTypeError: For arguments of a wrong type.
         DatasetError: For data that cannot be split.
     """
-    chosen = _names(names)
+    chosen = _names(optimizers)
     point, distance = check_point("start", start), check_number("distance", distance, 0, above=True)
     if np.hypot(*point) <= distance:
         raise InputError(f"start: got {point}, expected a point farther than {distance:g} from the minimum (0, 0).")
     steps, epochs = check_count("steps", steps), check_count("epochs", epochs)
     batch_size = check_count("batch_size", batch_size)
-    bowl = {**dict.fromkeys(rules.OPTIMIZERS, 0.1), **BOWL_RATES, **_rates("bowl_rates", bowl_rates, chosen)}
+    bowl = {**dict.fromkeys(rules.OPTIMIZERS, 0.1), **BOWL_RATES, **_rates("bowl_lr", bowl_lr, chosen)}
     own: dict[str, Any] = {name: rules.optimizer(name).lr for name in chosen}
-    own |= _rates("rates", rates, chosen)
+    own |= _rates("lr", lr, chosen)
     MLP(hidden, 2)  # refuses wrong sizes before the data are loaded
     check_seed(seed)
     ops = Ops(choose(backend).backend)
@@ -247,7 +260,7 @@ def optimizers(
 def _names(names: Any) -> list[str]:
     if names is None:
         return list(rules.OPTIMIZERS)
-    names = check_list("names", names, "['sgd', 'adam']")
+    names = check_list("optimizers", names, "['sgd', 'adam']")
     for name in names:
         look_up("optimizer", name, rules.OPTIMIZERS)
     return list(dict.fromkeys(name.lower() for name in names))
@@ -256,8 +269,12 @@ def _names(names: Any) -> list[str]:
 def _rates(what: str, rates: Any, names: Sequence[str]) -> dict[str, float]:
     if rates is None:
         return {}
+    if isinstance(rates, list | tuple | str):
+        raise InputTypeError(
+            f"{what}: got {rates!r}, expected a learning rate, or some by name such as {{'sgd': 0.1}}."
+        )
     if not isinstance(rates, Mapping):
-        raise InputTypeError(f"{what}: got {rates!r}, expected learning rates by name such as {{'sgd': 0.1}}.")
+        return dict.fromkeys(names, check_number(what, rates, 0, above=True))
     checked = {}
     for name, rate in rates.items():
         look_up("optimizer", name, rules.OPTIMIZERS)

@@ -28,7 +28,7 @@ _LOOKS = 20  # at each training, evenly spaced
 _FEWEST = 20  # rows of which an accuracy says something
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Overfit(Result):
     """What `overfit` returns: the four trainings."""
 
@@ -43,7 +43,8 @@ class Overfit(Result):
         """Summarise the gaps, and by how much each measure changes them."""
         lines = [
             self.about,
-            f"{'':<14}{'training':>10}{'validation':>12}  gap, in percentage points (mean over the last fifth)",
+            "means over the last fifth of the epochs, and the gap in percentage points",
+            f"{'':<14}{'training':>10}{'validation':>12}  gap",
         ]
         for name, training in self.trainings.items():
             if training.diverged is not None:
@@ -59,6 +60,8 @@ class Overfit(Result):
         if name == "none" or none.diverged is not None or none.gap <= 0:
             return ""
         change = self.trainings[name].gap / none.gap - 1
+        if round(100 * change) == 0:
+            return ", as with none"
         return f", {abs(change):.0%} {'smaller' if change < 0 else 'greater'} than with none"
 
     def table(self) -> Table:
@@ -185,7 +188,7 @@ def overfit(
     sizes = "-".join(map(str, (int(np.prod(few.x.shape[1:])), *hidden, len(few.classes))))
     return Overfit(
         trainings,
-        f"{few.name}: {rows} rows to train on, {len(others)} to validate; {sizes}, {activation}, seed {seed},\n"
+        f"{few.name}: {rows} rows to train on, {len(others)} to validate; seed {seed}\n{sizes}, {activation}, "
         f"{about.optimizer!r}, weight decay {weight_decay:g}, dropout {dropout:g}",
     )
 

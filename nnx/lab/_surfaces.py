@@ -73,6 +73,8 @@ def parse(text: str) -> Function2D:
         raise InputError(
             f"an expression of {len(text)} characters: expected {_LONGEST} at most; pass a function instead."
         )
+    if "^" in text:
+        raise InputError(f"{text!r}: a power is written with **: x**2 for x^2.")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError) as error:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from .._support.console import in_notebook
 from ..datasets import Dataset, Splits
 from ..errors import DivergedError
 from ..training import Trainer
@@ -29,9 +30,13 @@ class Curve:
 def ticking(epochs: int, *, verbose: bool) -> Iterator[Tick]:
     """Show progress while the block runs; yield a function to call with a training's name after each of its epochs.
 
-    In a terminal it moves a bar; elsewhere it writes a line for each training to standard error, apart from the
-    results.
+    In a terminal it moves a bar; in a notebook one line names the training; elsewhere there is a line for each on
+    standard error, apart from the results.
     """
+    if verbose and in_notebook():
+        yield lambda name: print(f"\r{f'training: {name}':<60}", end="", flush=True)
+        print("\r" + " " * 60, end="\r")
+        return
     if not (verbose and sys.stdout.isatty()):
         begun: set[str] = set()
 

@@ -1,7 +1,8 @@
 """Whole trainings: the trainer, its loop, data on the device, evaluation, callbacks, and the files that they write."""
 
 from ._device_data import DeviceData
-from ._evaluation import Evaluation, evaluate
+from ._evaluation import Evaluation, check_tells_accuracy, evaluate
+from ._history import plot_history
 from ._loop import interruption
 from ._run_folder import MODELS, RUNS, SCHEDULES, RunConfig, RunData, RunFolder, next_free, read_settings
 from ._trainer import History, ResumeWarning, Trainer
@@ -25,8 +26,10 @@ __all__ = [
     "RunFolder",
     "TensorBoard",
     "Trainer",
+    "check_tells_accuracy",
     "evaluate",
     "interruption",
     "next_free",
+    "plot_history",
     "read_settings",
 ]

@@ -8,33 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from .._support import arrays as dlpack
-from .._support.checks import as_floats, as_host, as_input, check_finite, check_rows, in_rows, native_floats
-from ..datasets import Dataset
+from .._support.checks import as_floats, as_input, check_finite, check_rows, in_rows, native_floats
+from .._support.labels import listed
 from ..errors import InputError, InputTypeError
 from ..losses import Loss
 from ..model import Sequential
 from ..ops import Array, HostArray, dtype_name
-
-
-def as_arrays(x: Any, t: Any, name: str = "x", target: str = "t") -> tuple[Array, HostArray, float]:
-    """Return inputs, targets and the inputs' scale, from two arrays or one `Dataset`.
-
-    Inputs on a device are left there.
-
-    Args:
-        x: an array of any library, or a `Dataset`.
-        t: the targets; None for a `Dataset`.
-        name: of x, for messages.
-        target: of t, for messages.
-    """
-    if isinstance(x, Dataset):
-        if t is not None:
-            raise InputTypeError(f"{target}: a Dataset holds its own targets; leave {target} out.")
-        return x.x, x.t, x.scale
-    if t is None:
-        raise InputTypeError(f"{target}: got None, expected the targets (only a Dataset brings its own).")
-    return x if dlpack.on_device(x) else as_host(name, x), as_host(target, t), 1.0
+from ._rows import Rows
 
 
 class DeviceData:
@@ -45,8 +25,8 @@ class DeviceData:
     Args:
         model: built.
         loss: checks the targets.
-        x: (n, *input_shape), or a `Dataset`.
-        t: the targets of the n rows, as the loss takes them; None for a `Dataset`.
+        x: (n, *input_shape), or a table of that many columns, or a `Dataset`, or `Rows`.
+        t: the targets of the n rows, as the loss takes them, or labels by name; None for a `Dataset` and `Rows`.
         name: of x, for messages.
         target: of t, for messages.
         finite: whether NaN and infinity are refused.
@@ -72,27 +52,29 @@ class DeviceData:
         weight: HostArray | None = None,
     ) -> None:
         ops = self._ops = model.ops
-        inputs, targets, scale = as_arrays(x, t, name, target)
-        inputs = as_input(ops, name, inputs)
+        rows = x if isinstance(x, Rows) else Rows.of(x, t, name, target, model.columns, model.classes)
+        targets, columns = rows.t, rows.columns
+        inputs = as_input(ops, name, rows.x)
         check_rows(name, inputs, model.input_shape)
         if targets.ndim == 0 or len(targets) != inputs.shape[0]:
             raise InputError(
                 f"{target}: got shape {targets.shape} for {inputs.shape[0]} rows of {name}; expected one per row."
             )
         if finite:
-            self._check_finite(name, inputs)  # in its own dtype; below again, for what overflows in the model's
+            self._check_finite(name, inputs, columns)
             check_finite(target, targets)
+        _check_classes(target, rows, loss, model.output_shape)
         targets = loss.check_targets(target, targets, model.output_shape, model.dtype)
         self.scale: Array | None = None
         if dtype_name(inputs) == "uint8":
-            self.scale = ops.to_device(np.array(scale, model.dtype))
+            self.scale = ops.to_device(np.array(rows.scale, model.dtype))
         elif isinstance(inputs, np.ndarray):
-            inputs = as_floats(inputs, model.dtype)
-            inputs = inputs if scale == 1.0 else inputs * np.array(scale, model.dtype)
+            inputs = as_floats(name, inputs, model.dtype, columns)
+            inputs = inputs if rows.scale == 1.0 else inputs * np.array(rows.scale, model.dtype)
         else:
             inputs = native_floats(ops, name, inputs, model.dtype)
         if finite:
-            self._check_finite(name, inputs)
+            self._check_finite(name, inputs, columns)  # again: on a device, numbers too great for the dtype overflow
         on_host = isinstance(inputs, np.ndarray)
         inputs = np.ascontiguousarray(inputs) if on_host else in_rows(ops, inputs)
         self._given = inputs, np.ascontiguousarray(targets)
@@ -101,12 +83,12 @@ class DeviceData:
         self._dtype = model.dtype
         self._batches: dict[int, tuple[Array, ...]] = {}
 
-    def _check_finite(self, name: str, x: Array) -> None:
+    def _check_finite(self, name: str, x: Array, columns: tuple[str, ...]) -> None:
         ops = self._ops
         if isinstance(x, np.ndarray):
-            check_finite(name, x)
+            check_finite(name, x, columns)
         elif ops.xp.isdtype(x.dtype, "real floating") and not bool(ops.xp.all(ops.xp.isfinite(x))):
-            check_finite(name, ops.to_host(x))
+            check_finite(name, ops.to_host(x), columns)
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -144,3 +126,24 @@ class DeviceData:
             host = array if isinstance(array, np.ndarray) else np.ascontiguousarray(self._ops.to_host(array))
             value = zlib.crc32(host.data if host.size else b"", value)
         return value
+
+
+def _check_classes(target: str, rows: Rows, loss: Loss, outputs: tuple[int, ...]) -> None:
+    """Raise unless the loss takes labels by name, and the model's outputs are as many as there are classes."""
+    if rows.t.ndim == 1 and rows.t.dtype.kind != "b" and rows.classes and loss.metric != "accuracy":
+        raise InputTypeError(
+            f"{target}: got labels of the classes {listed(rows.classes)}, but {loss!r} takes numbers. To tell classes "
+            "apart pass loss='softmax_cross_entropy'; text that is numbers is converted by astype(float)."
+        )
+    expected = loss.class_count(outputs)
+    if expected not in (None, 1, len(rows.classes)) and rows.classes:
+        present = len(np.unique(rows.t)) if rows.t.ndim == 1 else 0
+        cure = f"end the model with Affine({len(rows.classes)})"
+        if len(rows.classes) < expected:
+            cure += f", or name all classes beforehand by model.classes = ({listed(rows.classes)}, ...)"
+        elif present == expected:
+            cure += ", or drop categories without rows, as by cat.remove_unused_categories()"
+        raise InputError(
+            f"{target}: got {len(rows.classes)} classes, {listed(rows.classes)}, but the model's outputs of shape "
+            f"(n, {', '.join(map(str, outputs))}) tell {expected} apart under {loss!r}: {cure}."
+        )

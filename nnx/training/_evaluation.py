@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import InputError
 from ..losses import Loss
 from ..model import Sequential
 from ..ops import HostArray
@@ -51,6 +52,13 @@ def evaluate(model: Sequential, loss: Loss, data: DeviceData) -> Evaluation:
         elif loss.metric == "r2":
             score = r_squared(loss.predicted(np.concatenate(outputs)), data.targets())
     return Evaluation(total, score)
+
+
+def check_tells_accuracy(loss: Loss) -> None:
+    """Raise unless the score of this loss is an accuracy."""
+    if loss.metric != "accuracy":
+        instead = "; evaluate gives R2" if loss.metric == "r2" else ""
+        raise InputError(f"accuracy: {loss!r} is of numbers, not of classes{instead}.")
 
 
 def r_squared(y: HostArray, t: HostArray) -> float:

@@ -17,7 +17,8 @@ from ..ops import Array, Backend, CompileSeconds
 from ..plan import TrainingStep
 from ._device_data import DeviceData
 from ._progress import Progress
-from .callbacks import has_hook
+from ._verdict import not_learned
+from .callbacks import EarlyStopping, has_hook
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
@@ -121,6 +122,11 @@ class FitLoop:
         self.finish_epoch(began)
         return True
 
+    def say_what_was_learned(self) -> None:
+        """Print a line if the network has learned nothing; after an early end it may be as it was in another epoch."""
+        if self.progress.enabled and not self.fit.stopped and (told := not_learned(self.trainer, self.data)):
+            self.progress.line(told)
+
     def next_steps(self) -> int:
         """Return how many steps to do at once: `at_once` or 1."""
         whole = self.fit.rows // self.fit.batch_size - self.fit.step
@@ -190,13 +196,18 @@ class FitLoop:
             trainer.history.setdefault(name, []).append(value)
         trainer.epochs += 1
         fit.step, fit.loss_total = 0, 0.0
-        self.progress.epoch(trainer.epochs - fit.first_epoch, logs, time.perf_counter() - began)
+        number = trainer.epochs - fit.first_epoch
+        self.progress.epoch(number, logs, time.perf_counter() - began)
         try:
             stops = [bool(hook(trainer, trainer.epochs, logs)) for hook in self.hooks]
         except BaseException:
             self.save()  # the epoch is done, even if a callback failed
             raise
         fit.stopped = any(stops)
+        for hook in (hook for hook, stop in zip(self.hooks, stops, strict=True) if stop):
+            name = getattr(hook, "__name__", type(hook).__name__)
+            why = hook.reason(number) if isinstance(hook, EarlyStopping) else f"{name} asked for it"
+            self.progress.line(f"stopped after epoch {number}: {why}")
         self.save()
 
     def save(self) -> None:

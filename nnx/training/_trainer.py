@@ -1,11 +1,12 @@
 """The trainer: one update on one batch, and whole trainings with history, checkpoints and clean interruption."""
 
 import os
+import textwrap
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,9 +23,9 @@ from .._support.checks import (
     check_path,
     check_seed,
 )
+from .._support.console import counted
 from .._support.own import put_state, state_of
 from ..backend import BackendLike, choose, environment
-from ..datasets import Dataset
 from ..errors import CheckpointError, InputError, InputTypeError
 from ..losses import Loss, SoftmaxCrossEntropy, as_loss
 from ..model import Sequential
@@ -32,12 +33,17 @@ from ..ops import Array, HostArray
 from ..optimizers import Adam, Optimizer, OwnOptimizer, as_optimizer
 from ..plan import Plan, TrainingStep, check_precision
 from . import checkpoint as checkpoint_file
-from ._device_data import DeviceData, as_arrays
-from ._evaluation import Evaluation, evaluate
+from ._device_data import DeviceData
+from ._evaluation import Evaluation, check_tells_accuracy, evaluate
+from ._history import plot_history
 from ._loop import FitLoop, FitState, interruption
 from ._progress import Progress
+from ._rows import Rows
 from ._weights import held_out, row_weights
 from .callbacks import EarlyStopping, check_callbacks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 History = dict[str, list[float]]
 
@@ -135,6 +141,7 @@ class Trainer:
             self.model.build(input_shape, backend=self.backend, seed=self.seed, dtype=self.dtype or "float32")
         if not len(self.model.params):
             raise InputError(f"{self.model!r} has no parameters to train.")
+        self.model.loss = self.loss
         if self._plan is None:
             self._plan = Plan(
                 self.model.arena,
@@ -172,7 +179,7 @@ class Trainer:
             InputError: shapes or labels do not fit the model and the loss.
         """
         if self._plan is None:
-            x = x if dlpack.on_device(x) else as_host("x", x)
+            x = x if dlpack.on_device(x) else as_host("x", x, self.model.columns)
             if len(x.shape) < 2 and not self.model.built:
                 raise InputError(f"x: got shape {tuple(x.shape)}, expected (n, features) or (n, ...) rows.")
             if 0 in x.shape[:1]:
@@ -234,7 +241,7 @@ class Trainer:
         validation_data: Any = None,
         validation_split: float | None = None,
         sample_weight: Any = None,
-        class_weight: "Mapping[int, float] | str | None" = None,
+        class_weight: "Mapping[Any, float] | str | None" = None,
         shuffle: bool = True,
         check_finite: bool = True,
         callbacks: Sequence[Callable[..., Any]] = (),
@@ -251,16 +258,19 @@ class Trainer:
         checkpoint, if one is asked for, and returns.
 
         Args:
-            x_train: (n, *input_shape), an array of any library, or a `Dataset`; uploaded once.
-            t_train: the targets, as the loss takes them; None for a `Dataset`.
+            x_train: (n, *input_shape), an array of any library, a table of columns of numbers and truth values (pandas,
+                polars, ...), or a `Dataset`; uploaded once. `model.columns` keeps the columns' names: later tables may
+                have them in any order.
+            t_train: the targets, as the loss takes them; or names of classes: text, categories, truth values, or a
+                table with a column for each class. `model.classes` keeps the names. None for a `Dataset`.
             epochs: how many passes; a continued training counts them from its beginning.
             batch_size: the rows of a step.
-            validation_data: a pair of arrays or a `Dataset`.
+            validation_data: a pair of arrays or tables, or a `Dataset`.
             validation_split: instead of validation_data, the share of the rows that is kept out of the training for
                 validation, drawn by the trainer's seed.
             sample_weight: (n,), factors of the rows' losses.
-            class_weight: factors by label for a loss of classes: {label: factor} (1 for those left out) or "balanced",
-                n / (classes * rows of the class).
+            class_weight: factors by label, or its name, for a loss of classes: {label: factor} (1 for those left out)
+                or "balanced", n / (classes * rows of the class).
             shuffle: whether each epoch draws a new order of the rows.
             check_finite: False trains on data with NaN or infinity.
             callbacks: called on the way, see `Callback`.
@@ -294,32 +304,24 @@ class Trainer:
                 raise InputError("checkpoint_every: got no file to write; pass checkpoint=PATH, too.")
         if checkpoint is not None:
             _check_writable(check_path("checkpoint", checkpoint))
-        inputs, targets, _ = as_arrays(x_train, t_train, "x_train", "t_train")
-        if len(inputs.shape) < 2 or inputs.shape[0] == 0:
-            raise InputError(
-                f"x_train: got shape {tuple(inputs.shape)}, expected (n, features) or (n, ...) with n > 0."
-            )
-        self.build(tuple(inputs.shape[1:]))
-        if not isinstance(x_train, Dataset):
-            x_train, t_train = inputs, targets
-        weight = row_weights(self.loss, targets, sample_weight, class_weight)
+        model = self.model
+        rows = Rows.of(x_train, t_train, "x_train", "t_train", model.columns, model.classes)
+        shape = tuple(rows.x.shape)
+        if len(shape) < 2 or shape[0] == 0:
+            raise InputError(f"x_train: got shape {shape}, expected (n, features) or (n, ...) with n > 0.")
+        self.build(shape[1:])
+        weight = row_weights(self.loss, model.output_shape, rows, sample_weight, class_weight)
         if validation_split is not None:
             if validation_data is not None:
                 raise InputError("validation_split: got validation_data as well; pass one of them.")
-            (x_train, t_train, weight), validation_data = held_out(
-                self.model.ops, x_train, t_train, weight, validation_split, self.seed
-            )
+            rows, weight, validation_data = held_out(model.ops, rows, weight, validation_split, self.seed)
         data = DeviceData(
-            self.model,
-            self.loss,
-            x_train,
-            t_train,
-            name="x_train",
-            target="t_train",
-            finite=check_finite,
-            weight=weight,
+            model, self.loss, rows, None, name="x_train", target="t_train", finite=check_finite, weight=weight
         )
-        validation = self._validation(validation_data, check_finite)
+        validation = self._validation(validation_data, rows, check_finite)
+        model.columns = rows.columns
+        if self.loss.metric == "accuracy":
+            model.classes = rows.classes
         hooks: list[Callable[..., Any]] = [*callbacks, *stopping]
         fit = self._begin(data, epochs, batch_size, shuffle, resume)
         self._restore_callbacks(hooks)
@@ -333,14 +335,22 @@ class Trainer:
         )
         with progress, interruption() as interrupted:
             progress.line(self.describe())
-            if self.epochs > fit.first_epoch or fit.step:
-                progress.line(f"continuing after epoch {self.epochs - fit.first_epoch}, step {fit.step}")
+            done = self.epochs - fit.first_epoch
+            begun, ended = done > 0 or fit.step > 0, done >= fit.epochs or fit.stopped
+            if ended:
+                how = "stopped early" if fit.stopped else "finished already"
+                more = "resume=False begins anew" if fit.stopped else "to go on, ask for more epochs"
+                progress.line(f"{how}, after {counted(done, 'epoch')}; {more}")
+            elif begun:
+                progress.line(f"continuing after epoch {done}, step {fit.step}")
             run = FitLoop(self, fit, data, validation, hooks, progress, checkpoint, checkpoint_every, train_accuracy)
             finished = False
             try:
                 run.call("on_begin")
                 finished = run.train(interrupted)
                 self.interrupted = self._continue = not finished
+                if finished and not ended:
+                    run.say_what_was_learned()
             except BaseException:
                 self._fit = None  # a new fit begins with a new epoch
                 raise
@@ -350,6 +360,11 @@ class Trainer:
             self.save(checkpoint)
         return self.history
 
+    def plot(self) -> "Figure":
+        """Draw the learning curves so far, see `plot_history`."""
+        title = textwrap.shorten(f"{self.model!r}, {self.optimizer!r}", 180, placeholder=" …")
+        return plot_history(self.history, textwrap.fill(title, 95))
+
     def describe(self) -> str:
         """Describe the backend in one line: name, why it was chosen, device, and how many operations are fused."""
         explanation = self.model.ops.explain()
@@ -358,16 +373,17 @@ class Trainer:
         products = "" if self.precision == "float32" else f"; products in {self.precision}"
         return f"backend {self.model.backend.name} ({self.model.why}): {info}; {counts}{products}"
 
-    def _validation(self, validation: Any, finite: bool) -> DeviceData | None:
+    def _validation(self, validation: Any, train: Rows, finite: bool) -> DeviceData | None:
         if validation is None:
             return None
+        x, t = validation, None
         if isinstance(validation, tuple | list):
             if len(validation) != 2:
                 raise InputError(f"validation_data: got {len(validation)} parts, expected (x_val, t_val) or a Dataset.")
             x, t = validation
-        else:
-            x, t = validation, None
-        return DeviceData(self.model, self.loss, x, t, name="x_val", target="t_val", finite=finite)
+        if not isinstance(x, Rows):
+            x = Rows.of(x, t, "x_val", "t_val", train.columns, train.classes)
+        return DeviceData(self.model, self.loss, x, None, name="x_val", target="t_val", finite=finite)
 
     def _begin(self, data: DeviceData, epochs: int, batch_size: int, shuffle: bool, resume: bool) -> FitState:
         saved = self._fit
@@ -417,6 +433,10 @@ class Trainer:
         """Compute the probabilities that the output means under this trainer's loss, (n, c): softmax or sigmoid."""
         return self.model.predict_proba(x, self.loss)
 
+    def predict_classes(self, x: Any) -> HostArray:
+        """Predict the class of each row under this trainer's loss, by name; see `Sequential.predict_classes`."""
+        return self.model.predict_classes(x, self.loss)
+
     def accuracy(self, x: Any, t: Any = None) -> float:
         """Return the share of rows that are right, as `evaluate` gives it.
 
@@ -427,16 +447,15 @@ class Trainer:
         Raises:
             InputError: the loss is of numbers, not of classes.
         """
-        if self.loss.metric != "accuracy":
-            raise InputError(f"accuracy: {self.loss!r} is of numbers, not of classes; evaluate gives R2.")
+        check_tells_accuracy(self.loss)
         return float(self.evaluate(x, t).score or 0.0)
 
     def evaluate(self, x: Any, t: Any = None) -> Evaluation:
         """Compute loss and score on data, without dropout.
 
         Args:
-            x: (n, *input_shape), a `Dataset`, or a `DeviceData` that is evaluated again and again.
-            t: the targets, as the loss takes them; None unless x is an array.
+            x: (n, *input_shape), a table, a `Dataset`, or a `DeviceData` that is evaluated again and again.
+            t: the targets, as the loss takes them, or labels by name; None for a `Dataset` and a `DeviceData`.
 
         Returns:
             (loss, score): the mean over the rows, without weight decay's penalty, and by the loss' `metric` the
@@ -496,6 +515,8 @@ class Trainer:
             "history": self.history,
             "fit": None if self._fit is None else asdict(self._fit),
             "environment": environment.describe(self.model.backend),
+            "columns": self.model.columns,
+            "classes": self.model.classes,
         }
         checkpoint_file.write(path, tensors, meta)
 
@@ -564,6 +585,8 @@ class Trainer:
         count = len({name.split("/")[1] for name in tensors if name.startswith("callback/")})
         self._callback_states = [part(f"callback/{i}/") for i in range(count)]
         self._saved_environment = meta["environment"]
+        self.model.columns = tuple(meta.get("columns", ()))  # files of before have no names
+        self.model.classes = tuple(meta.get("classes", ()))
 
     def __getstate__(self) -> dict[str, Any]:
         raise InputTypeError(

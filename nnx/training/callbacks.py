@@ -74,13 +74,19 @@ def has_hook(callback: Any, name: str) -> bool:
 
 
 def check_callbacks(callbacks: Any) -> None:
-    """Raise unless it is a list of callables, without methods that are named like `Callback`'s but are none of them."""
+    """Raise unless it is a list of callables with a method that is called, and none that is only named like those."""
     if isinstance(callbacks, str) or not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
         raise InputTypeError(f"callbacks: got {callbacks!r}, expected a list of callables such as [callback].")
     for callback in callbacks:
         for name in dir(type(callback)):
             if name.startswith("on_") and name not in HOOKS:
                 raise unknown(f"method of {type(callback).__name__}", name, [*HOOKS, "__call__"])
+        silent = isinstance(callback, Callback) and type(callback).__call__ is Callback.__call__
+        if silent and not any(has_hook(callback, name) for name in HOOKS):
+            raise InputError(
+                f"callbacks: {type(callback).__name__} would do nothing: it defines none of __call__, "
+                f"{', '.join(HOOKS)}."
+            )
 
 
 def _rises(monitor: str) -> bool:
@@ -140,6 +146,12 @@ class EarlyStopping(_Waiting):
         if self.improved(logs) and self.restore_best:
             self._best_state = trainer.model.state_dict()
         return self.waited >= self.patience
+
+    def reason(self, epoch: int) -> str:
+        """Say why it ended the training after this epoch."""
+        best = -self.best if _rises(self.monitor) else self.best
+        back = ", to whose parameters the model returned" if self.restore_best else ""
+        return f"{self.monitor} was best in epoch {epoch - self.waited}, {best:.4f}{back}"
 
     def on_end(self, trainer: "Trainer", finished: bool) -> None:
         """Return to the best parameters, unless the training may be continued."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import datasets
 from .._support.checks import as_host
+from .._support.labels import numbered
 from ..datasets import Dataset, Splits, as_splits, check_enough
 from ..errors import InputError, InputTypeError
 from ..training import History, Trainer
@@ -26,7 +27,7 @@ class SearchData:
     source: str | None
     """The name or folder that `nnx.datasets.load` knows it by."""
     classes: int | None
-    """Number of classes; None for a pair of arrays, which needs `build`."""
+    """Number of classes; None for a pair of arrays whose targets have no names, which needs `build`."""
     train: tuple[Any, ...]
     validation: tuple[Any, ...]
     test: tuple[Any, ...]
@@ -40,13 +41,14 @@ class SearchData:
             classes = len(splits.train.classes)
             return cls(splits.train.name, source, classes, *((part,) for part in splits))
         if isinstance(data, tuple | list) and len(data) == 2 and not isinstance(data[0], Dataset):
-            x, t = as_host("x", data[0]), as_host("t", data[1])
+            x, (t, names) = as_host("x", data[0]), numbered("t", data[1])
             if x.ndim < 2 or t.ndim == 0 or len(x) != len(t):
                 raise InputError(f"data: got arrays of shapes {x.shape} and {t.shape}, expected as many rows of both.")
             check_enough("data", len(x))
             (x, t), test_pair = datasets.split(x, t, 0.8, 0.2, seed=seed)
             train_pair, validation_pair = datasets.split(x, t, 0.9, 0.1, seed=seed)
-            return cls("arrays", None, None, train_pair, validation_pair, test_pair)
+            count = len(names) if names and t.ndim == 1 else None
+            return cls("arrays", None, count, train_pair, validation_pair, test_pair)
         raise InputTypeError(
             f"data: got {type(data).__name__}, {_EXPECTED}; the search separates the test part by itself."
         )

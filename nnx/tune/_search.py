@@ -99,7 +99,7 @@ def search(
     with place.begun(settings) as (opened, name), progress:
         finished = _Search(settings, parts, build, backend, opened, name, progress).run()
     study = read_study(place, data, build, backend)
-    progress.line(str(study) if finished else "interrupted; the finished trials are kept")
+    progress.line(study.summary() if finished else "interrupted; the finished trials are kept")
     written = study.save(place.folder)
     progress.line(f"written to {place.folder}: {', '.join(path.name for path in written)}")
     return study

@@ -41,7 +41,7 @@ class Round:
     """Empty while the round is not finished."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Study(Result):
     """A search, finished or not, as it was when it was read; `search` and `load` return it."""
 

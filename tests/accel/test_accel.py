@@ -100,7 +100,7 @@ BESIDE = """
 """
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("backend", [pytest.param("numpy", marks=pytest.mark.slow), "numba"])
 def test_a_training_script_of_the_book(book, backend):
     write(book / "ch05" / "two_layers.py", BESIDE)
     write(book / "ch05" / "training.py", TRAINING)
@@ -131,7 +131,7 @@ OPTIMIZER = """
 """
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("backend", [pytest.param("numpy", marks=pytest.mark.slow), "numba"])
 def test_a_module_that_has_the_books_names_and_computes_something_else(tmp_path, backend):
     write(tmp_path / "common" / "optimizer.py", OPTIMIZER)
     script = "import numpy as np\nfrom common.optimizer import SGD\np = {'W': np.ones(1)}\n"
@@ -154,6 +154,7 @@ MNIST = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 @pytest.mark.parametrize(("file", "theirs"), [("mnist.pkl", True), ("train-images-idx3-ubyte.gz", True), ("x", False)])
 def test_the_scripts_data_are_loaded_by_its_own_module(tmp_path, backend, file, theirs):
@@ -169,6 +170,7 @@ def test_the_scripts_data_are_loaded_by_its_own_module(tmp_path, backend, file, 
         assert python(KNOWN, tmp_path, "run", "s.py", folder=tmp_path).stdout == "theirs\n"
 
 
+@pytest.mark.slow
 def test_modules_that_are_absent_are_there(tmp_path):
     write(
         tmp_path / "alone.py",
@@ -196,6 +198,7 @@ def test_modules_that_are_absent_are_there(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_package_that_is_absent_stays_absent_by_its_name_alone(tmp_path):
     script = "for name in ('common', 'dataset'):\n    try:\n        __import__(name)\n    except ImportError as e:\n"
     write(tmp_path / "s.py", script + "        print(e)\ntry:\n    import dataset\nexcept ImportError as e: print(e)\n")
@@ -218,6 +221,7 @@ def test_a_foreign_common_runs_untouched(tmp_path):
     assert done.stderr.endswith("ModuleNotFoundError: No module named 'common.functions'\n")
 
 
+@pytest.mark.slow
 def test_no_book(book):
     write(book / "ch05" / "s.py", "import sys\nsys.path.append('..')\nfrom common.layers import Relu\nprint(Relu)\n")
     for options, module in (([], "nnx.book.layers"), (["--no-book"], "common.layers")):
@@ -279,6 +283,7 @@ def test_modules_and_standard_input(tmp_path):
         assert "nnx" not in own.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c(tmp_path):
     write(tmp_path / "s.py", "import signal\nsignal.raise_signal(signal.SIGINT)\n")
     done = python(*RUN, "s.py", folder=tmp_path)
@@ -366,6 +371,7 @@ def test_scikit_learns_classes_are_replaced(stand_ins):
     assert done.stdout == f"{plain} True {plain}\n"
 
 
+@pytest.mark.slow
 def test_scikit_learn_stays_where_ours_is_broken(stand_ins):
     write(stand_ins / "ours.py", "import sklearn.neural_network\nimport scipy_of_another_time\n")
     done = run_stand_in(stand_ins, USER.replace(".fit().fit()", ""), "--verbose")

@@ -331,9 +331,12 @@ def torch_flawed(make):
 REFUSED = {
     "a GPU without a way out": (lambda a: OnGpu(a, reach=False), r"Implicit conversion .* Please use `.get\(\)`"),
     "an old DLPack": (NoProtocol, r"Implicit conversion .* Please use `.get\(\)`"),
-    "objects": (lambda a: a.astype(object), "got dtype object, expected numbers"),
+    "objects": (lambda a: a.astype(str).astype(object), r"expected numbers, got columns 0 \(text, such as '"),
     "complex": (lambda a: array_api_strict.asarray(a.astype(np.complex64)), "got dtype complex64, expected numbers"),
-    "a table with text": (lambda a: pandas(a).assign(name="a"), "got dtype object, expected numbers"),
+    "a table with text": (
+        lambda a: pandas(a).assign(name="a"),
+        r"expected numbers, got column 'name' \(text, such as 'a'\)",
+    ),
     "SciPy's sparse": (scipy_sparse, r"got a sparse csr_array, expected a dense array; use .toarray\(\)"),
     "requires_grad": (torch_flawed(lambda torch, x: x.requires_grad_()), r"Use tensor.detach\(\)"),
     "bfloat16": (torch_flawed(lambda torch, x: x.bfloat16()), "BFloat16.* Convert it to float32 first"),

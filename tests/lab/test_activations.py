@@ -40,11 +40,11 @@ def test_linear_layers_collapse_and_others_do_not(result):
 
 def test_tables_and_summary(result):
     tables = result.tables()
-    assert list(tables) == ["activations", "activations_collapse"]
+    assert list(tables) == ["activations", "activations-collapse"]
     columns, rows = tables["activations"]
     assert columns == ("function", "x", "y", "derivative", "numerical")
     assert len(list(rows)) == 4 * 400
-    columns, rows = tables["activations_collapse"]
+    columns, rows = tables["activations-collapse"]
     assert (columns[:3], len(list(rows))) == (("row", "output", "linear"), 2000)
     assert "4 linear layers of 30 units give what one layer gives" in str(result)
 

@@ -16,7 +16,7 @@ BACKENDS = ["numpy", "numba"]
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_descent_on_the_bowl_is_the_formulas(backend):
-    result = nnx.lab.gradient("bowl", (-7, 2), rates=[0.5, 0.95], steps=40, backend=backend)
+    result = nnx.lab.gradient("bowl", (-7, 2), lrs=[0.5, 0.95], steps=40, backend=backend)
     for path in result.paths:
         k = np.arange(41)
         expected = np.column_stack([-7 * (1 - path.rate / 10) ** k, 2 * (1 - 2 * path.rate) ** k])
@@ -50,7 +50,7 @@ def test_default_rates_are_too_small_good_zigzagging_and_diverging():
     ],
 )
 def test_what_became_of_a_path_is_measured(f, start, rate, end, words):
-    result = nnx.lab.gradient(f, start, rates=[rate])
+    result = nnx.lab.gradient(f, start, lrs=[rate])
     assert result.paths[0].end == end
     assert words in str(result)
 
@@ -64,25 +64,25 @@ def test_what_is_descended_is_named():
 
 
 def test_a_start_at_the_minimum_has_arrived():
-    (path,) = nnx.lab.gradient("sphere", (0, 0), rates=[0.1], steps=3).paths
+    (path,) = nnx.lab.gradient("sphere", (0, 0), lrs=[0.1], steps=3).paths
     assert (path.end, path.arrived, path.zigzags) == ("arrived", 0, False)
 
 
 def test_arrived_tells_the_step():
-    (path,) = nnx.lab.gradient("sphere", (5, 0), rates=[0.25], region=(-5, 5, -5, 5), steps=30).paths
+    (path,) = nnx.lab.gradient("sphere", (5, 0), lrs=[0.25], region=(-5, 5, -5, 5), steps=30).paths
     assert path.arrived == 6  # 5 / 2**6 < 0.1, a hundredth of the region
 
 
 def test_a_function_without_curvature_needs_rates():
-    with pytest.raises(InputError, match="rates: f has no curvature at .* pass some, or another start."):
+    with pytest.raises(InputError, match="lrs: f has no curvature at .* pass some, or another start."):
         nnx.lab.gradient("x + y")
-    assert nnx.lab.gradient("x + y", rates=[200.0]).paths[0].end == "unbounded"
+    assert nnx.lab.gradient("x + y", lrs=[200.0]).paths[0].end == "unbounded"
 
 
 def test_save_writes_paths_field_and_figure(tmp_path):
     result = nnx.lab.gradient("log(x) + y**2", (1, 1), region=(-1, 3, -2, 2), steps=5)
     files = result.save(tmp_path)
-    assert [file.name for file in files] == ["gradient.csv", "gradient_field.csv", "gradient.png"]
+    assert [file.name for file in files] == ["gradient.csv", "gradient-field.csv", "gradient.png"]
     lines = files[0].read_text().splitlines()
     assert lines[0] == "learning_rate,step,x,y,f,gradient_norm,end"
     assert lines[1].split(",")[1:4] == ["0", "1.0", "1.0"]
@@ -99,7 +99,7 @@ def test_save_writes_paths_field_and_figure(tmp_path):
     ],
 )
 def test_functions_with_holes_are_drawn(f, start, region):
-    result = nnx.lab.gradient(f, start, region=region, rates=[0.5, 1e300], steps=4)
+    result = nnx.lab.gradient(f, start, region=region, lrs=[0.5, 1e300], steps=4)
     figure = result.plot()
     figure.draw_without_rendering()
 
@@ -133,6 +133,7 @@ def test_expressions(text, value):
         ("True", "unknown function 'True'"),
         ("x + True", "'True': is not among"),
         ("x % 2", "is not among"),
+        ("x^2 + y", "'x\\^2 \\+ y': a power is written with \\*\\*: x\\*\\*2 for x\\^2."),
         ("x + " * 100 + "x", "an expression of 401 characters: expected 300 at most"),
         ("x\0", "is no expression in x and y"),
     ],
@@ -158,8 +159,8 @@ def test_expressions_of_the_greatest_length_are_evaluated():
         ({"start": 3}, InputTypeError, "start: got 3, expected two numbers such as"),
         ({"start": (1, "a")}, InputTypeError, "start: got \\(1, 'a'\\), expected two numbers"),
         ({"start": (1, math.nan)}, InputError, "start: got \\(1, nan\\), expected finite numbers."),
-        ({"rates": []}, InputTypeError, "rates: got \\[\\], expected a list such as"),
-        ({"rates": [0.1, -1]}, InputError, "rates: got -1, expected a finite number greater than 0."),
+        ({"lrs": []}, InputTypeError, "lrs: got \\[\\], expected a list such as"),
+        ({"lrs": [0.1, -1]}, InputError, "lrs: got -1, expected a finite number greater than 0."),
         ({"steps": 0}, InputError, "steps: got 0"),
         ({"region": (1, 2, 3)}, InputError, "region: got 3 numbers, expected four"),
         ({"region": (1, -1, 0, 1)}, InputError, "expected x from < x to and y from < y to."),
@@ -180,7 +181,7 @@ def test_gradient_check(backend, tmp_path):
     assert max(result.errors.values()) < 1e-5
     assert str(result).endswith("all below 1e-05: the gradients are right.")
     files = result.save(tmp_path)
-    assert [file.name for file in files] == ["gradient_check.csv", "gradient_check.png"]
+    assert [file.name for file in files] == ["gradient-check.csv", "gradient-check.png"]
     assert files[0].read_text().splitlines()[0] == "parameter,relative_error"
 
 

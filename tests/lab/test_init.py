@@ -154,15 +154,17 @@ def test_constant_weights_are_the_constant_and_biases_zero():
 
 def test_a_divergence_is_a_result(before):
     assert "the loss became" in before.starts["relu", "std 1"].curve.diverged
-    row = next(line for line in str(before).splitlines() if line.startswith("  std 1 ") and "diverged" in line)
-    assert "exploding (2)" in row
+    lines = str(before).splitlines()
+    row = next(i for i, line in enumerate(lines) if line.startswith("  std 1 ") and "diverged" in line)
+    assert lines[row + 1].strip() == "exploding (2)"
+    assert "  exploding: the spread grows out of bounds" in lines
     assert "identical (1), still after training" in str(before)
 
 
 def test_save(tmp_path):
     result = nnx.lab.init(inits=["zero", 1, "he"], activations=["tanh", "relu"], layers=2, backend="numpy", **BRIEF)
     files = result.save(tmp_path)
-    names = ["init.csv", "init_histograms.csv", "init_curves.csv", "init.png"]
+    names = ["init.csv", "init-histograms.csv", "init-curves.csv", "init.png"]
     assert [file.name for file in files] == names
     assert len(files[0].read_text().splitlines()) == 1 + 6 * 2
     assert len(files[1].read_text().splitlines()) == 1 + 6 * 2 * 50

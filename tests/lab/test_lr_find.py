@@ -89,8 +89,8 @@ def test_no_suggestion_where_nothing_falls():
     found = lab.lr_find(SPLITS, lowest=1e-9, highest=1e-8, steps=30)
     assert found.suggestion is None
     assert not found.diverged
-    assert "no suggestion: the loss fell from" in str(found)
-    assert "the end of the range: the loss never diverged" in str(found)
+    assert "no suggestion: the loss fell from" in found.summary()
+    assert "the end of the range: the loss never diverged" in found.summary()
     found.plot()
 
 

@@ -22,7 +22,7 @@ def test_sgd_zigzags_on_the_bowl(result):
     for descent in result.descents.values():
         assert tuple(descent.points[0]) == (-7, 2)
         distances = np.hypot(*descent.points.T)
-        assert distances[-1] <= 1 < distances[:-1].min()
+        assert distances[-1] <= 0.1 < distances[:-1].min()
     sgd, momentum = result.descents["sgd"], result.descents["momentum"]
     assert sgd.length >= 2 * momentum.length
     assert sgd.length >= 2 * max(d.length for name, d in result.descents.items() if name != "sgd")
@@ -70,9 +70,9 @@ def test_trainings_begin_with_the_same_weights_and_take_the_same_batches(backend
 def test_rates_are_settable_and_a_divergence_is_a_result():
     result = nnx.lab.optimizers(
         backend="numpy",
-        names=["SGD", "adam", "sgd"],
-        rates={"Sgd": 1e30},
-        bowl_rates={"sgd": 1e308, "adam": 0.001},
+        optimizers=["SGD", "adam", "sgd"],
+        lr={"Sgd": 1e30},
+        bowl_lr={"sgd": 1e308, "adam": 0.001},
         steps=300,
         **QUICK | {"epochs": 3},
     )
@@ -82,15 +82,27 @@ def test_rates_are_settable_and_a_divergence_is_a_result():
     assert len(result.curves["adam"].loss) == len(result.curves["adam"].val_accuracy) == 3
     assert [d.end for d in result.descents.values()] == ["diverged", "on its way"]
     assert result.descents["adam"].steps == 300
-    assert str(result).splitlines()[2].split()[-3:] == ["diverged", "1e+30", "diverged"]
+    assert str(result).splitlines()[5].split()[-3:] == ["diverged", "1e+30", "diverged"]
     with nnx._support.plots.style():
         assert result.draw().axes
+
+
+def test_one_rate_serves_all_of_them():
+    result = nnx.lab.optimizers(backend="numpy", optimizers=["sgd", "adam"], lr=0.02, bowl_lr=0.2, **QUICK)
+    assert result.rates == {"sgd": 0.02, "adam": 0.02}
+    assert [d.rate for d in result.descents.values()] == [0.2, 0.2]
+
+
+@pytest.mark.parametrize(("old", "new"), [("names", "optimizers"), ("rates", "lr"), ("bowl_rates", "bowl_lr")])
+def test_names_of_before_tell_the_present_ones(old, new):
+    with pytest.raises(InputTypeError, match=f"{old}: is called {new} now; write optimizers\\({new}=...\\)."):
+        nnx.lab.optimizers(**{old: ["sgd"]})
 
 
 def test_save(tmp_path):
     result = nnx.lab.optimizers(backend="numpy", **QUICK)
     files = result.save(tmp_path)
-    assert [file.name for file in files] == ["optimizers.csv", "optimizers_bowl.csv", "optimizers.png"]
+    assert [file.name for file in files] == ["optimizers.csv", "optimizers-bowl.csv", "optimizers.png"]
     lines = files[0].read_text().splitlines()
     assert lines[0] == "optimizer,learning_rate,epoch,loss,val_accuracy"
     assert len(lines) == 1 + len(nnx.optimizers.OPTIMIZERS)
@@ -109,16 +121,16 @@ def test_interrupting_one_training_ends_the_experiment(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"names": ["sgdd"]}, InputError, "unknown optimizer 'sgdd'. Did you mean 'sgd'?"),
-        ({"names": []}, InputTypeError, "names: got \\[\\], expected a list such as \\['sgd', 'adam'\\]."),
-        ({"names": "sgd"}, InputTypeError, "names: got 'sgd', expected a list"),
-        ({"rates": {"adm": 1}}, InputError, "unknown optimizer 'adm'. Did you mean 'adam'?"),
-        ({"rates": {"sgd": 0}}, InputError, "rates\\['sgd'\\]: got 0, expected a finite number greater than 0."),
-        ({"rates": [0.1]}, InputTypeError, "rates: got \\[0.1\\], expected learning rates by name"),
-        ({"names": ["sgd"], "rates": {"adam": 1}}, InputError, "rates: got a rate of adam, which is not among"),
-        ({"bowl_rates": {"sgd": -1}}, InputError, "bowl_rates\\['sgd'\\]: got -1"),
+        ({"optimizers": ["sgdd"]}, InputError, "unknown optimizer 'sgdd'. Did you mean 'sgd'?"),
+        ({"optimizers": []}, InputTypeError, "optimizers: got \\[\\], expected a list such as \\['sgd', 'adam'\\]."),
+        ({"optimizers": "sgd"}, InputTypeError, "optimizers: got 'sgd', expected a list"),
+        ({"lr": {"adm": 1}}, InputError, "unknown optimizer 'adm'. Did you mean 'adam'?"),
+        ({"lr": {"sgd": 0}}, InputError, "lr\\['sgd'\\]: got 0, expected a finite number greater than 0."),
+        ({"lr": [0.1]}, InputTypeError, "lr: got \\[0.1\\], expected a learning rate, or some by name"),
+        ({"optimizers": ["sgd"], "lr": {"adam": 1}}, InputError, "lr: got a rate of adam, which is not among"),
+        ({"bowl_lr": {"sgd": -1}}, InputError, "bowl_lr\\['sgd'\\]: got -1"),
         ({"distance": 0}, InputError, "distance: got 0"),
-        ({"start": (0.5, 0.5)}, InputError, "start: got \\(0.5, 0.5\\), expected a point farther than 1 from"),
+        ({"start": (0.05, 0.05)}, InputError, "start: got \\(0.05, 0.05\\), expected a point farther than 0.1 from"),
         ({"start": 3}, InputTypeError, "start: got 3, expected two numbers"),
         ({"epochs": 0}, InputError, "epochs: got 0"),
         ({"hidden": (0,)}, InputError, "hidden: got 0"),

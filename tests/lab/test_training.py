@@ -75,7 +75,7 @@ def test_batchnorm_counts_what_learned(tmp_path):
     assert found.greatest_lr(True, 1.0) == 1.0
     assert found.best(True) == (True, 0.1, 0.1)
     assert found.mean_gap(True) == pytest.approx(0.1)
-    lines = str(found).splitlines()
+    lines = found.summary().splitlines()
     assert lines[3].split() == ["0.1", "0.1", "1"]
     assert lines[4].split() == ["1", "none", "1"]
     assert lines[5].startswith("without: learns in 1 of 4 places of the grid")
@@ -99,7 +99,7 @@ def test_a_divergence_is_an_observation(backend):
 
 def test_overfit_trains_on_some_rows_and_validates_on_the_others(tmp_path):
     found = lab.overfit(rows=100, **SMALL)
-    assert "100 rows to train on, 1338 to validate; 64-20-20-10" in found.about
+    assert "100 rows to train on, 1338 to validate; seed 0\n64-20-20-10, relu" in found.about
     assert list(found.trainings) == ["none", "weight decay", "dropout", "both"]
     assert all(len(training.val_accuracy) == 2 for training in found.trainings.values())
     table, figure = found.save(tmp_path)
@@ -123,7 +123,7 @@ def test_commands(tmp_path, capsys):
     assert cli("overfit", "--rows", "50", *small) == 0
     assert cli("batchnorm", "--stds", "0.1,1", "--lrs", "0.1", *small) == 0
     out = capsys.readouterr().out
-    assert "gap, in percentage points" in out
+    assert "and the gap in percentage points" in out
     assert "greatest learning rate that still learns" in out
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "batchnorm.csv", "batchnorm.png", "overfit.csv", "overfit.png",

@@ -130,6 +130,10 @@ def test_class_weights_are_weights_of_their_rows():
     fit(by_class, class_weight=factors, sample_weight=np.full(50, 2.0))
     fit(by_row, sample_weight=np.array([2 * factors.get(label, 1.0) for label in T.tolist()]))
     assert by_class.history == by_row.history
+    some = T < 2  # of the third class no row is left, which may have its factor all the same
+    few, without = trainer(), trainer()
+    fit(few, X[some], T[some], class_weight={1: 2.0, 2: 3.0})
+    assert few.history == fit(without, X[some], T[some], class_weight={1: 2.0})
     balanced, by_hand = trainer(), trainer()
     fit(balanced, class_weight="balanced")
     counts = np.bincount(T)
@@ -144,7 +148,7 @@ def test_class_weights_are_weights_of_their_rows():
         ({"sample_weight": np.full(50, -1.0)}, "sample_weight: got -1.0 in row 0, expected finite numbers of at least"),
         ({"sample_weight": np.zeros(50)}, "sample_weight: got zeros alone"),
         ({"sample_weight": [float("nan")] + [1.0] * 49}, "sample_weight: got nan in row 0"),
-        ({"class_weight": {7: 1.0}}, "class_weight: got a factor for 7, which no row has; labels are 0, 1, 2"),
+        ({"class_weight": {7: 1.0}}, "class_weight: got a factor for 7, which is no label; labels are 0, 1, 2"),
         ({"class_weight": {0: -1.0}}, r"class_weight\[0\]: got -1.0"),
         ({"class_weight": "equal"}, "class_weight: got 'equal', expected 'balanced' or factors as {label: factor}"),
         ({"class_weight": 3}, "class_weight: got 3, expected 'balanced' or a dictionary"),
@@ -254,6 +258,36 @@ def test_a_method_that_nothing_calls_is_told():
         nnx.InputError, match="unknown method of Hopes 'on_epoch_end'. .*Known: __call__, on_begin, on_end"
     ):
         fit(trainer(), callbacks=[Hopes()])
+
+
+def test_one_that_does_nothing_is_told():
+    class Empty(nnx.Callback):
+        pass
+
+    for callback, name in ((Empty(), "Empty"), (nnx.Callback(), "Callback")):
+        with pytest.raises(
+            nnx.InputError, match=f"callbacks: {name} would do nothing: it defines none of __call__, on"
+        ):
+            fit(trainer(), callbacks=[callback])
+
+
+def test_whoever_ends_the_training_is_named(capsys):
+    def enough(trainer, epoch, logs):
+        return epoch == 3
+
+    one = trainer()
+    one.optimizer.lr = 1e-30
+    settings = {"validation_data": (X, T), "epochs": 9, "verbose": True}
+    one.fit(X, T, early_stopping=2, **settings)
+    best = one.history["val_loss"][0]
+    said = f"stopped after epoch 3: val_loss was best in epoch 1, {best:.4f}, to whose parameters the model returned"
+    assert capsys.readouterr().out.splitlines()[-1] == said
+    kept = nnx.EarlyStopping("val_accuracy", patience=1, restore_best=False)
+    one.fit(X, T, early_stopping=kept, **settings)
+    score = one.history["val_accuracy"][0]
+    assert f"stopped after epoch 2: val_accuracy was best in epoch 1, {score:.4f}\n" in capsys.readouterr().out
+    trainer().fit(X, T, callbacks=[enough], **settings)
+    assert "stopped after epoch 3: enough asked for it\n" in capsys.readouterr().out
 
 
 def test_any_class_with_the_methods_will_do():

@@ -316,7 +316,7 @@ def test_schedules_reach_the_optimizer(data):
         ({"t_train": -np.arange(7)}, r"t_train: got the label -1 in row 1"),
         (
             {"t_train": np.zeros(7)},
-            r"labels of dtype float64, expected integers. Convert them with t_train.astype\(int\)",
+            r"labels of dtype float64, expected integers: .*. Convert them with t_train.astype\(int\)",
         ),
         ({"t_train": np.zeros((7, 1), int)}, r"For integer labels pass t_train.ravel\(\)"),
         ({"t_train": np.zeros((7, 4))}, r"got targets of shape \(7, 4\), expected \(n,\) integer labels or \(n, 3\)"),
