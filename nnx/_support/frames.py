@@ -28,7 +28,7 @@ class Column:
 
     name: str
     kind: str
-    """"numbers", "text", "categories", "dates" or "mixed"; what is missing is of every kind."""
+    """"numbers", "text", "categories", "dates" or "objects"; what is missing is of every kind."""
     values: HostArray
     """(n,): bool, integers or floats with NaN for what is missing; of other kinds whatever the table holds."""
     missing: int
@@ -71,7 +71,9 @@ def column(name: str, values: Any) -> Column:
     """
     dtype = str(getattr(values, "dtype", getattr(values, "type", ""))).lower()
     array = np.asarray(values)
-    kind, gone = _KINDS.get(array.dtype.kind, "mixed"), np.zeros(len(array), bool)
+    if array.ndim != 1:  # a column of arrays
+        return Column(name, "objects", array, 0, str(array[0]) if array.size else "")
+    kind, gone = _KINDS.get(array.dtype.kind, "objects"), np.zeros(len(array), bool)
     if array.dtype.kind == "O":
         gone = np.fromiter(map(_is_missing, array), bool, len(array))
         kind, array = _of_objects(array, gone)
@@ -84,10 +86,7 @@ def column(name: str, values: Any) -> Column:
     return Column(name, kind, array, int(gone.sum()), example)
 
 
-_KINDS = {"b": "numbers", "i": "numbers", "u": "numbers", "f": "numbers", "U": "text", "S": "text"} | {
-    "m": "dates",
-    "M": "dates",
-}
+_KINDS = dict.fromkeys("biuf", "numbers") | dict.fromkeys("US", "text") | dict.fromkeys("mM", "dates")
 
 
 def _is_missing(value: Any) -> bool:
@@ -111,7 +110,7 @@ def _of_objects(array: HostArray, gone: HostArray) -> tuple[str, HostArray]:
         return "text", array
     if all(isinstance(value, datetime.date | datetime.timedelta | np.datetime64) for value in there):
         return "dates", array
-    return "mixed", array
+    return "objects", array
 
 
 def numbers(name: str, frame: Any, expected: Sequence[str] = ()) -> HostArray:
@@ -128,11 +127,21 @@ def numbers(name: str, frame: Any, expected: Sequence[str] = ()) -> HostArray:
     """
     if not is_frame(frame):
         return _objects(name, frame)
+    order = _order(name, names(frame), expected)
+    if (array := _of_one_dtype(frame)) is not None:
+        return array if order is None else array[:, order]
     found = columns(frame)
-    if expected and names(frame):
-        found = _in_order(name, found, expected)
+    found = found if order is None else [found[i] for i in order]
     _refuse(name, frame, [one for one in found if one.kind != "numbers"])
     return np.stack([one.values for one in found], axis=1) if found else np.zeros((frame.shape[0], 0))
+
+
+def _of_one_dtype(frame: Any) -> HostArray | None:
+    """Return pandas' own array of a frame whose columns are all of one of NumPy's dtypes of numbers; None of others."""
+    dtypes = set(frame.dtypes) if hasattr(frame, "iloc") else ()
+    if len(dtypes) == 1 and all(isinstance(one, np.dtype) and one.kind in "fiub" for one in dtypes):
+        return np.asarray(frame)
+    return None
 
 
 def _objects(name: str, array: HostArray) -> HostArray:
@@ -155,14 +164,13 @@ def _objects(name: str, array: HostArray) -> HostArray:
     return np.stack([one.values for one in found], axis=1) if found else np.zeros(array.shape)
 
 
-def _in_order(name: str, found: list[Column], expected: Sequence[str]) -> list[Column]:
-    """Return the columns in the order in which they are expected."""
-    got = [one.name for one in found]
-    if got == list(expected):
-        return found
+def _order(name: str, got: Sequence[str], expected: Sequence[str]) -> list[int] | None:
+    """Return the places of the expected columns among those of a table; None for the order that they have."""
+    if not got or not expected or list(got) == list(expected):
+        return None
     if sorted(got) == sorted(expected) and len(set(got)) == len(got):
-        by_name = {one.name: one for one in found}
-        return [by_name[one] for one in expected]
+        places = {one: i for i, one in enumerate(got)}
+        return [places[one] for one in expected]
     missing, extra = [n for n in expected if n not in got], [n for n in got if n not in expected]
     raise InputError(
         f"{name}: the columns are not those that the model was trained on: missing {_listed(missing) or 'none'}, "

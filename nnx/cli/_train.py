@@ -281,7 +281,7 @@ def _pictures(folder: RunFolder, config: RunConfig, trainer: Trainer, test: Data
     layers = "-".join(map(str, (int(np.prod(test.x.shape[1:])), *config.hidden, *trainer.model.output_shape)))
     network = layers if config.model == "mlp" else config.model
     title = f"{Path(config.dataset).name}: {network}, {config.activation}, {trainer.optimizer!r}, seed {config.seed}"
-    figures.curves(folder.curves, trainer.history, title)
+    plotting.save(figures.curves(trainer.history, title), folder.curves)
     images = datasets.drawable(test.x)
     if images is None and test.preparation is not None:
         return [folder.curves]  # nobody expects pictures of a table's rows

@@ -2,6 +2,7 @@
 
 from ._device_data import DeviceData
 from ._evaluation import Evaluation, check_tells_accuracy, evaluate
+from ._history import plot_history
 from ._loop import interruption
 from ._run_folder import MODELS, OF_TABLES, RUNS, SCHEDULES, RunConfig, RunData, RunFolder, next_free, read_settings
 from ._trainer import History, ResumeWarning, Trainer
@@ -30,5 +31,6 @@ __all__ = [
     "evaluate",
     "interruption",
     "next_free",
+    "plot_history",
     "read_settings",
 ]

@@ -17,6 +17,7 @@ from ..ops import Array, Backend, CompileSeconds
 from ..plan import TrainingStep
 from ._device_data import DeviceData
 from ._progress import Progress
+from ._verdict import not_learned
 from .callbacks import EarlyStopping, has_hook
 
 if TYPE_CHECKING:
@@ -120,6 +121,11 @@ class FitLoop:
                 self.save()
         self.finish_epoch(began)
         return True
+
+    def say_what_was_learned(self) -> None:
+        """Print a line if the network has learned nothing; after an early end it may be as it was in another epoch."""
+        if self.progress.enabled and not self.fit.stopped and (told := not_learned(self.trainer, self.data)):
+            self.progress.line(told)
 
     def next_steps(self) -> int:
         """Return how many steps to do at once: `at_once` or 1."""

@@ -5,7 +5,7 @@ The bar shows throughput and the time left.
 
 import time
 
-from .._support.console import Lines
+from .._support.console import Lines, shown
 
 _BAR_SECONDS = 0.1
 _SILENT_SECONDS = 60.0
@@ -38,7 +38,7 @@ class Progress(Lines):
     @property
     def due(self) -> bool:
         """Whether it is time to read a loss and show it."""
-        return self._enabled and time.perf_counter() - self._read > self._interval
+        return self.enabled and time.perf_counter() - self._read > self._interval
 
     def show(self, done: int, rows: int, loss: float, ahead: int, step: int) -> None:
         """Show how far the training is.
@@ -54,8 +54,8 @@ class Progress(Lines):
         rate = rows / (self._read - self._begun)
         if self._bar is not None:
             self._bar.update(self._task, completed=done, rate=rate, loss=loss, epoch=self._label(ahead), refresh=True)
-        elif self._enabled:
-            self.line(f"epoch {self._label(ahead)}, step {step}/{self._steps}: loss {loss:.4f}, {rate:,.0f} rows/s")
+        elif self.enabled:
+            self.line(f"epoch {self._label(ahead)}, step {step}/{self._steps}: loss {shown(loss)}, {rate:,.0f} rows/s")
 
     def epoch(self, number: int, logs: dict[str, float], seconds: float) -> None:
         """Print a row of the table.
@@ -67,5 +67,11 @@ class Progress(Lines):
         """
         if not self._header:
             self._header = True
-            self.line("epoch " + "".join(f"{name:>14}" for name in logs) + f"{'seconds':>10}")
-        self.line(f"{number:>5} " + "".join(f"{value:>14.4f}" for value in logs.values()) + f"{seconds:>10.2f}")
+            self.line("epoch " + "".join(f"{name:>{_width(name)}}" for name in logs) + f"{'seconds':>10}")
+        values = "".join(f"{shown(value):>{_width(name)}}" for name, value in logs.items())
+        self.line(f"{number:>5} {values}{seconds:>10.2f}")
+
+
+def _width(name: str) -> int:
+    """Return the width of a column: the table has 79 columns with all that a history may hold."""
+    return max(len(name), 9) + 2

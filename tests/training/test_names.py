@@ -198,7 +198,7 @@ def test_polars_labels(fit):
             [*SIZES[:-1].tolist(), 7],
             3,
             None,
-            "t_train: got mixed, such as 'small', expected numbers or names of classes",
+            "t_train: got objects, such as 'small', expected numbers or names of classes",
         ),
         (
             SIZES[:, None],
@@ -305,6 +305,14 @@ def test_columns_that_hold_no_numbers_are_named_with_a_cure(kind, fit):
         assert "x_train.to_dummies(['size'])" in said
 
 
+def test_a_column_of_arrays_is_no_number(fit):
+    x = np.zeros(ROWS, [("a", "f4"), ("places", "f4", 3)])
+    with pytest.raises(
+        nnx.InputTypeError, match=r"column 'places' \(objects, such as '\[0. 0. 0.\]'\). Leave out what"
+    ):
+        fit(x, SIZES, 3)
+
+
 def test_categories_are_no_numbers_even_if_they_look_so(fit):
     pd = pytest.importorskip("pandas")
     x = pd.DataFrame({"a": A, "shop": pd.Categorical(np.arange(ROWS) % 3)})
@@ -374,6 +382,16 @@ def test_what_is_neither_array_nor_table_is_told(x, said, fit):
     trainer = fit(X, SIZES, 3, epochs=1)
     with pytest.raises(nnx.InputTypeError, match=r"t: got dtype <U6, expected .* labels may be names in fit and evalu"):
         trainer.step(X, SIZES)
+
+
+def test_a_frame_of_one_dtype_is_its_own_array(fit):
+    frame = pandas({"a": A, "square": A**2})
+    trainer = fit(frame, SIZES, 3, epochs=1)
+    array = np.stack([A, A**2], axis=1)
+    assert trainer.history == fit(array, SIZES, 3, epochs=1).history
+    np.testing.assert_array_equal(trainer.predict(frame[["square", "a"]]), trainer.predict(array))
+    with pytest.raises(nnx.InputError, match="missing 'square', unknown 'cube'"):
+        trainer.predict(frame.rename(columns={"square": "cube"}))
 
 
 def test_columns_without_names_are_taken_as_they_come(fit):
