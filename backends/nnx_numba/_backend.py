@@ -27,6 +27,8 @@ SHARE = 200_000
 """Multiplications of a part of a product, about."""
 # Elements beyond which a call that is no part of a recorded step wakes the team.
 _LARGE = 2_097_152
+_SMALL = 2**20
+"""Bytes of memory that every call of a recorded step may have for itself."""
 _KERNELS = {"affine": "after_product", "update_": "update"}
 """Where nnx_kernels.cpu.formula has an operation's kernels under another name."""
 _FORMATS = {
@@ -230,6 +232,8 @@ class NumbaBackend(PictureOps):
     def _scratch(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return memory of this thread's, or of the step that it records: to get it anew costs more than to use it."""
         size, recorder = math.prod(shape) * dtype.itemsize, self._jit.recording.recorder
+        if recorder is not None and size <= _SMALL:
+            return np.empty(shape, dtype)  # two calls that share it would wait for each other
         held = self._own.__dict__ if recorder is None else recorder.own
         memory: Array | None = held.get(name)
         if memory is None or memory.size < size:

@@ -137,6 +137,7 @@ class Kernel:
         function: Callable[..., Any],
         signature: str,
         fast: bool,
+        writes: Iterable[str] | None = None,
         rows: Iterable[str] = (),
         sums: Iterable[str] = (),
         own: Iterable[str] = (),
@@ -147,6 +148,7 @@ class Kernel:
         self._function = function
         places = {name: i for i, name in enumerate(inspect.signature(function).parameters)}
         self.rows, self.sums, self.own = ([places[name] for name in names] for names in (rows, sums, own))
+        self.writes = {places[name] for name in (places if writes is None else writes)}
         self.first = None if first is None else places[first]
         self.most = most
         self.interpreted = bool(numba.config.DISABLE_JIT)
@@ -265,6 +267,7 @@ def kernel(
     signature: str,
     *,
     fast: bool = True,
+    writes: str | None = None,
     rows: str = "",
     sums: str = "",
     own: str = "",
@@ -276,13 +279,16 @@ def kernel(
     Args:
         signature: a letter for each argument, as in `_type`.
         fast: whether the order of operations may be changed.
+        writes: the names of the arguments that it writes to; None: it may write to any.
         rows: the names of the arguments that a part has its own rows of.
         sums: those that are sums over the rows.
         own: those of which a part has a row of its own.
         first: the one that is the number of the first row.
         most: how many parts there are at most, where rows are much work: by their number alone.
     """
-    return lambda function: Kernel(function, signature, fast, rows.split(), sums.split(), own.split(), first, most)
+    written = None if writes is None else writes.split()
+    split = rows.split(), sums.split(), own.split()
+    return lambda function: Kernel(function, signature, fast, written, *split, first, most)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
