@@ -25,7 +25,7 @@ def trained(tmp_path_factory):
     command = [sys.executable, "-W", "error", "-m", "nnx", *QUICK, "--out", folder]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert [line for line in done.stderr.splitlines() if not line.startswith("nnx: compiling kernels")] == []
     return folder, done.stdout
 
 
