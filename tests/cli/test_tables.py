@@ -130,6 +130,23 @@ def test_pixels_in_columns_and_arrays(here, capsys, backend):
     assert "of 300 rows right" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize(
+    ("test", "images", "labels"),
+    [
+        ("test", "images-idx3-ubyte.gz", "labels-idx1-ubyte.gz"),
+        ("t10k", "images.idx3-ubyte", "labels.idx1-ubyte"),
+    ],
+)
+def test_the_test_files_of_idx_folders_are_the_test(here, capsys, backend, test, images, labels):
+    digits = nnx.datasets.digits()
+    for part, rows in (("train", slice(0, 90)), (test, slice(90, 120))):
+        nnx.datasets.write_idx(here / f"{part}-{images}", digits.x[rows])
+        nnx.datasets.write_idx(here / f"{part}-{labels}", digits.t[rows].astype(np.uint8))
+    assert nnx_command("train", "--dataset", here, "--epochs", 1, "--out", "run", "--backend", backend) == 0
+    assert "81 rows to train on, 9 to validate, 30 to test; 8 x 8 inputs, 10 classes" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -9,6 +9,7 @@ import pytest
 import nnx
 from nnx.datasets import Preparation, load, read_table
 
+_MPG = {"1": [18, 9.5], "2": [8, 6], "3": [70, 71], "4": ["chevrolet nova", "ford"]}
 IRIS = ("setosa", "versicolor", "virginica")
 
 
@@ -45,6 +46,8 @@ def measurements(folder, *, n=60, name="data.csv", change=lambda row, i: row):
         ("a,b\n1,2,\n3,4,\n", {"a": [1, 3], "b": [2, 4]}),
         ('"a","b"\n"r1",1,2\n"r2",3,4\n', {"unnamed 1": ["r1", "r2"], "a": [1, 3], "b": [2, 4]}),
         (" a   b\n 1 2 \n  3   4\n", {"a": [1, 3], "b": [2, 4]}),
+        ('18.0   8  70\t"chevrolet nova"\n9.5   6  71\t"ford"\n', _MPG),
+        ("country;km2\nSweden;6739.5362\n", {"country": ["Sweden"], "km2": [6739.5362]}),
         ("a\tb\n1\t?\n", {"a": [1], "b": [None]}),
         ("a,b\n" + "1,2\n" * 1500 + "x,2\n", {"a": ["1"] * 1500 + ["x"], "b": [2] * 1501}),
     ],
