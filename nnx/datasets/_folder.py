@@ -136,7 +136,8 @@ def folder(path: "str | os.PathLike[str]", size: Size | None = None) -> dict[str
     Images of idx files are (n, ...) of unsigned bytes (scale 1/255) or floats (scale 1), labels (n,) whole numbers;
     both gzip'd or not. The classes are the numbers up to the greatest label of both parts. The test part is called test
     or t10k, dots may stand for hyphens, and a data set's name before. Files that begin with emnist have their pictures
-    turned upright. What lies beside the files and is not used is named in the data sets' notes.
+    turned upright, and their classes named by NAME-mapping.txt, if it is there. What lies beside
+    the files and is not used is named in the data sets' notes.
 
     Args:
         path: the folder, as for `find_idx`.
@@ -176,13 +177,26 @@ def folder(path: "str | os.PathLike[str]", size: Size | None = None) -> dict[str
         shapes = " and ".join(f"{data.x.shape[1:]} in {part}" for part, data in found.items())
         raise DatasetError(f"{path}: holds images of shapes {shapes}, expected the same in both.")
     classes = max((data.classes for data in found.values()), key=len)
-    notes = [f"not used: {', '.join(idx.unused[:_SHOWN])}{', ...' * (len(idx.unused) > _SHOWN)}"] if idx.unused else []
+    mapping = idx.folder / f"{idx.name}-mapping.txt"
+    if mapping.name in idx.unused:
+        classes = _mapped(mapping, classes)
+    unused = [name for name in idx.unused if name != mapping.name]
+    notes = [f"not used: {', '.join(unused[:_SHOWN])}{', ...' * (len(unused) > _SHOWN)}"] if unused else []
     if turned := idx.name.lower().startswith(_EMNIST) and all(data.x.ndim == 3 for data in found.values()):
         notes.insert(0, "EMNIST's pictures, which lie on their side, turned upright")
     return {
         part: Dataset(d.name, upright(d.x) if turned else d.x, d.t, d.scale, classes, "; ".join(notes))
         for part, d in found.items()
     }
+
+
+def _mapped(path: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes' names by EMNIST's file of them: lines of a label and the codes of its characters."""
+    try:
+        codes = {int(line.split()[0]): int(line.split()[1]) for line in path.read_text().splitlines() if line.strip()}
+        return tuple(chr(codes[i]) if i in codes else name for i, name in enumerate(classes))
+    except (OSError, ValueError, IndexError, OverflowError) as error:
+        raise DatasetError(f"{path}: expected lines of a label and a character's code ({error}).") from error
 
 
 def upright(x: HostArray) -> HostArray:

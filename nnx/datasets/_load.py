@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -240,7 +241,10 @@ def _table(
     name = Path(table.name).stem
     parts = _rows(table.name, counts, seed)
     if preparation is None:
-        preparation = prepare(table, parts[0], **settings, picture=size)
+        turned = size is not None and "emnist" in name.lower()
+        preparation = prepare(table, parts[0], **settings, picture=size, turned=turned)
+        if turned:
+            table = replace(table, note="; ".join(filter(None, [table.note, "EMNIST's pictures, turned upright"])))
     x, t = preparation.inputs(table), preparation.targets(table)
     note = preparation.told(table.note)
     return Splits(*(Dataset(name, x[rows], t[rows], 1.0, preparation.classes, note, preparation) for rows in parts))

@@ -104,6 +104,12 @@ def test_a_resumed_run_prepares_as_it_did(here, capsys):
     assert json.loads((here / "run/config.json").read_text())["data"] == before
     assert nnx_command("report", "run") == 0
     assert "could not be looked at" not in (here / "run/report.html").read_text(encoding="utf-8")
+    with (here / "shifted.csv").open("w") as file:  # prepared as the run does it, what is great stays so
+        file.writelines(["length,width,species\n", *(f"2000,0.02,{CLASSES[i % 3]}\n" for i in range(30))])
+    found = nnx.lab.inspect(here / "run", here / "shifted.csv", backend="numpy")
+    assert (found.confusion.sum(axis=0) > 0).sum() == 1
+    same = nnx.lab.inspect(here / "run", here / "iris.csv", backend="numpy")
+    assert np.array_equal(same.confusion, nnx.lab.inspect(here / "run", backend="numpy").confusion)
     capsys.readouterr()
     assert nnx_command("train", "--resume", "--label", "width", "--out", "run") == 1
     assert "--label: got 'width', but the run in run has ''" in capsys.readouterr().err

@@ -60,7 +60,10 @@ def test_emnist_is_turned_upright_and_chosen_by_name(tmp_path):
         nnx.DatasetError, match=r"has idx files of 2 data sets; give one, as .*emnist-digits or .*emnist-l"
     ):
         load(tmp_path)
+    (tmp_path / "emnist-letters-mapping.txt").write_text("1 66 98\n2 67 99\n")
     data = load(tmp_path / "emnist-letters")
+    assert data.train.classes == ("0", "B", "C")
+    assert "not used" not in data.train.note
     assert data.train.x.shape[1:] == (4, 5)
     assert (data.test.x[:, :, 0] == 9).all()
     assert "turned upright" in data.train.note

@@ -245,6 +245,13 @@ def test_columns_of_pixels_are_pictures(tmp_path):
     np.testing.assert_allclose(data.train.preparation.inputs(tmp_path / "data.csv") * 255, digits.x[:100])
 
 
+def test_emnists_columns_are_turned_upright(tmp_path):
+    rows = "".join(f"{i % 2}," + ",".join(map(str, range(6))) + "\n" for i in range(20))
+    data = load(write(tmp_path, rows, "emnist-letters-train.csv"), label="1", size=(2, 3)).train
+    np.testing.assert_allclose(data.x[0] * 255, [[0, 2, 4], [1, 3, 5]])
+    assert "turned upright" in data.note
+
+
 def test_experiments_of_classes_refuse_numbers(tmp_path):
     path = write(tmp_path, "x,target\n" + "".join(f"{i},{i / 7}\n" for i in range(60)))
     with pytest.raises(nnx.DatasetError, match="its labels are numbers to be predicted, expected classes"):
