@@ -9,7 +9,7 @@ from ._jit import kernel
 _ROWS = 16  # read three times while they are in the first-level cache
 
 
-@kernel("mvv", rows="x", own="mean squares")
+@kernel("mvv", writes="mean squares", rows="x", own="mean squares")
 def moments(x, mean, squares):
     """Compute the columns' means, and their sums of squared differences from them."""
     n, c = x.shape
@@ -38,7 +38,7 @@ def moments(x, mean, squares):
             squares[j] += deviations[j] + d * d * weight
 
 
-@kernel("mmiivv")
+@kernel("mmiivv", writes="mean var")
 def merge(means, squares, rows, n, mean, var):
     """Compute mean and biased variance of n rows from the moments of parts of so many rows."""
     real = mean.dtype.type
@@ -57,7 +57,7 @@ def merge(means, squares, rows, n, mean, var):
         var[j] /= real(n)
 
 
-@kernel("mvvvvvm", rows="x y")
+@kernel("mvvvvvm", writes="y", rows="x y")
 def normalise(x, gamma, beta, mean, var, hyper, y):
     """Compute y = gamma * (x - mean) / sqrt(var + eps) + beta."""
     n, c = x.shape
@@ -69,7 +69,7 @@ def normalise(x, gamma, beta, mean, var, hyper, y):
             y[i, j] = (x[i, j] - mean[j]) * factor[j] + beta[j]
 
 
-@kernel("mmvvv", rows="dy x", sums="dgamma dbeta")
+@kernel("mmvvv", writes="dgamma dbeta", rows="dy x", sums="dgamma dbeta")
 def gradient_sums(dy, x, mean, dgamma, dbeta):
     """Compute the column sums of dy, and of dy * (x - mean)."""
     n, c = x.shape
@@ -81,14 +81,14 @@ def gradient_sums(dy, x, mean, dgamma, dbeta):
             dgamma[j] += dy[i, j] * (x[i, j] - mean[j])
 
 
-@kernel("vvv")
+@kernel("vvv", writes="dgamma")
 def standardise(dgamma, var, hyper):
     """Compute dgamma /= sqrt(var + eps)."""
     for j in range(dgamma.size):
         dgamma[j] /= math.sqrt(var[j] + hyper[0])
 
 
-@kernel("mmvvvvvvim", rows="dy x dx")
+@kernel("mmvvvvvvim", writes="dx", rows="dy x dx")
 def input_gradient(dy, x, gamma, mean, var, hyper, dgamma, dbeta, of, dx):
     """Compute dx = gamma / std * (dy - dbeta / of - normalised * dgamma / of), for a batch of `of` rows."""
     n, c = x.shape

@@ -109,7 +109,7 @@ def _exponentiate(y, first, last):
         flat[k] = decay(flat[k])
 
 
-@kernel("mm", rows="z y")
+@kernel("mm", writes="y", rows="z y")
 def softmax(z, y):
     """Compute y = decay(z) / sum(exp(z)) of each row, of fewer than WIDE numbers."""
     n, c = z.shape
@@ -127,7 +127,7 @@ def softmax(z, y):
                 y[i, j] *= inverse
 
 
-@kernel("mm", rows="z y")
+@kernel("mm", writes="y", rows="z y")
 def softmax_of_wide(z, y):
     """Compute the same of wide rows."""
     lanes, one = np.empty(_LANES, z.dtype), z.dtype.type(1)
@@ -136,7 +136,7 @@ def softmax_of_wide(z, y):
         _scale(y[i], one / total)
 
 
-@kernel("mlvvmvdi", rows="z t weight dz", sums="db sums")
+@kernel("mlvvmvdi", writes="dz db sums", rows="z t weight dz", sums="db sums")
 def cross_entropy_of_labels(z, t, weight, bias, dz, db, sums, of):
     """Compute sums[0], the sum of -log(softmax(z + bias)) at the labels, of rows with fewer than WIDE numbers.
 
@@ -175,7 +175,7 @@ def cross_entropy_of_labels(z, t, weight, bias, dz, db, sums, of):
     sums[0] = loss
 
 
-@kernel("mlvvmvdi", rows="z t weight dz", sums="db sums")
+@kernel("mlvvmvdi", writes="dz db sums", rows="z t weight dz", sums="db sums")
 def cross_entropy_of_labels_of_wide(z, t, weight, bias, dz, db, sums, of):
     """Compute the same of wide rows."""
     n, c = z.shape
@@ -208,7 +208,7 @@ def cross_entropy_of_labels_of_wide(z, t, weight, bias, dz, db, sums, of):
     sums[0] = loss
 
 
-@kernel("mmvvmvdi", rows="z t weight dz", sums="db sums")
+@kernel("mmvvmvdi", writes="dz db sums", rows="z t weight dz", sums="db sums")
 def cross_entropy_of_rows(z, t, weight, bias, dz, db, sums, of):
     """Compute sums[0], the sum of -sum(t * log(softmax(z + bias))); dz = (softmax - t) / of, db its column sums."""
     n, c = z.shape
