@@ -19,6 +19,8 @@ FLOATS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float
 
 # Not True: that would let LLVM assume that there is no NaN.
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
+# Helpers are called by kernels alone: Numba would compile two more functions for others.
+_HELPER = {"error_model": "numpy", "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
 _lock = threading.Lock()
 
 uncached: list[str] = []
@@ -101,6 +103,7 @@ class Kernel:
         function: Callable[..., Any],
         signature: str,
         fast: bool,
+        writes: Iterable[str] | None = None,
         rows: Iterable[str] = (),
         sums: Iterable[str] = (),
         own: Iterable[str] = (),
@@ -111,6 +114,7 @@ class Kernel:
         self._function, self._fast = function, fast
         places = {name: i for i, name in enumerate(inspect.signature(function).parameters)}
         self.rows, self.sums, self.own = ([places[name] for name in names] for names in (rows, sums, own))
+        self.writes = {places[name] for name in (places if writes is None else writes)}
         self.first = None if first is None else places[first]
         self.most = most
         self.interpreted = bool(numba.config.DISABLE_JIT)
@@ -122,7 +126,8 @@ class Kernel:
         kernels.append(self)
 
     def _dispatcher(self) -> Any:
-        options = {"nogil": True, "error_model": "numpy", "fastmath": _FAST if self._fast else {"contract"}}
+        fastmath = _FAST if self._fast else {"contract"}
+        options = {"nogil": True, "error_model": "numpy", "fastmath": fastmath, "no_cfunc_wrapper": True}
         try:
             return numba.njit(cache=True, **options)(self._function)
         except RuntimeError:  # Numba found no folder that it may write to
@@ -201,6 +206,7 @@ def kernel(
     signature: str,
     *,
     fast: bool = True,
+    writes: str | None = None,
     rows: str = "",
     sums: str = "",
     own: str = "",
@@ -212,23 +218,31 @@ def kernel(
     Args:
         signature: a letter for each argument, as in `_type`.
         fast: whether the order of operations may be changed.
+        writes: the names of the arguments that it writes to; None: it may write to any.
         rows: the names of the arguments that a part has its own rows of.
         sums: those that are sums over the rows.
         own: those of which a part has a row of its own.
         first: the one that is the number of the first row.
         most: how many parts there are at most, where rows are much work: by their number alone.
     """
-    return lambda function: Kernel(function, signature, fast, rows.split(), sums.split(), own.split(), first, most)
+    written = None if writes is None else writes.split()
+    split = rows.split(), sums.split(), own.split()
+    return lambda function: Kernel(function, signature, fast, written, *split, first, most)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Decorate a helper of kernels, whose own order of operations is kept where it is inlined."""
-    return numba.njit(error_model="numpy", fastmath={"contract"})(function)
+    return numba.njit(fastmath={"contract"}, **_HELPER)(function)
 
 
 def fast_inlined(function: Callable[..., Any]) -> Any:
     """Decorate a helper of kernels whose sums may be reordered, as the kernels' own."""
-    return numba.njit(error_model="numpy", fastmath=_FAST)(function)
+    return numba.njit(fastmath=_FAST, **_HELPER)(function)
+
+
+def merged(function: Callable[..., Any]) -> Any:
+    """Decorate a helper whose lines become those of the one kernel that calls it: it is never compiled by itself."""
+    return numba.njit(inline="always")(function)
 
 
 def from_text(name: str, text: str, space: dict[str, Any]) -> Callable[..., Any]:
