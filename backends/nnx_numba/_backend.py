@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._calls import FLOATS, as_columns, as_rows, done, nothing, nothing_but, one
+from ._calls import as_columns, as_rows, done, nothing, nothing_but, one
 from ._jobs import divide, of_first_part, part_by_part, partition, written
 from ._pictures import PictureOps
 from ._record import RecordedStep
@@ -119,7 +119,7 @@ class NumbaBackend(PictureOps):
 
     @property
     def compile_seconds(self) -> float:
-        """The seconds that this process has spent compiling kernels, or loading them from the disk."""
+        """The seconds that this process has spent compiling kernels."""
         return self._jit.seconds
 
     def warm_up(self, formulas: Iterable[tuple[str, Formula]] = ()) -> Iterator[tuple[str, int]]:
@@ -129,10 +129,11 @@ class NumbaBackend(PictureOps):
         """
         for operation, formula in formulas:
             getattr(self._formula, _KERNELS.get(operation, operation))(formula)
-        for dtype in FLOATS:
-            for kernel in self._jit.kernels:
-                kernel.compile(dtype)
-                yield f"{kernel.name} {dtype}", len(self._jit.kernels) * len(FLOATS)
+        self._jit.silent = True  # who asks for it knows
+        versions = [(kernel, dtype) for kernel in self._jit.kernels for dtype in kernel.dtypes]
+        for kernel, dtype in versions:
+            kernel.compile(dtype)
+            yield f"{kernel.name} {dtype}", len(versions)
 
     def allocate(self, size: int, dtype: str) -> Array:
         # np.zeros aligns to 16 bytes only, and an optimizer's pass over misaligned memory is slower.

@@ -23,7 +23,7 @@ from .callbacks import EarlyStopping, has_hook
 if TYPE_CHECKING:
     from ._trainer import Trainer
 
-_WORTH_A_LINE = 0.5  # seconds of compilation; loading from the disk takes less
+_WORTH_A_LINE = 0.5  # seconds of compilation
 
 
 @dataclass
@@ -110,6 +110,7 @@ class FitLoop:
             self.pending.append(loss)
             if self.done == steps:
                 self.say_what_compiling_took()
+                self.progress.first(steps * fit.batch_size)
             if trainer.model.ops.on_host or self.progress.due:
                 self.read()
             self.call("on_step", trainer.steps, loss)
@@ -138,7 +139,7 @@ class FitLoop:
         """Print how long the backend has compiled, unless it was short. After the first step it is done with that."""
         seconds = _compile_seconds(self.trainer.model.backend) - self.compiled_before
         if seconds > _WORTH_A_LINE:
-            self.progress.line(f"compiled kernels for {seconds:.1f} s (nnx warmup does it beforehand)")
+            self.progress.line(f"compiled kernels for {seconds:.1f} s")
 
     def read(self) -> None:
         """Add up the losses of the last steps, raise if one is not finite, and show the last one if it is time to."""

@@ -15,7 +15,8 @@ from ._jit import Kernel, from_text
 
 Formula = Any
 
-_SPACE = {name: getattr(functions, name) for name in ("exp", "log", "log1p", "tanh", "erf", "sigmoid", "softplus")}
+_SPACE: dict[str, Any] = {"__name__": __name__, "__file__": __file__}  # what they are compiled with is imported here
+_SPACE |= {name: getattr(functions, name) for name in ("exp", "log", "log1p", "tanh", "erf", "sigmoid", "softplus")}
 _SPACE |= {name: getattr(functions, name) for name in ("where", "maximum", "minimum")}
 _SPACE |= {"sqrt": np.sqrt, "begin": flush.begin, "end": flush.end, "isfinite": math.isfinite}
 _SPACE |= {"inf": math.inf, "nan": math.nan}  # as Python writes them
