@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .._support.console import say
+from .._support.result import write_csv
 from ..backend import use_backend
-from ..datasets import Layout, as_pictures, light_background, read_idx, read_image
+from ..datasets import Layout, as_pictures, is_arrays, light_background, read_idx, read_image, read_rows
 from ..errors import CheckpointError, DatasetError, InputError
 from ..functions import softmax
 from ..model import Sequential
@@ -19,16 +21,24 @@ from ..ops import HostArray
 from ..training import RunData, RunFolder, Trainer
 from ._app import app
 from ._options import BackendName
+from ._predict_table import predict_tables, reads_tables
 
 
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder that `nnx train` wrote.")],
-    images: Annotated[list[Path], typer.Argument(help="Pictures (PNG and the like) or idx files of images.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Pictures (PNG and the like), idx files or NumPy's arrays; or tables, as the run has one."),
+    ],
     backend: BackendName = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write all predictions to.")] = None,
 ) -> None:
-    """Show the class and the probabilities that a trained network gives to images."""
+    """Show the class and the probabilities, or the number, that a trained network gives to images or rows."""
     model, data = load(run, backend)
+    if data.table is not None and reads_tables(images, data.table):
+        predict_tables(model, data.table, images, out)
+        return
     rows: list[tuple[str, HostArray]] = []
     for path in images:
         rows += _read(path, model.input_shape, data)
@@ -42,6 +52,13 @@ def predict(
         every = "  ".join(f"{label}:\N{NO-BREAK SPACE}{p:.3f}" for label, p in zip(data.classes, row, strict=True))
         table.add_row(escape(name), escape(data.classes[best]), f"{row[best]:.4f}", escape(every))
     Console().print(table)
+    if out is not None:
+        found = zip((name for name, _ in rows), probabilities.argmax(axis=1).tolist(), probabilities, strict=True)
+        cells = (
+            [name, data.classes[best], f"{row[best]:.4f}", *(f"{p:.6f}" for p in row)] for name, best, row in found
+        )
+        write_csv(out, ["image", "class", "probability", *data.classes], cells)
+        say(f"written to {out}: {len(rows)} rows")
 
 
 def load(run: Path, backend: str | None) -> tuple[Sequential, RunData]:
@@ -49,7 +66,7 @@ def load(run: Path, backend: str | None) -> tuple[Sequential, RunData]:
     folder = RunFolder.existing(run)
     _, data = folder.read_config()
     model = Trainer.load(folder.checkpoint, backend=backend).model
-    if model.output_shape != (len(data.classes),):
+    if model.output_shape != (len(data.classes) or 1,):
         raise CheckpointError(
             f"{folder.config}: names {len(data.classes)} classes, but the network has outputs of {model.output_shape}; "
             "use another copy."
@@ -69,8 +86,8 @@ def _read(path: Path, shape: tuple[int, ...], data: RunData) -> list[tuple[str, 
                 start = file.read(4)
         except (OSError, EOFError):
             start = b""
-    if start[:2] == b"\0\0":
-        array = read_idx(path)
+    if start[:2] == b"\0\0" or is_arrays(path):
+        array = read_rows(path) if is_arrays(path) else read_idx(path)
         if len(shape) == 3 and array.shape[1:] != shape and array.ndim in (3, 4):
             array = as_pictures(str(path), array)
         if array.shape[1:] != shape:

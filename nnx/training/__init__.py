@@ -4,13 +4,14 @@ from ._device_data import DeviceData
 from ._evaluation import Evaluation, check_tells_accuracy, evaluate
 from ._history import plot_history
 from ._loop import interruption
-from ._run_folder import MODELS, RUNS, SCHEDULES, RunConfig, RunData, RunFolder, next_free, read_settings
+from ._run_folder import MODELS, OF_TABLES, RUNS, SCHEDULES, RunConfig, RunData, RunFolder, next_free, read_settings
 from ._trainer import History, ResumeWarning, Trainer
 from .callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from .loggers import CSVLogger, TensorBoard
 
 __all__ = [
     "MODELS",
+    "OF_TABLES",
     "RUNS",
     "SCHEDULES",
     "CSVLogger",

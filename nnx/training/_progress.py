@@ -48,13 +48,13 @@ class Progress(Lines):
         """Take notice of the end of the first step, which may have compiled: the rate counts from here on."""
         self._marks = deque([(time.perf_counter(), rows)])
 
-    def _rate(self, rows: int) -> float:
-        """Return how many rows a second were done in the last seconds."""
+    def _rate(self, rows: int) -> str:
+        """Say how many rows a second were done in the last seconds; nothing if there were none since the first step."""
         self._marks.append((self._read, rows))
         while len(self._marks) > 2 and self._marks[1][0] < self._read - _RATE_SECONDS:
             self._marks.popleft()
         before, done = self._marks[0]
-        return (rows - done) / max(self._read - before, 1e-9)
+        return f"{(rows - done) / (self._read - before):,.0f} rows/s" if rows > done and self._read > before else ""
 
     def show(self, done: int, rows: int, loss: float, ahead: int, step: int) -> None:
         """Show how far the training is.
@@ -67,12 +67,14 @@ class Progress(Lines):
             step: of this epoch.
         """
         self._read = time.perf_counter()
-        rate, last = f"{self._rate(rows):,.0f} rows/s", f"loss {shown(loss)}"
+        rate, last = self._rate(rows), f"loss {shown(loss)}"
         if self._bar is not None:
             given = {"rate": f"{rate:>16}", "loss": last, "epoch": self._label(ahead)}
             self._bar.update(self._task, completed=done, refresh=True, **given)
         elif self.enabled:
-            self.line(f"epoch {self._label(ahead)}, step {step}/{self._steps}: {last}, {rate}")
+            self.line(
+                f"epoch {self._label(ahead)}, step {step}/{self._steps}: {', '.join([last, rate] if rate else [last])}"
+            )
 
     def epoch(self, number: int, logs: dict[str, float], seconds: float) -> None:
         """Print a row of the table.

@@ -126,7 +126,7 @@ def test_settings_from_a_file(here):
         ('{"lr": "0.01"}', "lr: got '0.01', expected a number"),
         ('{"batchnorm": 1}', "batch_norm: got 1, expected True or False"),
         ('{"epochs": 1.5}', "--epochs: got 1.5, expected a whole number"),
-        ('{"dataset": 3}', "name: got 3, expected a data set's name or a folder"),
+        ('{"dataset": 3}', "name: got 3, expected a data set's name, a file or a folder"),
     ],
 )
 def test_bad_files_of_settings(here, capsys, text, message):

@@ -63,6 +63,8 @@ def test_the_bar_shows_no_number_before_there_is_one(monkeypatch, clock):
     progress = _progress.Progress(enabled=True, epochs=2, first_epoch=0, steps=10, rows=1000)
     assert (bar.fields["rate"], bar.fields["loss"]) == ("", "first step")
     progress.first(100)
+    progress.show(1, 100, 2.4, 0, 1)
+    assert (bar.fields["rate"].strip(), bar.fields["loss"]) == ("", "loss 2.4000")
     clock[0] += 0.5
     progress.show(2, 200, 2.3, 0, 2)
     assert (bar.fields["rate"].strip(), bar.fields["loss"]) == ("200 rows/s", "loss 2.3000")
