@@ -51,8 +51,8 @@ TILES = (
 )
 _WIDEST = max(TILES)
 _HALVES = BYTES == 64
-"""Whether a tile whose last vector is at most half used has one of half the length there: half of the work on processors
-that do 64 bytes in two goes, and no more on others."""
+"""Whether a tile whose last vector is at most half used has one of half the length there. That is half of its work on
+processors that do 64 bytes in two goes, and no more on others."""
 
 
 @cache
