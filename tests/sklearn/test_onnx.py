@@ -30,7 +30,8 @@ REGRESSORS = [(Y / 9, {}), (X[:, 20:23], {"batch_norm": True}), (Y, {"loss": "po
 
 
 def fitted(cls, y, settings, dtype):
-    return cls(**{"hidden_layer_sizes": (8,), "max_iter": 4, **settings}, random_state=0, dtype=dtype, backend="numpy").fit(X, y)
+    settings = {"hidden_layer_sizes": (8,), "max_iter": 4, **settings}
+    return cls(**settings, random_state=0, dtype=dtype, backend="numpy").fit(X, y)
 
 
 def run(model, x):
@@ -117,9 +118,7 @@ def test_regressors_in_a_pipeline(y, settings):
 def test_what_is_missing_is_named(monkeypatch, tmp_path):
     model = fitted(MLPClassifier, Y, {}, None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(
-        nnx.InputError, match="register_skl2onnx: needs skl2onnx, which is not installed"
-    ):
+    with pytest.raises(nnx.InputError, match="register_skl2onnx: needs skl2onnx, which is not installed"):
         register_skl2onnx()
     with pytest.raises(nnx.InputError, match="to_onnx: needs the package onnx"):
         model.to_onnx(tmp_path / "model.onnx")
