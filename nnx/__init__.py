@@ -68,7 +68,16 @@ from .optimizers import (
     RMSprop,
 )
 from .registration import register
-from .training import Callback, CSVLogger, EarlyStopping, ReduceOnPlateau, ResumeWarning, TensorBoard, Trainer
+from .training import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    ReduceOnPlateau,
+    ResumeWarning,
+    TensorBoard,
+    Trainer,
+    read_pictures,
+)
 
 if _typing.TYPE_CHECKING:
     import numpy as _numpy
@@ -154,6 +163,7 @@ __all__ = [
     "functions",
     "get_backend",
     "list_backends",
+    "read_pictures",
     "register",
     "schedules",
     "set_backend",

@@ -9,12 +9,14 @@ from ._images import Size, image_folder, read_image
 from ._load import NAMES, Data, Splits, as_splits, check_enough, load, reads_images
 from ._pictures import Layout, as_pictures, drawable, light_background
 from ._prepare import one_hot, shuffle, split, split_rows
+from ._style import PictureStyle, picture_files
 
 __all__ = [
     "NAMES",
     "Data",
     "Dataset",
     "Layout",
+    "PictureStyle",
     "Size",
     "Splits",
     "as_pictures",
@@ -30,6 +32,7 @@ __all__ = [
     "load",
     "mnist",
     "one_hot",
+    "picture_files",
     "read_idx",
     "read_image",
     "reads_images",

@@ -3,6 +3,7 @@
 from ._device_data import DeviceData
 from ._evaluation import Evaluation, check_tells_accuracy, evaluate
 from ._loop import interruption
+from ._pictures import Pictures, read_pictures
 from ._run_folder import MODELS, RUNS, SCHEDULES, RunConfig, RunData, RunFolder, next_free, read_settings
 from ._trainer import History, ResumeWarning, Trainer
 from .callbacks import Callback, EarlyStopping, ReduceOnPlateau
@@ -18,6 +19,7 @@ __all__ = [
     "EarlyStopping",
     "Evaluation",
     "History",
+    "Pictures",
     "ReduceOnPlateau",
     "ResumeWarning",
     "RunConfig",
@@ -29,5 +31,6 @@ __all__ = [
     "evaluate",
     "interruption",
     "next_free",
+    "read_pictures",
     "read_settings",
 ]

@@ -11,7 +11,7 @@ from .. import optimizers, schedules
 from .._support.files import make_folder, write_atomically
 from .._support.result import write_csv
 from ..backend import BackendLike
-from ..datasets import Dataset, Size, Splits, drawable, light_background, load, reads_images
+from ..datasets import Dataset, PictureStyle, Size, Splits, load, reads_images
 from ..errors import CheckpointError, InputError, InputTypeError, unknown
 from ..layers import Layer, RandomFlip, RandomShift
 from ..model import MLP, Sequential
@@ -28,7 +28,6 @@ _OWN_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """Settings whose default is another one than the multilayer perceptron's."""
 _SHIFT = 2  # pixels, unless a number is given
-_FEW = 0.01  # of the pictures may be light where the background is called dark
 
 
 def next_free(path: Path) -> Path:
@@ -150,16 +149,13 @@ class RunData:
     scale: float
     """Multiplies whole-numbered pixels."""
     classes: tuple[str, ...]
-    dark: bool
-    """Whether the pictures are grey with a dark background, so that light ones are inverted to be predicted."""
+    pictures: PictureStyle | None
+    """What the pictures look like, by which others are prepared; None for inputs that are no pictures."""
 
     @classmethod
     def of(cls, train: Dataset) -> "RunData":
         """Tell it of the data to train on."""
-        images = drawable(train.x)
-        if images is None or images.ndim != 3:
-            return cls(train.scale, train.classes, dark=False)
-        return cls(train.scale, train.classes, dark=bool(light_background(images, train.scale).mean() < _FEW))
+        return cls(train.scale, train.classes, PictureStyle.of(train))
 
 
 class RunFolder:
@@ -221,8 +217,10 @@ class RunFolder:
         try:
             content = json.loads(self.config.read_text(encoding="utf-8"))
             train = _known(RunConfig, {**_BEFORE_PICTURES, **content["train"]})
-            data = _known(RunData, {**_BEFORE_IMAGES, **content["data"]})
+            content["data"].pop("dark", None)  # of runs of before
+            data = _known(RunData, {**_BEFORE_STYLES, **content["data"]})
             train["hidden"], data["classes"] = tuple(train["hidden"]), tuple(data["classes"])
+            data["pictures"] = data["pictures"] and PictureStyle.from_json(data["pictures"])
             if not isinstance(train["dataset"], str) or not isinstance(data["scale"], int | float):
                 raise ValueError("expected a data set's name and a number as scale")
             return RunConfig(**train), RunData(**data)
@@ -269,8 +267,8 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 _BEFORE_PICTURES = {"model": "mlp", "augment": "", "schedule": "constant", "image_size": ""}
 """What runs of before these settings were trained with."""
-_BEFORE_IMAGES = {"dark": True}
-"""What was taken for granted of the data of runs of before."""
+_BEFORE_STYLES = {"pictures": None}
+"""What is known of the pictures of runs of before."""
 _EXAMPLE = '{"lr": 0.01, "hidden": [100, 100]}'
 
 
