@@ -76,6 +76,7 @@ from .training import (
     ResumeWarning,
     TensorBoard,
     Trainer,
+    plot_history,
     read_pictures,
 )
 
@@ -163,6 +164,7 @@ __all__ = [
     "functions",
     "get_backend",
     "list_backends",
+    "plot_history",
     "read_pictures",
     "register",
     "schedules",

@@ -352,7 +352,7 @@ def _check_meant(name: str, t: HostArray, classes: int) -> None:
             f"{name}: got labels of dtype {t.dtype}, expected integers: {whose}. {cure}o predict numbers, pass "
             "loss='mse' (nnx.MeanSquaredError())."
         )
-    if classes == 1:
+    if classes == 1 and t.any():
         raise InputError(
             f"{name}: got labels for a model of one output: {whose}, an output for each. For yes or no by one output "
             "pass loss='sigmoid_cross_entropy' (nnx.SigmoidCrossEntropy()), to predict numbers loss='mse' "
@@ -497,6 +497,13 @@ LOSSES: dict[str, type[Loss]] = {
 
 
 _SHORT = {"mse": "mean_squared_error", "cross_entropy": "softmax_cross_entropy"}
+_ELSEWHERE = {
+    "binary_crossentropy": "sigmoid_cross_entropy",
+    "bce": "sigmoid_cross_entropy",
+    "categorical_crossentropy": "softmax_cross_entropy",
+    "sparse_categorical_crossentropy": "softmax_cross_entropy",
+}
+"""What Keras and PyTorch call losses, which may take probabilities there."""
 
 
 def loss(name: str) -> Loss:
@@ -510,6 +517,11 @@ def loss(name: str) -> Loss:
     """
     known = {re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", own).lower(): cls for own, cls in LOSSES.items()}
     known |= {short: known[whole] for short, whole in _SHORT.items()}
+    if isinstance(name, str) and (here := _ELSEWHERE.get(name.lower())):
+        raise InputError(
+            f"unknown loss {name!r}: its name here is {here!r}. It takes the scores of the last Affine: end the model "
+            "without a sigmoid or softmax."
+        )
     return look_up("loss", name, known)()
 
 

@@ -249,6 +249,10 @@ def test_targets_at_the_bounds_are_taken(backend, kind, t):
         (lambda: nnx.Huber(0), "Huber: delta: got 0, expected a finite number greater than 0"),
         (lambda: nnx.SoftmaxCrossEntropy(1), "label_smoothing: got 1, expected .* of at least 0 and below 1"),
         (lambda: nnx.SoftmaxCrossEntropy(-0.1), "label_smoothing: got -0.1, expected .* of at least 0 and below 1"),
+        (
+            lambda: losses.loss("binary_crossentropy"),
+            "unknown loss 'binary_crossentropy': its name here is 'sigmoid_cross_entropy'. It takes the scores",
+        ),
         (lambda: losses.loss("huberr"), "unknown loss 'huberr'. Did you mean 'huber'"),
     ],
 )

@@ -60,6 +60,7 @@ def test_every_sensible_step_works(
 ):
     rng = np.random.default_rng(n)
     *hidden, classes = sizes
+    classes += classes == 1 and not one_hot  # labels of one class are refused
     x = np.asarray(rng.integers(0, 3, (n, features)).astype(source), order=order)
     t = rng.integers(0, classes, n)
     t = np.eye(classes)[t] if one_hot else t
@@ -111,6 +112,7 @@ def test_every_sensible_step_on_pictures_works(
     assert all(np.isfinite(value).all() for value in model.state_dict().values())
 
 
+@pytest.mark.slow
 @ANY
 @given(x=junk, t=junk)
 def test_step_takes_or_refuses_anything(x, t):
@@ -120,6 +122,7 @@ def test_step_takes_or_refuses_anything(x, t):
         assert unchanged(trainer, before)
 
 
+@pytest.mark.slow
 @ANY
 @given(t=st.one_of(junk, hnp.arrays(np.int64, 3, elements=st.integers(-2, 3))))
 def test_targets_of_any_kind(t):
@@ -128,6 +131,7 @@ def test_targets_of_any_kind(t):
         assert unchanged(trainer, before)
 
 
+@pytest.mark.slow
 @ANY
 @given(x=junk, t=junk, validation=junk, epochs=st.one_of(st.just(1), junk), batch_size=st.one_of(st.just(2), junk))
 def test_fit_takes_or_refuses_anything(x, t, validation, epochs, batch_size):
@@ -140,6 +144,7 @@ def test_fit_takes_or_refuses_anything(x, t, validation, epochs, batch_size):
         assert trainer.history == {}
 
 
+@pytest.mark.slow
 @ANY
 @given(x=junk, t=junk)
 def test_predict_and_accuracy_take_or_refuse_anything(x, t):
@@ -159,6 +164,7 @@ def _large(value):
     return array.dtype.kind in "iuf" and bool(np.any(array > 1000))
 
 
+@pytest.mark.slow
 @ANY
 @given(a=junk, b=junk)
 def test_parts_are_made_or_refused(a, b):
@@ -193,6 +199,7 @@ def test_parts_are_made_or_refused(a, b):
         refused(make)
 
 
+@pytest.mark.slow
 @ANY
 @given(lr=junk, other=junk)
 def test_optimizers_are_made_or_refused(lr, other):
@@ -210,12 +217,14 @@ def test_optimizers_are_made_or_refused(lr, other):
         refused(make)
 
 
+@pytest.mark.slow
 @ANY
 @given(params=st.dictionaries(st.sampled_from("ab"), junk), grads=st.dictionaries(st.sampled_from("ab"), junk))
 def test_update_takes_or_refuses_anything(params, grads):
     refused(lambda: nnx.Adam().update(params, grads))
 
 
+@pytest.mark.slow
 @ANY
 @given(a=junk, b=junk)
 def test_functions_take_or_refuse_anything(a, b):

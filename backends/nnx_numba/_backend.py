@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ._calls import FLOATS, as_columns, as_rows, done, nothing, nothing_but, one
+from ._calls import as_columns, as_rows, done, nothing, nothing_but, one
 from ._jobs import divide, of_first_part, part_by_part, partition, written
 from ._pictures import PictureOps
 from ._record import RecordedStep
@@ -27,6 +27,8 @@ SHARE = 200_000
 """Multiplications of a part of a product, about."""
 # Elements beyond which a call that is no part of a recorded step wakes the team.
 _LARGE = 2_097_152
+_SMALL = 2**20
+"""Bytes of memory that every call of a recorded step may have for itself."""
 _KERNELS = {"affine": "after_product", "update_": "update"}
 """Where nnx_kernels.cpu.formula has an operation's kernels under another name."""
 _FORMATS = {
@@ -83,7 +85,7 @@ class NumbaBackend(PictureOps):
         blas = [pool["num_threads"] for pool in controller.info() if pool["user_api"] == "blas"]
         self._team = Team(asked or max(blas, default=1), team)
         self._own = threading.local()
-        self._compiled = not product.product.interpreted
+        self._compiled = not product.part_of_product.interpreted
         self._own_products = product.FUSED and self._compiled
         self._of_jobs = SimpleNamespace(jit=_jit, team=team, product=product, bias=bias, scalars=scalars)
 
@@ -117,7 +119,7 @@ class NumbaBackend(PictureOps):
 
     @property
     def compile_seconds(self) -> float:
-        """The seconds that this process has spent compiling kernels, or loading them from the disk."""
+        """The seconds that this process has spent compiling kernels."""
         return self._jit.seconds
 
     def warm_up(self, formulas: Iterable[tuple[str, Formula]] = ()) -> Iterator[tuple[str, int]]:
@@ -127,10 +129,11 @@ class NumbaBackend(PictureOps):
         """
         for operation, formula in formulas:
             getattr(self._formula, _KERNELS.get(operation, operation))(formula)
-        for dtype in FLOATS:
-            for kernel in self._jit.kernels:
-                kernel.compile(dtype)
-                yield f"{kernel.name} {dtype}", len(self._jit.kernels) * len(FLOATS)
+        self._jit.silent = True  # who asks for it knows
+        versions = [(kernel, dtype) for kernel in self._jit.kernels for dtype in kernel.dtypes]
+        for kernel, dtype in versions:
+            kernel.compile(dtype)
+            yield f"{kernel.name} {dtype}", len(versions)
 
     def allocate(self, size: int, dtype: str) -> Array:
         # np.zeros aligns to 16 bytes only, and an optimizer's pass over misaligned memory is slower.
@@ -229,6 +232,8 @@ class NumbaBackend(PictureOps):
     def _scratch(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return memory of this thread's, or of the step that it records: to get it anew costs more than to use it."""
         size, recorder = math.prod(shape) * dtype.itemsize, self._jit.recording.recorder
+        if recorder is not None and size <= _SMALL:
+            return np.empty(shape, dtype)  # two calls that share it would wait for each other
         held = self._own.__dict__ if recorder is None else recorder.own
         memory: Array | None = held.get(name)
         if memory is None or memory.size < size:
@@ -429,7 +434,8 @@ class NumbaBackend(PictureOps):
 
     def softmax(self, x: Array, *, out: Array | None = None) -> Any:
         y = np.empty_like(x) if out is None else out
-        return done(self._run(self._softmax.softmax, x, y), y)
+        kernel = self._softmax.softmax_of_wide if self._wide(x) else self._softmax.softmax
+        return done(self._run(kernel, x, y), y)
 
     def softmax_cross_entropy(
         self,
@@ -441,8 +447,16 @@ class NumbaBackend(PictureOps):
         dz: Array | None = None,
         db: Array | None = None,
     ) -> Any:
-        kernel = self._softmax.cross_entropy_of_labels if t.ndim == 1 else self._softmax.cross_entropy_of_rows
+        kernels = self._softmax
+        if t.ndim == 1:
+            kernel = kernels.cross_entropy_of_labels_of_wide if self._wide(z) else kernels.cross_entropy_of_labels
+        else:
+            kernel = kernels.cross_entropy_of_rows
         return self._loss(kernel, z, t, weight, bias, dz, db)
+
+    def _wide(self, z: Array) -> bool:
+        """Return whether rows have kernels of their own, for wide ones: who has only narrow ones compiles half."""
+        return z.ndim == 2 and z.shape[1] >= self._softmax.WIDE
 
     def loss(
         self,

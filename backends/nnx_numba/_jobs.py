@@ -13,14 +13,21 @@ _LONG_PARTS = 200
 """How much longer than some microseconds a part may take where a row is much work."""
 
 
+def rows_of_part(n: int) -> int:
+    """Return the rows of a batch of n that one thread takes at once."""
+    return 12 * -(-n // 384)
+
+
 def partition(kernel: Any, args: Any) -> tuple[int, int]:
-    """Return how many rows a kernel is given, and how many of them a part has: by the arrays' sizes alone."""
+    """Return how many rows a kernel is given, and how many of them a part has: by the arrays' shapes alone."""
     if not kernel.rows:
         return 1, 1
     arrays = [args[i] for i in kernel.rows]
     n, size = len(arrays[0]), max([a.size for a in arrays])
     if kernel.most is not None:
         return n, max(1, -(-n // kernel.most))
+    if (kernel.sums or kernel.own) and arrays[0].ndim == 2:
+        return n, rows_of_part(n)
     rows = max(_PART * n // size, -(-n // _MOST_PARTS)) if size > _PART else n
     return n, max(1, rows if rows < 8 else rows // 8 * 8)
 
@@ -34,7 +41,9 @@ Sums = list[tuple[Array, Array]]
 """Arrays with a row of sums for each part, and where those of all parts go."""
 
 
-def divide(kernel: Any, whole: list[Any], given: list[Any], jit: Any) -> tuple[int, list[tuple[int, ...]], Sums]:
+def divide(
+    kernel: Any, whole: list[Any], given: list[Any], jit: Any, rows: int | None = None
+) -> tuple[int, list[tuple[int, ...]], Sums]:
     """Divide a call into parts.
 
     Args:
@@ -42,11 +51,13 @@ def divide(kernel: Any, whole: list[Any], given: list[Any], jit: Any) -> tuple[i
         whole: its arguments.
         given: those of the first part. Sums get memory of their own here, if there are several parts.
         jit: nnx_kernels.cpu._jit.
+        rows: those of a part, if not as `partition` says.
 
     Returns:
         How many parts, how the words of the arguments move from part to part, and what has to be added up.
     """
     n, share = partition(kernel, whole)
+    share = rows or share
     parts = -(-n // share)
     moves: list[tuple[int, ...]] = []
     sums: Sums = []

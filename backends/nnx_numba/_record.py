@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from ._jobs import divide, of_first_part, written
+from ._jobs import divide, of_first_part, partition, written
+from ._stages import Job, Stage, Touch, laid_out, stages
 from ._team import Team
 
 Array = np.ndarray[Any, Any]
 
 _COPIED = 4096
 """Bytes up to which an input is copied to where the jobs read it; of larger ones the jobs are given the address."""
+_NEAR = 2**18
+"""Bytes of a matrix from which on it is not in the caches of all threads beside their rows."""
 _LARGEST = 2**29
 """Bytes of a step's arrays beyond which it is not recorded: the proof would need two copies of them, and beside so much
 work the interpreter does not count."""
@@ -166,45 +169,64 @@ class Recorder:
         if dtype is None:
             self.give_up(f"{kernel.name} does not take its arrays")
             return NotImplemented
-        jit = self._kernels.jit
+        jit, most = self._kernels.jit, self._kernels.team.MOST
+        n, share = partition(kernel, whole)
         parts, moves, sums = divide(kernel, whole, given, jit)
-        if self._add(kernel, dtype, given, parts, moves):
-            self.arrays += [whole[i] for i in kernel.own]
-            for every, out in sums:
-                self.arrays.append(every)
-                self._add(self._kernels.bias.column_sums, every.dtype, [every, out], 1, [])
-        return traced
 
-    def _add(self, kernel: Any, dtype: Any, given: list[Any], parts: int, moves: list[tuple[int, ...]]) -> bool:
-        job = written(kernel, dtype, given, parts, moves, self._kernels.jit, self._kernels.team.MOST)
-        if job is None:
+        def divided(rows: int) -> Any:
+            if rows == share:
+                return words
+            other, moves, _ = divide(kernel, whole, again := list(whole), jit, rows)
+            return written(kernel, dtype, again, other, moves, jit, most)
+
+        words = written(kernel, dtype, given, parts, moves, jit, most)
+        if words is None:
             self.give_up(f"{kernel.name}: it has too many arguments")
             kernel.run(*given)
-            return False
-        for argument, letter in zip(given, kernel.signature, strict=True):
+            return traced
+        touched = list(whole)
+        for i in kernel.sums:
+            if given[i] is not whole[i]:  # a row of the parts' sums
+                touched[i] = given[i].base
+        touches = self._touches(kernel, touched)
+        rows = n if kernel.rows and kernel.most is None else 0
+        self._do(Job(words, touches, rows, share if kernel.sums or kernel.own else 0, 0, divided))
+        for every, out in sums:
+            add = self._kernels.bias.column_sums
+            added = written(add, every.dtype, [every, out], 1, [], jit, most)
+            self._do(Job(added, self._touches(add, [every, out])))
+        return traced
+
+    def _touches(self, kernel: Any, args: list[Any]) -> list[Touch]:
+        """Keep the arrays of a call; return what it touches."""
+        touches = []
+        for i, (argument, letter) in enumerate(zip(args, kernel.signature, strict=True)):
             if isinstance(argument, np.ndarray):
                 (self.data if letter in "RUlo" else self.arrays).append(argument)
-        self._do(job)
-        return True
+                touches.append(_touch(argument, i in kernel.writes, i in kernel.rows))
+        return touches
 
     def product(self, a: Array, b: Array, c: Array, transposed: bool, rows: int, columns: int) -> Any:
         """Write down the job of a product, in parts of so many rows and columns, and do it."""
         a, b, c = _plain((a, b, c))
-        job = self._kernels.product.job(a, b, c, transposed, rows, columns)
-        if job is NotImplemented:
+        make = self._kernels.product.job
+        words = make(a, b, c, transposed, rows, columns)
+        if words is NotImplemented:
             return NotImplemented
         self.arrays += [a, b, c]
-        self._do(job)
+        n = 0 if transposed or b.nbytes >= _NEAR else len(a)
+        touches = [_touch(a, False, n > 0), _touch(b, False, False), _touch(c, True, n > 0)]
+        self._do(Job(words, touches, n, 0, c.size * len(b), lambda rows: make(a, b, c, False, rows, c.shape[1])))
         return traced
 
-    def _do(self, job: Array) -> None:
+    def _do(self, job: Job) -> None:
         k = len(self.jobs)
         self.jobs.append(job)
         if self.steps and isinstance(self.steps[-1], tuple):
             self.steps[-1] = (self.steps[-1][0], k + 1)
         else:
             self.steps.append((k, k + 1))
-        self._team.do(job)
+        self._team.do(job.words)
 
     # Everything else --------------------------------------------------------------------------------------------------
 
@@ -263,18 +285,32 @@ def traced(array: Array) -> Array:
     return array.view(Traced)
 
 
+def _touch(array: Array, written: bool, split: bool) -> Touch:
+    first = array.ctypes.data
+    return Touch(first, first + array.nbytes, written, split)
+
+
 class Program:
     """What a recorder has written down, to be done again with other inputs."""
 
-    def __init__(self, recorder: Recorder, moving: list[Array | None], result: list[Array]) -> None:
+    def __init__(self, recorder: Recorder, moving: list[Array | None], result: list[Array], team: Any) -> None:
         self.arrays, self.data, self.result = [*recorder.arrays, *result], recorder.data, result
         self.pace = Pace()
-        sizes = [len(job) for job in recorder.jobs]
-        self._memory = np.concatenate(recorder.jobs) if recorder.jobs else np.empty(0, np.int64)
-        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64) if sizes else np.empty(0, np.int64)
-        self._table = self._memory.ctypes.data + 8 * starts
-        address = self._table.ctypes.data
-        self.steps = [(address + 8 * s[0], s[1] - s[0]) if isinstance(s, tuple) else s for s in recorder.steps]
+        every: list[Stage] = []
+        self.steps: list[Any] = []
+        """What is done in turn: a function; or jobs, as where they are and how many, in stages for a team, and as they
+        were recorded for a thread alone."""
+        for step in recorder.steps:
+            self.steps.append(step if callable(step) else [])
+            jobs = [] if callable(step) else recorder.jobs[slice(*step)]
+            for some in (stages(jobs, team), [Stage([[job.words]]) for job in jobs]) if jobs else ():
+                self.steps[-1].append((len(every), len(some)))
+                every += some
+        self._memory, self._table = laid_out(every, team)
+        at = self._table.ctypes.data
+        self.steps = [
+            step if callable(step) else [(at + 8 * first, count) for first, count in step] for step in self.steps
+        ]
         self.moved = [[] if array is None else self._words(array) for array in moving]
         """Of each input that the jobs have the address of, the words with it, and how far it lies behind the first."""
 
@@ -371,8 +407,8 @@ class RecordedStep:
                 program.move(words, array.ctypes.data)
         pace, start = program.pace, perf_counter()
         for step in program.steps:
-            if type(step) is tuple:
-                self._team.play(*step, pace.alone)
+            if type(step) is list:
+                self._team.play(*step[pace.alone], pace.alone)
             else:
                 step()
         pace.note(perf_counter() - start)
@@ -394,7 +430,7 @@ class RecordedStep:
         losses = result if self._several else [result]
         if not all(isinstance(loss, Traced) for loss in losses):
             recorder.give_up("a loss that no kernel computes")
-        program = Program(recorder, places, _plain(losses))
+        program = Program(recorder, places, _plain(losses), self._kernels.team)
         loss = self._fresh(program)
         if recorder.reason is not None:
             self._stop(recorder.reason)

@@ -30,6 +30,11 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
+def shown(value: float) -> str:
+    """Return a number with four decimals, or one of 10,000 and more with four digits."""
+    return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.4g}"
+
+
 def say(text: str, command: str = "", *, file: TextIO | None = None) -> None:
     """Print a text that fits the terminal. Where there is none, lines stay whole, so that they can be searched.
 
@@ -64,7 +69,7 @@ class Lines:
     """
 
     def __init__(self, enabled: bool, left: str, unit: str, right: str = "", *, refresh: bool = True) -> None:
-        self._enabled = enabled
+        self.enabled = enabled
         self._bar: Any = None
         if not enabled or not sys.stdout.isatty() or in_notebook():
             return
@@ -92,5 +97,5 @@ class Lines:
         if self._bar is not None:
             width = self._bar.console.width - 1
             self._bar.console.print(fitted(text, width), highlight=False, markup=False, soft_wrap=True)
-        elif self._enabled:
+        elif self.enabled:
             say(text)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..ops import HostArray
 from . import plots as plotting
+from .console import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,21 +17,27 @@ if TYPE_CHECKING:
 _RIGHT, _WRONG = "#1a7f37", "#c4162a"
 
 
-def curves(path: Path, history: Mapping[str, Sequence[float]], title: str) -> None:
-    """Draw loss and accuracy over the epochs, training against validation, to a file.
+CURVES = {"loss": "loss (mean per row)", "accuracy": "accuracy (share of rows)", "r2": "R2 (share of the variance)"}
+"""The entries of a history that are drawn, each with its val_ counterpart, and their axes' labels."""
+
+_WIDE = 100.0  # losses that differ by such a factor are drawn on a logarithmic axis
+
+
+def curves(history: Mapping[str, Sequence[float]], title: str) -> "Figure":
+    """Draw loss and accuracy or R2 over the epochs, training against validation.
 
     Where the two part, the network overfits.
     """
-    names = [name for name in ("loss", "accuracy") if name in history]
+    names = [name for name in CURVES if name in history]
     with plotting.style():
         figure, [row] = plotting.panels(1, len(names), title, width=5.5, height=3.8)
         for axes, name in zip(row, names, strict=True):
             draw_curve(axes, history, name)
-    plotting.save(figure, path)
+    return figure
 
 
 def draw_curve(axes: "Axes", history: Mapping[str, Sequence[float]], name: str) -> None:
-    """Draw one entry of the history, "loss" or "accuracy", and its val_ counterpart, if there is one.
+    """Draw one entry of the history, one of `CURVES`, and its val_ counterpart, if there is one.
 
     Call it within `plotting.style`.
     """
@@ -49,7 +56,7 @@ def draw_curve(axes: "Axes", history: Mapping[str, Sequence[float]], name: str) 
         late = best >= len(epochs) / 2
         axes.axvline(best + 1, color=plotting.FAINT, linewidth=0.8, linestyle="--")
         axes.annotate(  # at half the height, where only the first epochs may have a curve
-            f"best validation {validation[best]:.4f}\nepoch {best + 1}",
+            f"best validation {shown(validation[best])}\nepoch {best + 1}",
             (best + 1, 0.5),
             xycoords=("data", "axes fraction"),
             xytext=(-4 if late else 4, 0),
@@ -59,8 +66,11 @@ def draw_curve(axes: "Axes", history: Mapping[str, Sequence[float]], name: str) 
             fontsize=8,
         )
     axes.set_xlabel("epoch")
-    axes.set_ylabel("loss (mean per row)" if name == "loss" else "accuracy (share of rows)")
-    axes.set_title(name)
+    axes.set_ylabel(CURVES[name])
+    axes.set_title("R2" if name == "r2" else name)
+    seen = [value for values in lines.values() for value in values]
+    if name == "loss" and min(seen) > 0 and max(seen) > _WIDE * min(seen):
+        axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="upper right" if name == "loss" else "lower right")
 

@@ -22,7 +22,8 @@ def export(
         raise InputError(f"{file}: expected a name that ends in .onnx.")
     model, data = load(run, backend="numpy")
     scale, classes = repr(data.scale), json.dumps(data.classes)
-    model.to_onnx(file, {"input_scale": scale, "classes": classes})
+    table = {} if data.table is None else {"table": json.dumps(data.table.config())}
+    model.to_onnx(file, {"input_scale": scale, "classes": classes, **table})
     inputs, outputs = (", ".join(("n", *map(str, shape))) for shape in (model.input_shape, model.output_shape))
     say(f"written to {file}: x ({inputs}) to y ({outputs}), {model.dtype}")
     say(f"metadata: input_scale {scale} (what pixels are multiplied by to become x), classes {classes}")

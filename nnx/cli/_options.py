@@ -10,7 +10,8 @@ from ..model import known_activations
 DatasetName = Annotated[
     str,
     typer.Option(
-        help="digits, mnist, fashion_mnist, or a folder: of idx files, or with a folder of image files for each class."
+        help="digits, mnist, fashion_mnist; a table (.csv, .parquet); an .npz or .npy of arrays; or a folder: of idx "
+        "files, or with a folder of image files for each class."
     ),
 ]
 BackendName = Annotated[str | None, typer.Option(help="Backend by name; default: NNX_BACKEND, or the best usable.")]

@@ -14,8 +14,9 @@ from rich.table import Column, Table
 from .._support import figures
 from .._support import plots as plotting
 from .._support.console import say
+from .._support.result import write_csv
 from ..backend import use_backend
-from ..datasets import Layout, PictureStyle, as_pictures, drawable, picture_files, read_idx
+from ..datasets import Layout, PictureStyle, as_pictures, drawable, is_arrays, picture_files, read_idx, read_rows
 from ..errors import CheckpointError, DatasetError, InputError
 from ..functions import softmax
 from ..model import Sequential
@@ -23,6 +24,7 @@ from ..ops import HostArray
 from ..training import RunData, RunFolder, Trainer
 from ._app import app
 from ._options import BackendName
+from ._predict_table import predict_tables, reads_tables
 
 _MOST = 3  # classes that are shown of each image, unless all are
 _SHOWN = (".png", ".pdf", ".svg")
@@ -33,7 +35,10 @@ def predict(
     run: Annotated[Path, typer.Argument(help="A run folder that `nnx train` wrote.")],
     images: Annotated[
         list[str],
-        typer.Argument(help="Pictures (PNG and the like), folders of them, patterns such as '*.png', or idx files."),
+        typer.Argument(
+            help="Pictures (PNG and the like), folders of them, patterns such as '*.png', idx files, NumPy's arrays; "
+            "or tables, as the run has one."
+        ),
     ],
     every: Annotated[bool, typer.Option("--all", help="Show all probabilities, not the three greatest ones.")] = False,
     as_is: Annotated[
@@ -47,8 +52,9 @@ def predict(
         Path | None, typer.Option(metavar="FILE.png", help="Draw what the network saw, and its answers, to a file.")
     ] = None,
     backend: BackendName = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write all predictions to.")] = None,
 ) -> None:
-    """Show the classes that a trained network gives to images, and their probabilities.
+    """Show the class and the probabilities, or the number, that a trained network gives to images or rows.
 
     Pictures are made to look like those of the training; what was done to each is said. One that cannot be read, is
     empty or shows several drawings is refused, and the others are shown.
@@ -56,6 +62,10 @@ def predict(
     if show is not None:
         _check_show(show)
     model, data = load(run, backend)
+    files = [Path(image) for image in images]
+    if data.table is not None and reads_tables(files, data.table):
+        predict_tables(model, data.table, files, out)
+        return
     rows: list[tuple[str, HostArray]] = []
     refused: list[str] = []
     for path in picture_files(images):
@@ -72,6 +82,13 @@ def predict(
         )
         if show is not None:
             _draw(show, x, [name for name, _ in rows], probabilities, data.classes)
+        if out is not None:
+            found = zip((name for name, _ in rows), probabilities.argmax(axis=1).tolist(), probabilities, strict=True)
+            cells = (
+                [name, data.classes[best], f"{row[best]:.4f}", *(f"{p:.6f}" for p in row)] for name, best, row in found
+            )
+            write_csv(out, ["image", "class", "probability", *data.classes], cells)
+            say(f"written to {out}: {len(rows)} rows")
     if refused:
         for message in refused:
             say(f"nnx: {message}", file=sys.stderr)
@@ -83,7 +100,7 @@ def load(run: Path, backend: str | None) -> tuple[Sequential, RunData]:
     folder = RunFolder.existing(run)
     _, data = folder.read_config()
     model = Trainer.load(folder.checkpoint, backend=backend).model
-    if model.output_shape != (len(data.classes),):
+    if model.output_shape != (len(data.classes) or 1,):
         raise CheckpointError(
             f"{folder.config}: names {len(data.classes)} classes, but the network has outputs of {model.output_shape}; "
             "use another copy."
@@ -115,8 +132,8 @@ def _read(path: Path, run: Path, shape: tuple[int, ...], data: RunData, as_is: b
                 start = file.read(4)
         except (OSError, EOFError):
             start = b""
-    if start[:2] == b"\0\0":
-        array = read_idx(path)
+    if start[:2] == b"\0\0" or is_arrays(path):
+        array = read_rows(path) if is_arrays(path) else read_idx(path)
         if len(shape) == 3 and array.shape[1:] != shape and array.ndim in (3, 4):
             array = as_pictures(str(path), array)
         if array.shape[1:] != shape:

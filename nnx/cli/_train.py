@@ -50,6 +50,28 @@ def train(
             "where they differ the median, at most 64.",
         ),
     ] = _DEFAULT.image_size,
+    label: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN",
+            help="Of a table: what is to be predicted; default: the column called label, target, class, species or y, "
+            "or the last one if it alone holds text.",
+        ),
+    ] = _DEFAULT.label,
+    categories: Annotated[
+        str,
+        typer.Option(metavar="COLUMNS", help="Of a table: text columns to make a column of 0 and 1 of for each value."),
+    ] = "",
+    drop: Annotated[str, typer.Option(metavar="COLUMNS", help="Of a table: columns to leave out.")] = "",
+    fill: Annotated[
+        str, typer.Option(help="Of a table: what missing numbers become: mean, median or a number.")
+    ] = _DEFAULT.fill,
+    loss: Annotated[
+        str,
+        typer.Option(
+            help="cross_entropy for classes; of a table also mse or huber, for a number; default: what suits the label."
+        ),
+    ] = _DEFAULT.loss,
     model: Annotated[
         str,
         typer.Option(
@@ -108,6 +130,11 @@ def train(
     config = RunConfig(
         dataset=dataset,
         image_size=image_size,
+        label=label,
+        categories=tuple(values.words(categories)),
+        drop=tuple(values.words(drop)),
+        fill=fill,
+        loss=loss,
         model=model,
         augment=augment,
         hidden=values.sizes("--hidden", hidden),
@@ -134,13 +161,13 @@ def train(
         given |= settings.keys()
     own = {name: RunConfig.default(name, config.model) for name in ("hidden", "dropout") if name not in given}
     config = replace(config, **own)
-    folder = None
+    folder, known = None, None
     if resume:
         folder = RunFolder.existing(out)
-        config = _resumed(config, given, folder)
+        config, known = _resumed(config, given, folder)
     _check(config, checkpoint_every)
     choose(backend)
-    config, stored = config.data()
+    config, stored = config.data(known)
     splits = config.inputs(stored)
     trainer = _trainer(config, backend, folder, len(splits.train.classes))
     _build(trainer, config, splits.train.x.shape[1:])
@@ -152,9 +179,10 @@ def train(
 
     shape = " x ".join(map(str, splits.train.x.shape[1:]))
     note = f"; {splits.train.note}" if splits.train.note else ""
+    classes = f", {len(splits.train.classes)} classes" if splits.train.classes else ""
     say(
         f"{config.dataset}: {len(splits.train)} rows to train on, {len(splits.validation)} to validate, "
-        f"{len(splits.test)} to test; {shape} inputs, {len(splits.train.classes)} classes{note}"
+        f"{len(splits.test)} to test; {shape} inputs{classes}{note}"
     )
     run = folder
     history = trainer.fit(
@@ -171,13 +199,13 @@ def train(
         say("interrupted; continue with:", f"nnx train --resume --out {shlex.quote(str(folder.path))}")
         raise typer.Exit(130)
     folder.write_history(history)
-    say(f"test accuracy {trainer.model.accuracy(splits.test):.4f}")
+    say(_score(trainer, splits.test))
     written = [folder.checkpoint, folder.history, *_pictures(folder, config, trainer, splits.test)]
     say(f"written to {folder.path}: {', '.join(file.name for file in written)}")
     say("on one page:", f"nnx report {shlex.quote(str(folder.path))}")
 
 
-def _resumed(wanted: RunConfig, given: set[str], folder: RunFolder) -> RunConfig:
+def _resumed(wanted: RunConfig, given: set[str], folder: RunFolder) -> tuple[RunConfig, RunData]:
     """Return the run's own settings; a setting that was given and differs is refused, except the number of epochs."""
     saved, data = folder.read_config()
     for name in sorted(given - {"epochs"}):
@@ -189,7 +217,7 @@ def _resumed(wanted: RunConfig, given: set[str], folder: RunFolder) -> RunConfig
     if "epochs" in given:
         saved = replace(saved, epochs=wanted.epochs)
         folder.write_config(saved, data)
-    return saved
+    return saved, data
 
 
 def _check(config: RunConfig, checkpoint_every: int | None) -> None:
@@ -234,16 +262,29 @@ def _fits(config: RunConfig, shape: tuple[int, ...]) -> bool:
     return True
 
 
+def _score(trainer: Trainer, test: Dataset) -> str:
+    """Tell how well the network does on the test part."""
+    if test.classes:
+        return f"test accuracy {trainer.accuracy(test):.4f}"
+    table = test.preparation
+    off = np.abs(trainer.predict(test)[:, 0] - test.t).mean() * (1.0 if table is None else table.target[1])
+    value = trainer.evaluate(test)
+    told = f"test R2 {value.score:.4f}, " if value.score is not None else f"test loss {value.loss:.4f}, "
+    return f"{told}off by {off:.4g} on average"
+
+
 def _pictures(folder: RunFolder, config: RunConfig, trainer: Trainer, test: Dataset) -> list[Path]:
     """Draw the pictures that can be made, and say which cannot, and why; return the files."""
     if not plotting.available():
         say("left out: curves.png, samples.png (matplotlib is not installed; pip install 'nnx-array[plot]')")
         return []
-    layers = "-".join(map(str, (int(np.prod(test.x.shape[1:])), *config.hidden, len(test.classes))))
+    layers = "-".join(map(str, (int(np.prod(test.x.shape[1:])), *config.hidden, *trainer.model.output_shape)))
     network = layers if config.model == "mlp" else config.model
     title = f"{Path(config.dataset).name}: {network}, {config.activation}, {trainer.optimizer!r}, seed {config.seed}"
-    figures.curves(folder.curves, trainer.history, title)
+    plotting.save(figures.curves(trainer.history, title), folder.curves)
     images = datasets.drawable(test.x)
+    if images is None and test.preparation is not None:
+        return [folder.curves]  # nobody expects pictures of a table's rows
     if images is None:
         say("left out: samples.png (the inputs are no grey or coloured images)")
         return [folder.curves]

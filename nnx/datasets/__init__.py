@@ -1,5 +1,6 @@
-"""Data sets: the digits that come with nnx, MNIST and Fashion-MNIST, and any folder of idx files or image files."""
+"""Data sets: the digits that come with nnx, MNIST and Fashion-MNIST, tables, arrays, folders of idx or image files."""
 
+from ._arrays import is_arrays, read_rows
 from ._dataset import Dataset
 from ._digits import digits
 from ._download import fashion_mnist, mnist
@@ -8,19 +9,25 @@ from ._idx import read_idx, write_idx
 from ._images import Size, image_folder, read_image
 from ._load import NAMES, Data, Splits, as_splits, check_enough, load, reads_images
 from ._pictures import Layout, as_pictures, drawable, light_background
+from ._preparation import Column, Preparation
 from ._prepare import one_hot, shuffle, split, split_rows
 from ._style import PictureStyle, picture_files
+from ._table import Table, as_table, is_table, read_table
 
 __all__ = [
     "NAMES",
+    "Column",
     "Data",
     "Dataset",
     "Layout",
     "PictureStyle",
+    "Preparation",
     "Size",
     "Splits",
+    "Table",
     "as_pictures",
     "as_splits",
+    "as_table",
     "check_enough",
     "digits",
     "drawable",
@@ -28,6 +35,8 @@ __all__ = [
     "folder",
     "idx_files",
     "image_folder",
+    "is_arrays",
+    "is_table",
     "light_background",
     "load",
     "mnist",
@@ -35,6 +44,8 @@ __all__ = [
     "picture_files",
     "read_idx",
     "read_image",
+    "read_rows",
+    "read_table",
     "reads_images",
     "shuffle",
     "split",

@@ -1,4 +1,4 @@
-"""A data set: inputs as they are stored, their scale, labels and the names of the classes."""
+"""A data set: inputs as they are stored, their scale, and labels with the names of the classes, or numbers."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +9,7 @@ from .._support.checks import as_host, check_dtype, check_labels, check_number
 from ..errors import DatasetError, InputError
 from ..ops import HostArray
 from ._pictures import as_pictures
+from ._preparation import Preparation
 from ._prepare import split_rows
 
 
@@ -19,10 +20,11 @@ class Dataset:
     Args:
         name: for messages.
         x: (n, ...) uint8 or floats, n > 0, all finite.
-        t: (n,) integer labels; kept as int64.
+        t: (n,) integer labels, kept as int64; or (n,) floats to be predicted, all finite.
         scale: what x is multiplied by to become the network's input, greater than 0.
-        classes: the names of the labels 0, 1, ...
+        classes: the names of the labels 0, 1, ...; none for floats.
         note: what became of the inputs when they were read, for people: "resized to 32 x 32 from ...".
+        preparation: how x and t were made of a table's columns; None for what is no table.
 
     Raises:
         DatasetError: the parts do not make a data set.
@@ -36,6 +38,7 @@ class Dataset:
     scale: float
     classes: tuple[str, ...]
     note: str = ""
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
         x, t = as_host("x", self.x), as_host("t", self.t)
@@ -52,11 +55,11 @@ class Dataset:
                 f"{self.name}: got NaN or infinite values in {np.sum(~finite)} of {len(x)} rows, the first being row "
                 f"{np.argmin(finite)}; clean the data, or leave these rows out."
             )
-        if not self.classes:
+        if not self.classes and t.dtype.kind != "f":
             raise DatasetError(f"{self.name}: got no names of classes, expected one for each label.")
         values = {
             "x": x,
-            "t": check_labels("t", t, len(self.classes)),
+            "t": check_labels("t", t, len(self.classes)) if self.classes else _check_numbers(self.name, t),
             "scale": check_number("scale", self.scale, 0, above=True),
             "classes": tuple(self.classes),
         }
@@ -69,7 +72,8 @@ class Dataset:
     def __repr__(self) -> str:
         shape = ", ".join(map(str, self.x.shape[1:]))
         note = f"; {self.note}" if self.note else ""
-        return f"<Dataset {self.name}: {len(self)} x ({shape}) {self.x.dtype}, {len(self.classes)} classes{note}>"
+        classes = f"{len(self.classes)} classes" if self.classes else "numbers to be predicted"
+        return f"<Dataset {self.name}: {len(self)} x ({shape}) {self.x.dtype}, {classes}{note}>"
 
     def inputs(self, dtype: str = "float32") -> HostArray:
         """Return x times scale in a floating dtype, "float32" or "float64"."""
@@ -106,6 +110,15 @@ class Dataset:
             InputError: the fractions do not fit, or a part would be empty.
         """
         return tuple(self.take(rows) for rows in split_rows(len(self), fractions, seed))
+
+
+def _check_numbers(name: str, t: HostArray) -> HostArray:
+    """Return numbers to be predicted as float64."""
+    if not np.isfinite(t).all():
+        raise DatasetError(
+            f"{name}: got NaN or infinity to be predicted in row {np.argmin(np.isfinite(t))}; remove it."
+        )
+    return t.astype(np.float64)
 
 
 def _within(index: HostArray, n: int) -> bool:

@@ -22,6 +22,9 @@ from ._pictures import TurnStage
 from ._precision import LossScaling, NarrowParameters, NarrowProducts
 from ._stages import Backward, ProductStage, Stage
 
+_SMALL = 2**17
+"""Elements of a gradient, for the largest batch, up to which it has memory of its own."""
+
 
 class Plan:
     """The training step of one model, loss and optimizer, for batches of any size.
@@ -127,7 +130,8 @@ class Program:
         self.rng: Array = None
         self._used = 0
         stages = plan.stages
-        widest = max([math.prod(stage.shape) for stage in stages], default=1)
+        sizes = [math.prod(stage.shape) for stage in stages]
+        widest = max([size for size in sizes if not self._small(size)], default=0)
         self._gradients = [self._next_buffer(widest, plan.arena.dtype) for _ in range(2)]
         self._turn = 0
         self.forwards = [self._part(stage, stage.forward(self)) for stage in stages]
@@ -167,8 +171,14 @@ class Program:
         """Return the buffer of a stage's output, (n, *shape)."""
         return self.rows(shape, self.plan.arena.dtype)
 
+    def _small(self, size: int) -> bool:
+        """Whether a gradient has a buffer of its own, so that what reads it can wait; the same for all batches."""
+        return self.plan.capacity * size <= _SMALL
+
     def gradient(self, shape: tuple[int, ...]) -> Array:
-        """Return a view for the next gradient on its way down; two buffers take turns."""
+        """Return a view for the next gradient on its way down; two buffers take turns with what is not small."""
+        if self._small(math.prod(shape)):
+            return self.output(shape)
         self._turn = 1 - self._turn
         return self._view(self._gradients[self._turn], shape)
 

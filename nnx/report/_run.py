@@ -63,8 +63,8 @@ def _inspect(folder: RunFolder, config: RunConfig | None, backend: BackendLike) 
     """Inspect the network with the run's test data; return None and the reason where that cannot be done."""
     if config is None:
         return None, f"{folder.config.name} is not there, and only it names the data set."
-    if config.dataset not in NAMES and not Path(config.dataset).is_dir():
-        return None, f"the data set {config.dataset} is gone: there is no folder {Path(config.dataset).absolute()}."
+    if config.dataset not in NAMES and not Path(config.dataset).exists():
+        return None, f"the data set {config.dataset} is gone: there is no {Path(config.dataset).absolute()}."
     try:
         return lab.inspect(folder.path, backend=backend), ""
     except NnxError as error:

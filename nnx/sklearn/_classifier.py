@@ -3,19 +3,19 @@
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import ClassifierMixin
+from sklearn.neural_network import MLPClassifier as ScikitLearns
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.multiclass import type_of_target, unique_labels
 
+from ..errors import InputError
 from ..ops import HostArray
-from ._base import BaseMLP, check_rows, fitting
+from ._base import BaseMLP, check_rows
 
 
-class MLPClassifier(ClassifierMixin, BaseMLP):
+class MLPClassifier(BaseMLP, ScikitLearns):
     """`sklearn.neural_network.MLPClassifier` on nnx: the same parameters, attributes and numbers.
 
     For two classes or more, and for labels of which any number may hold (y: (n_samples, n_labels) of 0 and 1). The
@@ -41,6 +41,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         **BaseMLP._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }
+    _scikit_learns = ScikitLearns
+    loss = "log_loss"
 
     def __init__(
         self,
@@ -76,33 +78,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ) -> None:
         self._keep(locals())
 
-    @available_if(lambda self: self._check_solver())
-    @fitting
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> "MLPClassifier":
-        """Train for one epoch over the given rows.
-
-        Args:
-            X: (n_samples, n_features), an array or a sparse matrix.
-            y: (n_samples,) or (n_samples, n_labels).
-            sample_weight: (n_samples,); None: all 1.
-            classes: all classes that will ever occur; needed at the first call.
-
-        Returns:
-            self.
-
-        Raises:
-            ValueError: an argument is refused by scikit-learn's checks, or class_weight is "balanced".
-        """
-        if self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight 'balanced' needs all rows, which partial_fit does not see; pass a dict of weights, as "
-                "from sklearn.utils.class_weight.compute_class_weight."
-            )
-        if _check_partial_fit_first_call(self, classes):
-            self._label_binarizer = LabelBinarizer().fit(y if _is_multilabel(y) else classes)
-        self._fit(X, y, sample_weight, incremental=True)
-        return self
-
     def _validate(
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, reset: bool
     ) -> tuple[Any, HostArray, HostArray | None]:
@@ -114,6 +89,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_classes(unique_labels(y))
+        if self.class_weight == "balanced" and incremental:
+            raise ValueError(
+                "class_weight 'balanced' needs all rows, which partial_fit does not see; pass a dict of weights, as "
+                "from sklearn.utils.class_weight.compute_class_weight."
+            )
         if self.class_weight is not None:
             of_class = compute_sample_weight(self.class_weight, y)
             weight = of_class if weight is None else weight * of_class
@@ -138,32 +118,30 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
             )
 
-    def predict(self, X: Any) -> HostArray:
-        """Predict the most probable class of each row.
+    def _derive_out_activation(self) -> str:
+        if self.n_outputs_ == 1:
+            return "logistic"
+        if len(getattr(self, "classes_", ())) == self.n_outputs_:
+            return "softmax"
+        raise AttributeError(
+            f"out_activation_ is not set, and weights with {self.n_outputs_} outputs do not tell it: set classes_ to "
+            "the names of as many classes, or out_activation_ to 'logistic' for labels of which any may hold."
+        )
 
-        Returns:
-            (n_samples,), or for several labels 0 or 1 for each, (n_samples, n_outputs_).
-        """
-        p = self._forward(X)
-        if self.out_activation_ == "softmax":
-            return np.asarray(self.classes_[p.argmax(axis=1)])
-        classes: HostArray = self._label_binarizer.inverse_transform(p.ravel() if self.n_outputs_ == 1 else p)
-        return classes
-
-    def predict_proba(self, X: Any) -> HostArray:
-        """Predict the probability of each class, in the order of `classes_`: (n_samples, n_classes)."""
-        p = self._forward(X)
-        return np.concatenate([1 - p, p], axis=1) if self.n_outputs_ == 1 else p
-
-    def predict_log_proba(self, X: Any) -> HostArray:
-        """Predict the logarithm of `predict_proba`."""
-        p = self.predict_proba(X)
-        return np.asarray(np.log(p, out=p))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
+    def _derive_label_binarizer(self) -> LabelBinarizer:
+        n = self.n_outputs_
+        if n > 1 and self.out_activation_ == "logistic":
+            return LabelBinarizer().fit(np.eye(n, dtype=int))
+        classes = self.__dict__.get("classes_")
+        if classes is None:
+            raise AttributeError("classes_ is not set, though weights are: set it to the names of the classes.")
+        expected = max(n, 2)
+        if list(classes) != sorted(set(classes)) or len(classes) != expected:
+            raise InputError(
+                f"classes_: got {list(classes)}, expected {expected} different names in ascending order, one for each "
+                "column of coefs_[-1]."
+            )
+        return LabelBinarizer().fit(classes)
 
 
 def _is_multilabel(y: Any) -> bool:

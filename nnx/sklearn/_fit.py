@@ -1,6 +1,5 @@
 """The stochastic loop: scikit-learn's batches, stopping and learning rates around nnx's fused steps."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,9 @@ from ..losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from ..ops import Array, HostArray
 from ..plan import TrainingStep
 from ..training import DeviceData
-from ._network import Network, SparseData, forward, native_rows
+from ._network import Network, SparseData, activated, forward, native_rows
 from ._solvers import Solver
-
-_CALLER = 4
-"""The frame that a warning names: a wrapper in `sklearn.base`, so that filters for scikit-learn's modules hold."""
+from ._warnings import warn
 
 
 def fit_stochastic(
@@ -67,16 +64,15 @@ def fit_stochastic(
             if one_epoch:
                 break
             if estimator.n_iter_ == estimator.max_iter:
-                warnings.warn(
+                warn(
                     f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization "
                     "hasn't converged yet.",
                     ConvergenceWarning,
-                    stacklevel=_CALLER,
                 )
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=_CALLER)
+        warn("Training interrupted by user.")
     if validation is not None:
-        network.load(estimator._best)
+        network.load(estimator._best())
 
 
 def _no_improvement(estimator: Any) -> str:
@@ -89,14 +85,15 @@ def _no_improvement(estimator: Any) -> str:
 def _count_no_improvement(estimator: Any, network: Network, validation: "Validation | None") -> None:
     """Count the epochs in succession that brought less than `tol`; keep the best score or loss so far."""
     if validation is not None:
-        score = validation.score(estimator)
+        score, loss = validation.score(estimator)
         estimator.validation_scores_.append(score)
+        estimator.validation_loss_curve_.append(loss)
         if estimator.verbose:
             print(f"Validation score: {score:f}")
         worse = score < estimator.best_validation_score_ + estimator.tol
         if score > estimator.best_validation_score_:
             estimator.best_validation_score_ = score
-            estimator._best = network.copies()
+            estimator._keep_best(network.copies())
     else:
         worse = estimator.loss_ > estimator.best_loss_ - estimator.tol
         estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)
@@ -104,26 +101,38 @@ def _count_no_improvement(estimator: Any, network: Network, validation: "Validat
 
 
 class Validation:
-    """The held-out rows, and the score on them."""
+    """The held-out rows, and the score and the loss on them."""
 
     def __init__(self, network: Network, x: Any, t: HostArray, weight: HostArray | None) -> None:
+        ops, dtype = network.ops, network.model.dtype
         self.network, self.t, self.weight = network, t, weight
-        self.x = native_rows(network.ops, x, network.model.dtype)
+        self.x = native_rows(ops, x, dtype)
+        self.loss = network.loss.bound(ops, dtype)
+        self.targets = ops.to_device(network.loss.check_targets("y", t, network.model.output_shape, dtype))
+        self.share: dict[str, Array] = {}
+        if weight is not None:
+            if not weight.sum():
+                raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+            self.share["weight"] = ops.to_device((weight * (len(weight) / weight.sum())).astype(dtype))
 
-    def score(self, estimator: Any) -> float:
-        """Return the accuracy for classes (of whole rows of labels), else R2; NaN where predictions are not finite."""
+    def score(self, estimator: Any) -> tuple[float, float]:
+        """Return the accuracy for classes (of whole rows of labels), else R2, and the mean loss without the penalty.
+
+        The score is NaN where predictions are not finite.
+        """
         from sklearn.metrics import r2_score
 
         network, t = self.network, self.t
         ops = network.ops
-        with np.errstate(over="ignore", invalid="ignore"):
-            names = estimator.activation, estimator.out_activation_, network.model.dtype
-            y = ops.to_host(forward(ops, network.weights, *names, self.x))
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            scores = forward(ops, network.weights, estimator.activation, "identity", network.model.dtype, self.x)
+            y = ops.to_host(activated(ops, estimator.out_activation_, scores))
+            loss = float(self.loss(scores, self.targets, **self.share)) * network.share
         if isinstance(network.loss, SoftmaxCrossEntropy):
-            return float(np.average(y.argmax(axis=1) == t, weights=self.weight))
+            return float(np.average(y.argmax(axis=1) == t, weights=self.weight)), loss
         if isinstance(network.loss, SigmoidCrossEntropy):
-            return float(np.average(((y > 0.5) == t).all(axis=1), weights=self.weight))
-        return float(r2_score(t, y, sample_weight=self.weight)) if np.isfinite(y).all() else float("nan")
+            return float(np.average(((y > 0.5) == t).all(axis=1), weights=self.weight)), loss
+        return float(r2_score(t, y, sample_weight=self.weight)) if np.isfinite(y).all() else float("nan"), loss
 
 
 class Batches:
@@ -142,10 +151,7 @@ class Batches:
         self.rows, n = rows, len(rows)
         size = min(200, n) if estimator.batch_size == "auto" else estimator.batch_size
         if size > n:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-                stacklevel=_CALLER + 1,
-            )
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         self.starts = np.arange(0, n, min(size, n))
         self.sizes = np.diff(self.starts, append=n)
         self.step = TrainingStep(network.plan, data)

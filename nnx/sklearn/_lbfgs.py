@@ -1,11 +1,13 @@
 """SciPy's L-BFGS-B over the loss of all rows, in the arena's own layout: no packing."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from ..ops import HostArray
 from ._network import Network, SparseData
+from ._warnings import warn
 
 
 def fit_lbfgs(estimator: Any, network: Network, x: Any, t: HostArray, weight: HostArray | None) -> None:
@@ -45,5 +47,9 @@ def fit_lbfgs(estimator: Any, network: Network, x: Any, t: HostArray, weight: Ho
         if estimator.batch_norms_ is not None:  # its running statistics are the moments of all rows
             loss_and_gradient(result.x)
             arena.running.buffer[...] = arena.batch.buffer
-    estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
+    for warning in caught:
+        warn(warning.message, warning.category)
     estimator.loss_ = float(result.fun)

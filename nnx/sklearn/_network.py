@@ -1,21 +1,25 @@
 """An estimator's parameters: as an nnx model with its fused training step, and as plain arrays for predictions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .._support.checks import as_host
 from ..backend import BackendLike
-from ..layers import SIGMOID, Activation, Affine, BatchNorm, Dropout, Layer, ReLU, Sigmoid, Tanh
+from ..errors import InputError, unknown
+from ..layers import Activation, Affine, BatchNorm, Dropout, Layer, ReLU, Sigmoid, Tanh
 from ..losses import Loss, MeanSquaredError
 from ..model import Sequential
-from ..ops import Array, HostArray, Ops, dtype_name
+from ..ops import Array, HostArray, Ops
 from ..optimizers import Optimizer
 from ..plan import Plan
 from ..training import DeviceData
 
 ACTIVATIONS: dict[str, type[Activation] | None] = {"identity": None, "logistic": Sigmoid, "tanh": Tanh, "relu": ReLU}
+OUTPUTS = ("softmax", "exp", *ACTIVATIONS)
+"""What `out_activation_` may be; a user may have changed it, as to "identity" for the scores."""
 _NORM = BatchNorm()
 _CHUNK = 1024  # rows predicted at once
 
@@ -40,12 +44,60 @@ class Weights:
         for norm in self.norms or ():
             yield from norm.values()
 
+    @classmethod
+    def of(
+        cls,
+        coefs: Iterable[Any],
+        intercepts: Iterable[Any],
+        norms: "list[dict[str, Any]] | None",
+        inputs: int | None = None,
+        outputs: int | None = None,
+    ) -> "Weights":
+        """Check arrays that a user may have set: that they are numbers, and that each layer fits the next.
+
+        Args:
+            coefs: the weights, (i, o) each: arrays, or what NumPy makes an array of.
+            intercepts: the biases, (o,) each, or what broadcasts to that.
+            norms: the four arrays of each hidden layer's batch normalization, or None.
+            inputs: the width of the rows, or None.
+            outputs: the width of the targets, or None.
+
+        Raises:
+            InputError: a shape does not fit, or there are not as many biases as weights.
+            InputTypeError: an array has no numbers.
+        """
+        weights = [as_host(f"coefs_[{i}]", w) for i, w in enumerate(coefs)]
+        biases = [as_host(f"intercepts_[{i}]", b) for i, b in enumerate(intercepts)]
+        if len(weights) != len(biases) or not weights:
+            raise InputError(
+                f"coefs_, intercepts_: got {len(weights)} and {len(biases)} arrays, expected one of each for a layer."
+            )
+        for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
+            last = outputs if i == len(weights) - 1 else None
+            if w.ndim != 2 or inputs not in (None, w.shape[0]) or last not in (None, w.shape[1]):
+                rows, columns = ("any" if size is None else size for size in (inputs, last))
+                raise InputError(f"coefs_[{i}]: got an array of shape {w.shape}, expected ({rows}, {columns}).")
+            inputs = w.shape[1]
+            if b.shape != (inputs,):
+                try:
+                    biases[i] = np.broadcast_to(b, (1, inputs))[0]
+                except ValueError:
+                    raise InputError(
+                        f"intercepts_[{i}]: got an array of shape {b.shape}, expected ({inputs},) for coefs_[{i}]."
+                    ) from None
+        return cls(weights, biases, norms)
+
+    @property
+    def dtype(self) -> str:
+        """The common dtype of weights and biases."""
+        return str(np.result_type(*self.coefs, *self.intercepts))
+
     def map(self, convert: Callable[[Any], Any]) -> "Weights":
         """Return the same with each array converted."""
         norms = None
         if self.norms is not None:
             norms = [{name: convert(array) for name, array in norm.items()} for norm in self.norms]
-        return Weights([convert(w) for w in self.coefs], [convert(b) for b in self.intercepts], norms)
+        return type(self)([convert(w) for w in self.coefs], [convert(b) for b in self.intercepts], norms)
 
 
 def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, dtype: str, x: Any) -> Array:
@@ -55,10 +107,12 @@ def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, dt
         ops: the operations to compute with.
         weights: native arrays.
         activation: of the hidden layers.
-        out_activation: "softmax", "logistic", "exp" or "identity".
+        out_activation: one of `OUTPUTS`.
         dtype: that of the weights and of x.
         x: (n, features), native, or sparse on the host.
     """
+    if out_activation not in OUTPUTS:
+        raise unknown("out_activation_", out_activation, OUTPUTS)
     last, layer = len(weights.coefs) - 1, ACTIVATIONS[activation]
     kind = None if layer is None else layer().formula
     for i, (w, b) in enumerate(zip(weights.coefs, weights.intercepts, strict=True)):
@@ -78,14 +132,18 @@ def forward(ops: Ops, weights: Weights, activation: str, out_activation: str, dt
             x = ops.batch_norm_inference(x, gamma, beta, mean, var, hyper)
         if hidden and kind is not None:
             x = ops.activation(kind, x)
+    return activated(ops, out_activation, x)
+
+
+def activated(ops: Ops, out_activation: str, scores: Array) -> Array:
+    """Compute the outputs from the scores (n, outputs); see `forward`."""
     match out_activation:
         case "softmax":
-            return ops.softmax(x)
-        case "logistic":
-            return ops.activation(SIGMOID, x)
+            return ops.softmax(scores)
         case "exp":
-            return ops.xp.exp(x)
-    return x
+            return ops.xp.exp(scores)
+    layer = ACTIVATIONS[out_activation]
+    return scores if layer is None else ops.activation(layer().formula, scores)
 
 
 def predict(ops: Ops, weights: Weights, activation: str, out_activation: str, dtype: str, x: Any) -> HostArray:
@@ -142,6 +200,7 @@ class Network:
         self,
         weights: Weights,
         *,
+        dtype: str,
         activation: str,
         loss: Loss,
         optimizer: Optimizer,
@@ -153,6 +212,7 @@ class Network:
 
         Args:
             weights: on the host; their values are copied.
+            dtype: of the model, "float32" or "float64".
             activation: of the hidden layers.
             loss: the loss.
             optimizer: the optimizer.
@@ -161,6 +221,7 @@ class Network:
             backend: where to compute.
         """
         self.settings = {"activation": activation, "dropout": dropout, "sparse": sparse}
+        weights = weights.map(lambda array: np.asarray(array, dtype))
         kind, layers = ACTIVATIONS[activation], list[Layer]()
         for i, (w, b) in enumerate(zip(weights.coefs, weights.intercepts, strict=True)):
             layers.append((SparseAffine if sparse and i == 0 else Affine)(w, b))
@@ -172,18 +233,24 @@ class Network:
                 layers.append(kind())
             if dropout > 0:
                 layers.append(Dropout(dropout, inverted=True))
-        first = weights.coefs[0]
-        self.model = Sequential(*layers).build(first.shape[0], backend=backend, dtype=dtype_name(first))
+        self.model = Sequential(*layers).build(weights.coefs[0].shape[0], backend=backend, dtype=dtype)
         self.ops, self.loss = self.model.ops, loss
         self.plan = Plan(self.model.arena, self.model.stages, loss, optimizer, guarded=False, report=self.objective)
-        affines = [layer.params for layer in layers if isinstance(layer, Affine)]
-        norms = [{**layer.params, **layer.running} for layer in layers if isinstance(layer, BatchNorm)]
-        self.weights = Weights([p["W"] for p in affines], [p["b"] for p in affines], norms or None)
+        affines = {i: layer.params for i, layer in enumerate(layers) if isinstance(layer, Affine)}
+        norms = {i: layer for i, layer in enumerate(layers) if isinstance(layer, BatchNorm)}
+        self.weights = Weights(
+            [p["W"] for p in affines.values()],
+            [p["b"] for p in affines.values()],
+            [{**layer.params, **layer.running} for layer in norms.values()] or None,
+        )
         """The model's own arrays."""
+        self._trained = [f"{i}.W" for i in affines] + [f"{i}.b" for i in affines]
+        self._trained += [f"{i}.{name}" for i in norms for name in ("gamma", "beta")]
         self.load(weights)
         # scikit-learn averages squares over the outputs, too, in the loss but not in its gradient.
         outputs = self.weights.coefs[-1].shape[1]
-        self._share = self.plan.constant(1 / outputs) if isinstance(loss, MeanSquaredError) and outputs > 1 else None
+        self.share = 1 / outputs if isinstance(loss, MeanSquaredError) else 1.0
+        self._share = self.plan.constant(self.share) if self.share < 1 else None
         self._half = self.plan.constant(0.5)
 
     def host(self) -> Weights:
@@ -204,15 +271,18 @@ class Network:
                 raise ValueError(f"coefs_, intercepts_: got an array of shape {host.shape}, expected {own.shape}.")
             own[...] = self.ops.to_device(np.array(host, self.model.dtype))
 
-    def slots(self) -> dict[str, HostArray]:
-        """Copy the optimizer's state: by slot, its buffer."""
-        return {slot: np.array(self.ops.to_host(views.buffer)) for slot, views in self.plan.state.items()}
+    def slots(self) -> dict[str, list[HostArray]]:
+        """Copy the optimizer's state: by slot, an array for each of weights, biases, and gamma and beta by layer."""
+        return {
+            slot: [np.array(self.ops.to_host(views[name])) for name in self._trained]
+            for slot, views in self.plan.state.items()
+        }
 
-    def load_slots(self, slots: dict[str, HostArray]) -> None:
+    def load_slots(self, slots: dict[str, list[Any]]) -> None:
         """Take over what `slots` gave."""
         for slot, views in self.plan.state.items():
-            if slot in slots:
-                views.buffer[...] = self.ops.to_device(slots[slot])
+            for name, array in zip(self._trained, slots.get(slot, ()), strict=False):
+                views[name] = np.asarray(array)
 
     def data(self, x: Any, t: HostArray) -> "DeviceData | SparseData":
         """Check the training rows, and put them on the device unless they are sparse."""

@@ -2,16 +2,15 @@
 
 from typing import Any, ClassVar
 
-from sklearn.base import RegressorMixin
+from sklearn.neural_network import MLPRegressor as ScikitLearns
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.metaestimators import available_if
 
 from ..ops import HostArray
-from ._base import BaseMLP, check_rows, fitting
+from ._base import BaseMLP, check_rows
 
 
-class MLPRegressor(RegressorMixin, BaseMLP):
+class MLPRegressor(BaseMLP, ScikitLearns):
     """`sklearn.neural_network.MLPRegressor` on nnx: the same parameters, attributes and numbers.
 
     `loss` is scikit-learn's; the other parameters below are added to scikit-learn's and change nothing by default.
@@ -35,6 +34,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson"})],
     }
+    _scikit_learns = ScikitLearns
 
     def __init__(
         self,
@@ -70,25 +70,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ) -> None:
         self._keep(locals())
 
-    @available_if(lambda self: self._check_solver())
-    @fitting
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
-        """Train for one epoch over the given rows.
-
-        Args:
-            X: (n_samples, n_features), an array or a sparse matrix.
-            y: (n_samples,) or (n_samples, n_outputs).
-            sample_weight: (n_samples,); None: all 1.
-
-        Returns:
-            self.
-
-        Raises:
-            ValueError: an argument is refused by scikit-learn's checks.
-        """
-        self._fit(X, y, sample_weight, incremental=True)
-        return self
-
     def _validate(
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, reset: bool
     ) -> tuple[Any, HostArray, HostArray | None]:
@@ -97,10 +78,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             y = column_or_1d(y, warn=True)
         t = y.reshape(len(y), -1)
         self.n_outputs_ = t.shape[1]
-        self.out_activation_ = "exp" if self.loss == "poisson" else "identity"
+        self.out_activation_ = self._derive_out_activation()
         return X, t, weight
 
-    def predict(self, X: Any) -> HostArray:
-        """Predict the targets: (n_samples,), or (n_samples, n_outputs_) for several outputs."""
-        y = self._forward(X)
-        return y.ravel() if y.shape[1] == 1 else y
+    def _derive_out_activation(self) -> str:
+        return "exp" if self.loss == "poisson" else "identity"

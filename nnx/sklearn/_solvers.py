@@ -1,6 +1,10 @@
-"""scikit-learn's stochastic solvers: how the learning rate changes, and the numbers of nnx's fused updates."""
+"""scikit-learn's stochastic solvers: how the learning rate changes, and the numbers of nnx's fused updates.
+
+Their attributes have the names of those of scikit-learn's optimizers.
+"""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +46,14 @@ class Solver:
     def epoch_ends(self, samples: int) -> None:
         """Note that an epoch has ended, after `samples` rows in all; the learning rate may change."""
 
+    def __getattr__(self, name: str) -> Any:
+        if name in ("ms", "vs", "velocities"):
+            raise AttributeError(
+                f"nnx keeps the optimizer's {name} in a buffer of its training step; the estimator's "
+                "to_sklearn()._optimizer has them as in scikit-learn."
+            )
+        return super().__getattribute__(name)
+
     def stops(self, reason: str, verbose: bool) -> bool:
         """Return whether training ends, now that it improves no more; a solver may reduce the learning rate instead."""
         if verbose:
@@ -50,11 +62,11 @@ class Solver:
 
 
 class SGDSolver(Solver):
-    """Gradient descent with momentum. mode: "constant", "invscaling" or "adaptive"."""
+    """Gradient descent with momentum. lr_schedule: "constant", "invscaling" or "adaptive"."""
 
-    def __init__(self, learning_rate: float, mode: str, momentum: float, nesterov: bool, power_t: float) -> None:
+    def __init__(self, learning_rate: float, lr_schedule: str, momentum: float, nesterov: bool, power_t: float) -> None:
         super().__init__(learning_rate)
-        self.mode, self.momentum, self.nesterov, self.power_t = mode, momentum, nesterov, power_t
+        self.lr_schedule, self.momentum, self.nesterov, self.power_t = lr_schedule, momentum, nesterov, power_t
 
     @property
     def optimizer(self) -> Optimizer:
@@ -66,11 +78,11 @@ class SGDSolver(Solver):
         return (self.learning_rate,) if self.momentum == 0 else (self.learning_rate, self.momentum)
 
     def epoch_ends(self, samples: int) -> None:
-        if self.mode == "invscaling":
+        if self.lr_schedule == "invscaling":
             self.learning_rate = self.learning_rate_init / (samples + 1) ** self.power_t
 
     def stops(self, reason: str, verbose: bool) -> bool:
-        if self.mode != "adaptive":
+        if self.lr_schedule != "adaptive":
             return super().stops(reason, verbose)
         if self.learning_rate <= 1e-6:
             return super().stops(f"{reason} Learning rate too small.", verbose)
@@ -95,3 +107,11 @@ class AdamSolver(Solver):
         rates = self.learning_rate_init * np.sqrt(1 - self.beta_2**steps) / (1 - self.beta_1**steps)
         self.learning_rate = float(rates[-1])
         return rates, 1.0, self.epsilon, 1 - self.beta_1, 1 - self.beta_2
+
+
+def solver_of(estimator: Any) -> Solver:
+    """Make the solver that the parameters of an estimator ask for."""
+    e = estimator
+    if e.solver == "adam":
+        return AdamSolver(e.learning_rate_init, e.beta_1, e.beta_2, e.epsilon)
+    return SGDSolver(e.learning_rate_init, e.learning_rate, e.momentum, e.nesterovs_momentum, e.power_t)

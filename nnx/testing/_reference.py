@@ -196,9 +196,12 @@ def softmax(x: HostArray) -> HostArray:
 
 
 def _log_softmax(x: HostArray) -> HostArray:
-    """Compute -log(sum over j of exp(x_j - x_i)) for each element i of a row."""
-    differences = x[:, np.newaxis, :] - x[:, :, np.newaxis]
-    result: HostArray = -np.logaddexp.reduce(differences, axis=2)
+    """Compute x_i - log(sum over j of exp(x_j)) for each element i of a row; the largest x_j alone gives log(1)."""
+    rows, largest = np.arange(len(x)), x.argmax(axis=1)
+    below = x - x[rows, largest][:, np.newaxis]
+    others = np.exp(below)
+    others[rows, largest] = 0.0
+    result: HostArray = below - np.log1p(others.sum(axis=1, keepdims=True))
     return result
 
 

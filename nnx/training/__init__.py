@@ -2,15 +2,17 @@
 
 from ._device_data import DeviceData
 from ._evaluation import Evaluation, check_tells_accuracy, evaluate
+from ._history import plot_history
 from ._loop import interruption
 from ._pictures import Pictures, read_pictures
-from ._run_folder import MODELS, RUNS, SCHEDULES, RunConfig, RunData, RunFolder, next_free, read_settings
+from ._run_folder import MODELS, OF_TABLES, RUNS, SCHEDULES, RunConfig, RunData, RunFolder, next_free, read_settings
 from ._trainer import History, ResumeWarning, Trainer
 from .callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from .loggers import CSVLogger, TensorBoard
 
 __all__ = [
     "MODELS",
+    "OF_TABLES",
     "RUNS",
     "SCHEDULES",
     "CSVLogger",
@@ -31,6 +33,7 @@ __all__ = [
     "evaluate",
     "interruption",
     "next_free",
+    "plot_history",
     "read_pictures",
     "read_settings",
 ]

@@ -17,12 +17,13 @@ from ..ops import Array, Backend, CompileSeconds
 from ..plan import TrainingStep
 from ._device_data import DeviceData
 from ._progress import Progress
+from ._verdict import not_learned
 from .callbacks import EarlyStopping, has_hook
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
 
-_WORTH_A_LINE = 0.5  # seconds of compilation; loading from the disk takes less
+_WORTH_A_LINE = 0.5  # seconds of compilation
 
 
 @dataclass
@@ -109,6 +110,7 @@ class FitLoop:
             self.pending.append(loss)
             if self.done == steps:
                 self.say_what_compiling_took()
+                self.progress.first(steps * fit.batch_size)
             if trainer.model.ops.on_host or self.progress.due:
                 self.read()
             self.call("on_step", trainer.steps, loss)
@@ -121,6 +123,11 @@ class FitLoop:
         self.finish_epoch(began)
         return True
 
+    def say_what_was_learned(self) -> None:
+        """Print a line if the network has learned nothing; after an early end it may be as it was in another epoch."""
+        if self.progress.enabled and not self.fit.stopped and (told := not_learned(self.trainer, self.data)):
+            self.progress.line(told)
+
     def next_steps(self) -> int:
         """Return how many steps to do at once: `at_once` or 1."""
         whole = self.fit.rows // self.fit.batch_size - self.fit.step
@@ -132,7 +139,7 @@ class FitLoop:
         """Print how long the backend has compiled, unless it was short. After the first step it is done with that."""
         seconds = _compile_seconds(self.trainer.model.backend) - self.compiled_before
         if seconds > _WORTH_A_LINE:
-            self.progress.line(f"compiled kernels for {seconds:.1f} s (nnx warmup does it beforehand)")
+            self.progress.line(f"compiled kernels for {seconds:.1f} s")
 
     def read(self) -> None:
         """Add up the losses of the last steps, raise if one is not finite, and show the last one if it is time to."""

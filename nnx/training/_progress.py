@@ -4,11 +4,13 @@ The bar shows throughput and the time left.
 """
 
 import time
+from collections import deque
 
-from .._support.console import Lines
+from .._support.console import Lines, shown
 
 _BAR_SECONDS = 0.1
 _SILENT_SECONDS = 60.0
+_RATE_SECONDS = 3.0
 
 
 class Progress(Lines):
@@ -18,19 +20,21 @@ class Progress(Lines):
         super().__init__(
             enabled,
             "epoch {task.fields[epoch]}",
-            "{task.fields[rate]:>9,.0f} rows/s",
-            "loss {task.fields[loss]:.4f}",
+            "{task.fields[rate]}",
+            "{task.fields[loss]}",
             refresh=False,
         )
         self._epochs, self._epoch = epochs, first_epoch
         self._steps, self._rows = steps, rows
-        self._begun = self._read = time.perf_counter()
+        self._read = time.perf_counter()
+        self._marks: deque[tuple[float, int]] = deque([(self._read, 0)])
+        """When so many rows were done, in the last seconds."""
         self._header = False
         self._interval = _SILENT_SECONDS
         if self._bar is not None:
             self._interval = _BAR_SECONDS
             total = (epochs - first_epoch) * steps
-            self._task = self._bar.add_task("", total=total, epoch=self._label(0), rate=0.0, loss=float("nan"))
+            self._task = self._bar.add_task("", total=total, epoch=self._label(0), rate="", loss="first step")
 
     def _label(self, ahead: int) -> str:
         return f"{min(self._epoch + ahead + 1, self._epochs)}/{self._epochs}"
@@ -38,7 +42,19 @@ class Progress(Lines):
     @property
     def due(self) -> bool:
         """Whether it is time to read a loss and show it."""
-        return self._enabled and time.perf_counter() - self._read > self._interval
+        return self.enabled and time.perf_counter() - self._read > self._interval
+
+    def first(self, rows: int) -> None:
+        """Take notice of the end of the first step, which may have compiled: the rate counts from here on."""
+        self._marks = deque([(time.perf_counter(), rows)])
+
+    def _rate(self, rows: int) -> str:
+        """Say how many rows a second were done in the last seconds; nothing if there were none since the first step."""
+        self._marks.append((self._read, rows))
+        while len(self._marks) > 2 and self._marks[1][0] < self._read - _RATE_SECONDS:
+            self._marks.popleft()
+        before, done = self._marks[0]
+        return f"{(rows - done) / (self._read - before):,.0f} rows/s" if rows > done and self._read > before else ""
 
     def show(self, done: int, rows: int, loss: float, ahead: int, step: int) -> None:
         """Show how far the training is.
@@ -51,11 +67,14 @@ class Progress(Lines):
             step: of this epoch.
         """
         self._read = time.perf_counter()
-        rate = rows / (self._read - self._begun)
+        rate, last = self._rate(rows), f"loss {shown(loss)}"
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, rate=rate, loss=loss, epoch=self._label(ahead), refresh=True)
-        elif self._enabled:
-            self.line(f"epoch {self._label(ahead)}, step {step}/{self._steps}: loss {loss:.4f}, {rate:,.0f} rows/s")
+            given = {"rate": f"{rate:>16}", "loss": last, "epoch": self._label(ahead)}
+            self._bar.update(self._task, completed=done, refresh=True, **given)
+        elif self.enabled:
+            self.line(
+                f"epoch {self._label(ahead)}, step {step}/{self._steps}: {', '.join([last, rate] if rate else [last])}"
+            )
 
     def epoch(self, number: int, logs: dict[str, float], seconds: float) -> None:
         """Print a row of the table.
@@ -67,5 +86,11 @@ class Progress(Lines):
         """
         if not self._header:
             self._header = True
-            self.line("epoch " + "".join(f"{name:>14}" for name in logs) + f"{'seconds':>10}")
-        self.line(f"{number:>5} " + "".join(f"{value:>14.4f}" for value in logs.values()) + f"{seconds:>10.2f}")
+            self.line("epoch " + "".join(f"{name:>{_width(name)}}" for name in logs) + f"{'seconds':>10}")
+        values = "".join(f"{shown(value):>{_width(name)}}" for name, value in logs.items())
+        self.line(f"{number:>5} {values}{seconds:>10.2f}")
+
+
+def _width(name: str) -> int:
+    """Return the width of a column: the table has 79 columns with all that a history may hold."""
+    return max(len(name), 9) + 2

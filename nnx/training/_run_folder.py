@@ -11,7 +11,7 @@ from .. import optimizers, schedules
 from .._support.files import make_folder, write_atomically
 from .._support.result import write_csv
 from ..backend import BackendLike
-from ..datasets import Dataset, PictureStyle, Size, Splits, load, reads_images
+from ..datasets import Dataset, PictureStyle, Preparation, Size, Splits, load, reads_images
 from ..errors import CheckpointError, InputError, InputTypeError, unknown
 from ..layers import Layer, RandomFlip, RandomShift
 from ..model import MLP, Sequential
@@ -22,6 +22,8 @@ RUNS = Path("runs")
 MODELS = ("mlp", "simple_conv", "deep_conv")
 """The networks of `nnx train`."""
 SCHEDULES = ("constant", "cosine")
+OF_TABLES = ("label", "categories", "drop", "fill", "loss")
+"""Settings that tell what to do with a table's columns."""
 _OWN_DEFAULTS: dict[str, dict[str, Any]] = {
     "simple_conv": {"hidden": (100,)},
     "deep_conv": {"hidden": (50,), "dropout": 0.5},
@@ -46,6 +48,12 @@ class RunConfig:
     dataset: str = "digits"
     image_size: str = ""
     """What pictures from image files are resized to: "PIXELS", "HEIGHTxWIDTH", or "" for what suits the files."""
+    label: str = ""
+    """The column of a table to be predicted; this and the next four as for `nnx.datasets.load`."""
+    categories: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    fill: str = ""
+    loss: str = ""
     model: str = "mlp"
     augment: str = ""
     """What happens to pictures in training, separated by commas: "shift", "shift=PIXELS", "flip"."""
@@ -73,7 +81,7 @@ class RunConfig:
         return _OWN_DEFAULTS.get(str(model), {}).get(name, getattr(cls(), name))
 
     def network(self, classes: int) -> Sequential:
-        """Make the network, not yet built. Raises for settings that do not make one."""
+        """Make the network, not yet built, for so many outputs. Raises for settings that do not make one."""
         if self.model not in MODELS:
             raise unknown("model", self.model, MODELS)
         settings: dict[str, Any] = {
@@ -101,9 +109,15 @@ class RunConfig:
             raise InputError(f"image_size: got {self.image_size!r}, expected PIXELS or HEIGHTxWIDTH, as 32 or 32x48.")
         return int(sides[0]), int(sides[-1])
 
-    def data(self) -> "tuple[RunConfig, Splits]":
-        """Load the data, as they are stored; return them with settings that give the same size of pictures again."""
-        splits = load(self.dataset, seed=self.seed, size=self.size)
+    def data(self, known: "RunData | None" = None) -> "tuple[RunConfig, Splits]":
+        """Load the data; return them with settings that give the same size of pictures again.
+
+        Args:
+            known: what a run knows of its data already; it prepares a table as it did.
+        """
+        table = None if known is None else known.table
+        settings: dict[str, Any] = {name: getattr(self, name) for name in OF_TABLES}
+        splits = load(self.dataset, seed=self.seed, size=self.size, **settings, preparation=table)
         if not reads_images(self.dataset):
             return self, splits
         height, width = splits.train.x.shape[1:3]
@@ -124,15 +138,16 @@ class RunConfig:
         """Make the network and its trainer, not yet built. Raises for settings that do not make one.
 
         Args:
-            classes: the size of the network's output.
+            classes: how many there are to be told apart; 0 for a number to be predicted.
             backend: as for `Trainer`.
         """
         rate = {} if self.lr is None else {"lr": self.lr}
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
         return Trainer(
-            self.network(classes),
+            self.network(classes or 1),
             optimizers.optimizer(self.optimizer, **rate),
+            self.loss or ("cross_entropy" if classes else "mse"),
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
             backend=backend,
@@ -151,11 +166,13 @@ class RunData:
     classes: tuple[str, ...]
     pictures: PictureStyle | None
     """What the pictures look like, by which others are prepared; None for inputs that are no pictures."""
+    table: Preparation | None = None
+    """How the columns of a table are prepared; None for data that are no table."""
 
     @classmethod
     def of(cls, train: Dataset) -> "RunData":
         """Tell it of the data to train on."""
-        return cls(train.scale, train.classes, PictureStyle.of(train))
+        return cls(train.scale, train.classes, PictureStyle.of(train), train.preparation)
 
 
 class RunFolder:
@@ -181,7 +198,8 @@ class RunFolder:
             InputError: the folder holds a run already, cannot be made, or is not writable.
         """
         if out is None:
-            out = next_free(RUNS / (Path(dataset).name or "run"))
+            name = Path(dataset).name
+            out = next_free(RUNS / ((name.partition(".")[0] if Path(dataset).is_file() else name) or "run"))
         folder = cls(out)
         if folder.config.exists() or folder.checkpoint.exists():
             raise InputError(f"{out}: holds a run already; pass --resume to continue it, or another --out.")
@@ -216,11 +234,13 @@ class RunFolder:
         """Read what `write_config` wrote. Raises `CheckpointError` for a file that is missing or something else."""
         try:
             content = json.loads(self.config.read_text(encoding="utf-8"))
-            train = _known(RunConfig, {**_BEFORE_PICTURES, **content["train"]})
+            train = _known(RunConfig, {**_BEFORE_PICTURES, **_BEFORE_TABLES, **content["train"]})
             content["data"].pop("dark", None)  # of runs of before
-            data = _known(RunData, {**_BEFORE_STYLES, **content["data"]})
-            train["hidden"], data["classes"] = tuple(train["hidden"]), tuple(data["classes"])
+            data = _known(RunData, {**_BEFORE_IMAGES, **content["data"]})
+            train |= {name: tuple(train[name]) for name in _TUPLES}
+            data["classes"] = tuple(data["classes"])
             data["pictures"] = data["pictures"] and PictureStyle.from_json(data["pictures"])
+            data["table"] = data["table"] and Preparation.from_config(data["table"])
             if not isinstance(train["dataset"], str) or not isinstance(data["scale"], int | float):
                 raise ValueError("expected a data set's name and a number as scale")
             return RunConfig(**train), RunData(**data)
@@ -258,17 +278,20 @@ def read_settings(path: Path) -> dict[str, Any]:
     for name in content:
         if name not in names:
             raise InputError(f"{path}: {unknown('setting', name, names)}")
-    if "hidden" in content:
-        if not isinstance(content["hidden"], list):
-            raise InputTypeError(f"{path}: hidden: got {content['hidden']!r}, expected a list such as [100, 100].")
-        content["hidden"] = tuple(content["hidden"])
+    for name in _TUPLES & content.keys():
+        if not isinstance(content[name], list):
+            example = "[100, 100]" if name == "hidden" else '["colour"]'
+            raise InputTypeError(f"{path}: {name}: got {content[name]!r}, expected a list such as {example}.")
+        content[name] = tuple(content[name])
     return content
 
 
 _BEFORE_PICTURES = {"model": "mlp", "augment": "", "schedule": "constant", "image_size": ""}
+_BEFORE_TABLES: dict[str, Any] = {"label": "", "categories": (), "drop": (), "fill": "", "loss": ""}
 """What runs of before these settings were trained with."""
-_BEFORE_STYLES = {"pictures": None}
-"""What is known of the pictures of runs of before."""
+_BEFORE_IMAGES = {"pictures": None, "table": None}
+"""What is known of the data of runs of before."""
+_TUPLES = {"hidden", "categories", "drop"}
 _EXAMPLE = '{"lr": 0.01, "hidden": [100, 100]}'
 
 

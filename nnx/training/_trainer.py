@@ -1,11 +1,12 @@
 """The trainer: one update on one batch, and whole trainings with history, checkpoints and clean interruption."""
 
 import os
+import textwrap
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from .._support.checks import (
     check_path,
     check_seed,
 )
+from .._support.console import counted
 from .._support.own import put_state, state_of
 from ..backend import BackendLike, choose, environment
 from ..errors import CheckpointError, InputError, InputTypeError
@@ -33,11 +35,15 @@ from ..plan import Plan, TrainingStep, check_precision
 from . import checkpoint as checkpoint_file
 from ._device_data import DeviceData
 from ._evaluation import Evaluation, check_tells_accuracy, evaluate
+from ._history import plot_history
 from ._loop import FitLoop, FitState, interruption
 from ._progress import Progress
 from ._rows import Rows
 from ._weights import held_out, row_weights
 from .callbacks import EarlyStopping, check_callbacks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 History = dict[str, list[float]]
 
@@ -329,14 +335,22 @@ class Trainer:
         )
         with progress, interruption() as interrupted:
             progress.line(self.describe())
-            if self.epochs > fit.first_epoch or fit.step:
-                progress.line(f"continuing after epoch {self.epochs - fit.first_epoch}, step {fit.step}")
+            done = self.epochs - fit.first_epoch
+            begun, ended = done > 0 or fit.step > 0, done >= fit.epochs or fit.stopped
+            if ended:
+                how = "stopped early" if fit.stopped else "finished already"
+                more = "resume=False begins anew" if fit.stopped else "to go on, ask for more epochs"
+                progress.line(f"{how}, after {counted(done, 'epoch')}; {more}")
+            elif begun:
+                progress.line(f"continuing after epoch {done}, step {fit.step}")
             run = FitLoop(self, fit, data, validation, hooks, progress, checkpoint, checkpoint_every, train_accuracy)
             finished = False
             try:
                 run.call("on_begin")
                 finished = run.train(interrupted)
                 self.interrupted = self._continue = not finished
+                if finished and not ended:
+                    run.say_what_was_learned()
             except BaseException:
                 self._fit = None  # a new fit begins with a new epoch
                 raise
@@ -345,6 +359,11 @@ class Trainer:
         if checkpoint is not None:
             self.save(checkpoint)
         return self.history
+
+    def plot(self) -> "Figure":
+        """Draw the learning curves so far, see `plot_history`."""
+        title = textwrap.shorten(f"{self.model!r}, {self.optimizer!r}", 180, placeholder=" …")
+        return plot_history(self.history, textwrap.fill(title, 95))
 
     def describe(self) -> str:
         """Describe the backend in one line: name, why it was chosen, device, and how many operations are fused."""

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from .._support.checks import check_count, check_flag, check_seed
 from ..errors import CheckpointError, InputError, InputTypeError, NnxError, unknown
-from ..training import RunConfig, Trainer
+from ..training import OF_TABLES, RunConfig, Trainer
 from ._data import SearchData
 from ._space import Choice, Space, Value, from_json, short
 
@@ -18,7 +18,9 @@ SAMPLERS = ("random", "tpe")
 OWN = ("dataset", "epochs", "seed", "early_stopping")
 """Settings of `nnx train` that are the same in all trials of a search."""
 SEARCHABLE = tuple(
-    field.name for field in fields(RunConfig) if field.name not in (*OWN, "model", "augment", "schedule")
+    field.name
+    for field in fields(RunConfig)
+    if field.name not in (*OWN, *OF_TABLES, "model", "augment", "schedule", "image_size")
 )
 """Settings of `nnx train` that a search without `build` can vary: those of a multilayer perceptron."""
 _FLOATS = ("dropout", "lr", "weight_decay", "clip_norm", "init")

@@ -95,7 +95,7 @@ BESIDE = """
 """
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("backend", [pytest.param("numpy", marks=pytest.mark.slow), "numba"])
 def test_a_training_script_of_the_book(book, backend):
     write(book / "ch06" / "two_layers.py", BESIDE)
     write(book / "ch06" / "training.py", TRAINING)
@@ -110,6 +110,7 @@ def test_a_training_script_of_the_book(book, backend):
     assert f"nnx: backend {backend} (asked for by NNX_BACKEND)" in done.stderr
 
 
+@pytest.mark.slow
 def test_modules_that_are_absent_are_there(tmp_path):
     write(
         tmp_path / "alone.py",
@@ -137,6 +138,7 @@ def test_modules_that_are_absent_are_there(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_package_that_is_absent_stays_absent_by_its_name_alone(tmp_path):
     script = "for name in ('common', 'dataset'):\n    try:\n        __import__(name)\n    except ImportError as e:\n"
     write(tmp_path / "s.py", script + "        print(e)\ntry:\n    import dataset\nexcept ImportError as e: print(e)\n")
@@ -180,6 +182,7 @@ def test_a_foreign_common_runs_untouched(tmp_path):
     assert done.stderr.endswith("ModuleNotFoundError: No module named 'common.functions'\n")
 
 
+@pytest.mark.slow
 def test_no_book(book):
     write(book / "ch06" / "s.py", "import sys\nsys.path.append('..')\nimport common.layers\n")
     done = python(*RUN, "--no-book", "s.py", folder=book / "ch06")
@@ -241,6 +244,7 @@ def test_modules_and_standard_input(tmp_path):
         assert "nnx" not in own.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c(tmp_path):
     write(tmp_path / "s.py", "import signal\nsignal.raise_signal(signal.SIGINT)\n")
     done = python(*RUN, "s.py", folder=tmp_path)
@@ -328,6 +332,7 @@ def test_scikit_learns_classes_are_replaced(stand_ins):
     assert done.stdout == f"{plain} True {plain}\n"
 
 
+@pytest.mark.slow
 def test_scikit_learn_stays_where_ours_is_broken(stand_ins):
     write(stand_ins / "ours.py", "import sklearn.neural_network\nimport scipy_of_another_time\n")
     done = run_stand_in(stand_ins, USER.replace(".fit().fit()", ""), "--verbose")

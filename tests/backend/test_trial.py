@@ -95,6 +95,14 @@ def trials(monkeypatch):
     return tried
 
 
+@pytest.fixture
+def passed(monkeypatch):
+    """The names of the backends that were tried, where each passes without a training."""
+    tried = []
+    monkeypatch.setattr(trial, "_try", lambda backend: tried.append(backend.name))
+    return tried
+
+
 def test_a_good_one_is_tried_once_on_a_machine_and_taken(auto, trials, cache):
     for _ in range(3):
         assert auto(Device).backend.name == "cupy"
@@ -104,10 +112,10 @@ def test_a_good_one_is_tried_once_on_a_machine_and_taken(auto, trials, cache):
     assert '"driver": "580.1"' in file.read_text()
 
 
-def test_another_driver_is_tried_anew(auto, trials):
+def test_another_driver_is_tried_anew(auto, passed):
     auto(Device)
     auto(type("Updated", (Device,), {"driver": "590.0"}))
-    assert trials == ["cupy", "cupy"]
+    assert passed == ["cupy", "cupy"]
 
 
 @pytest.mark.parametrize(
@@ -171,20 +179,20 @@ def test_threads_that_ask_at_once_share_one_trial(auto, trials):
     assert trials == ["cupy"]
 
 
-def test_a_cache_that_cannot_be_written_only_means_that_it_is_tried_again(auto, trials, monkeypatch, tmp_path):
+def test_a_cache_that_cannot_be_written_only_means_that_it_is_tried_again(auto, passed, monkeypatch, tmp_path):
     blocked = tmp_path / "blocked"
     blocked.write_text("")
     monkeypatch.setattr(pooch, "os_cache", lambda name: blocked / name)
     for _ in range(2):
         assert auto(Device).backend.name == "cupy"
-    assert trials == ["cupy", "cupy"]
+    assert passed == ["cupy", "cupy"]
 
 
-def test_a_damaged_note_is_no_proof(auto, trials, cache):
+def test_a_damaged_note_is_no_proof(auto, passed, cache):
     auto(Device)
     (file,) = cache.iterdir()
     file.write_bytes(b"\xff")
     auto(Device)
-    assert trials == ["cupy", "cupy"]
+    assert passed == ["cupy", "cupy"]
     assert file.read_text().startswith("{"), "and is written anew"
     assert os.listdir(cache) == [file.name]

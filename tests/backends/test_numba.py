@@ -165,6 +165,7 @@ def test_batch_norm_declines_other_layouts_of_any_size(backend, largest, monkeyp
     assert backend.batch_norm_backward(strided, strided, one, one, one, hyper) is NotImplemented
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [-1, 2**62])
 def test_products_by_blas_alone_and_by_tiles_alone(backend, largest, monkeypatch):
     import nnx_numba._backend

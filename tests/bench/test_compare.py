@@ -63,6 +63,7 @@ def test_peers_without_mixed_precision_leave_it_out(monkeypatch):
     assert steps.worker("PyTorch", ["S", "M16"]) == ["S", "M16"]
 
 
+@pytest.mark.slow
 def test_the_workers_run_as_scripts():
     for worker in (ops, steps):
         done = subprocess.run([sys.executable, worker.__file__], capture_output=True, text=True, check=False)

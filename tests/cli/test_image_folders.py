@@ -59,7 +59,7 @@ def test_from_training_to_prediction(here, capsys, model, colour, shape):
     assert content["train"]["image_size"] == "12x11"
     sides = [int(side) for side in shape.split(" x ")]
     pictures = {"shape": sides, "low": 0, "high": 1, "dark": not colour, "drawing": None}
-    assert content["data"] == {"scale": 1 / 255, "classes": list(CLASSES), "pictures": pictures}
+    assert content["data"] == {"scale": 1 / 255, "classes": list(CLASSES), "pictures": pictures, "table": None}
 
     files = [here / "pets" / name / f"{i}.png" for name in CLASSES for i in (0, 1)]
     model = nnx.Trainer.load(here / "run/checkpoint.safetensors", backend="numpy").model
@@ -72,6 +72,7 @@ def test_from_training_to_prediction(here, capsys, model, colour, shape):
     assert lines == [f"{files[i]}: 12 x 10 pixels, scaled to 12 x 11" for i in (0, 2)]
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_resumed_run_keeps_the_size_where_files_were_added(here, capsys):
     fill(here / "pets", colour=False)
     flags = ("--dataset", "pets", "--image-size", "8x9", "--epochs")
@@ -92,6 +93,7 @@ def test_a_resumed_run_keeps_the_size_where_files_were_added(here, capsys):
     assert "1 x 12 x 10 inputs, 2 classes; resized to 12 x 10 from 12 x 10 .. 40 x 40" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_light_pictures_are_inverted_where_the_training_had_dark_ones(here, capsys):
     for kind in ("light", "dark"):
         fill(here / kind, colour=False, light=kind == "light")

@@ -15,6 +15,8 @@ from nnx.ops import Ops, spec
 
 from .conftest import MembersOnly
 
+pytestmark = pytest.mark.slow
+
 WRONG: list[tuple[str, Callable[..., Any]]] = []
 
 

@@ -273,6 +273,7 @@ def test_a_library_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch
     Module(EMPTY)
 
 
+@pytest.mark.slow
 def test_modules_at_once(cache: Path) -> None:
     modules: list[Module] = []
     threads = [threading.Thread(target=lambda: modules.append(Module(EMPTY))) for _ in range(4)]
@@ -303,6 +304,7 @@ def test_a_folder_that_others_could_fill_is_not_used(
         Module(EMPTY)
 
 
+@pytest.mark.slow
 def test_what_does_not_compile_says_why_and_leaves_nothing(cache: Path) -> None:
     with pytest.raises(RuntimeError, match=r"kernels\.cu:1:.*oops"):
         Module(EMPTY.replace("{}", "{ oops; }"))

@@ -47,6 +47,9 @@ SPECIAL = {  # NaN, infinity, -infinity, 0
 }
 
 
+DTYPES = ["float32", pytest.param("float64", marks=pytest.mark.slow)]  # each function is compiled anew
+
+
 @cache
 def kernel(name, dtype):
     """Return the function over an array, compiled for a dtype."""
@@ -79,7 +82,7 @@ def points(name, dtype, every):
 
 
 @pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 25])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", EXACT)
 def test_within_two_units_in_the_last_place(name, dtype, every):
     x = points(name, np.dtype(dtype).type, every)
@@ -105,7 +108,7 @@ def test_vectorised(name, dtype):
     assert not [line for line in assembly.splitlines() if "call" in line and any(f in line for f in ("expf", "erff"))]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", SPECIAL)
 def test_special_values(name, dtype):
     x = np.array([np.nan, np.inf, -np.inf, 0], dtype)
@@ -114,7 +117,7 @@ def test_special_values(name, dtype):
     np.testing.assert_allclose(y, np.array(SPECIAL[name], dtype), rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_the_logarithm_of_1_plus_x_ends_at_minus_1(dtype):
     x = np.array([-1, np.nextafter(np.array(-1, dtype), -2, dtype=dtype)], dtype)
     y = np.empty_like(x)

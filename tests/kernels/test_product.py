@@ -16,7 +16,7 @@ from nnx_kernels.cpu import product as kernels
 from nnx_kernels.cpu import team as jobs
 from nnx_numba._team import Team
 
-if kernels.product.interpreted:
+if kernels.part_of_product.interpreted:
     pytest.skip("the tiles are LLVM's, not the interpreter's", allow_module_level=True)
 
 ROWS, COLUMNS, INNER = (1, 2, 5, 7, 13, 24, 100), (1, 3, 16, 17, 31, 50, 64, 65, 100, 129, 200), (0, 1, 5, 50, 300)

@@ -230,7 +230,7 @@ def test_a_run_whose_data_are_gone(copy):
     config["train"]["dataset"] = "/gone/<away>"
     (copy / "config.json").write_text(json.dumps(config))
     parsed = Page(report.write(copy).read_text(encoding="utf-8"))
-    assert parsed.text.count("the data set /gone/<away> is gone: there is no folder /gone/<away>.") == 3
+    assert parsed.text.count("the data set /gone/<away> is gone: there is no /gone/<away>.") == 3
     assert "Test accuracy" not in parsed.text
     assert "Validation accuracy" in parsed.text
     assert parsed.tags.count("svg") == 2 + 2  # curves and weights need no data

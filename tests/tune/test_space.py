@@ -48,6 +48,7 @@ def test_intervals_shrink_and_stay_within(data):
         assert all(value in new for value in best)
 
 
+@pytest.mark.slow
 @ANY
 @given(st.data())
 def test_intervals_shrink_again_and_again(data):

@@ -3,9 +3,11 @@
 import hashlib
 import inspect
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,14 @@ import numpy as np
 from numba import types
 from numba.np.numpy_support import as_dtype
 
+from ._disk import Files, named
+
 FLOATS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
 
 # Not True: that would let LLVM assume that there is no NaN.
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
+# Helpers are called by kernels alone: Numba would compile two more functions for others.
+_HELPER = {"error_model": "numpy", "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
 _lock = threading.Lock()
 
 uncached: list[str] = []
@@ -26,7 +32,15 @@ uncached: list[str] = []
 kernels: "list[Kernel]" = []
 """All kernels, for compiling them beforehand."""
 seconds = 0.0
-"""How long this process has spent compiling, or loading what was compiled before."""
+"""How long this process has spent compiling."""
+silent = False
+"""Whether nothing is said about compiling: it has been said, or somebody has asked for it."""
+_LONG = 2.0
+"""Seconds of compiling after which it is said."""
+
+
+_REAL = "vmR"
+"""The letters of arrays that are of a version's dtype."""
 
 
 @cache
@@ -60,6 +74,28 @@ def _fits(given: Any, dtype: Any, dimensions: int, written: bool) -> bool:
         return False
     flags = given.flags
     return bool(flags.c_contiguous and (flags.writeable or not written))
+
+
+def _compile(dispatcher: Any, arguments: tuple[Any, ...]) -> None:
+    """Compile a version, and count the time; say so if it is long. Called under the lock."""
+    global seconds  # noqa: PLW0603  a sum over all kernels
+    start = time.perf_counter()
+    _say_if_long()
+    dispatcher.compile(arguments)
+    seconds += time.perf_counter() - start
+    _say_if_long()
+
+
+def _say_if_long() -> None:
+    global silent  # noqa: PLW0603  said once in a process
+    if silent or seconds < _LONG:
+        return
+    silent = True
+    if uncached:
+        text = "in every process anew: no folder for them can be written to. Set NUMBA_CACHE_DIR to one that can"
+    else:
+        text = "once for this machine: nnx warmup does it beforehand"
+    print(f"nnx: compiling kernels, {text}", file=sys.stderr, flush=True)
 
 
 class _Recording(threading.local):
@@ -101,6 +137,7 @@ class Kernel:
         function: Callable[..., Any],
         signature: str,
         fast: bool,
+        writes: Iterable[str] | None = None,
         rows: Iterable[str] = (),
         sums: Iterable[str] = (),
         own: Iterable[str] = (),
@@ -108,27 +145,24 @@ class Kernel:
         most: int | None = None,
     ) -> None:
         self.name, self.signature = function.__name__, signature
-        self._function, self._fast = function, fast
+        self._function = function
         places = {name: i for i, name in enumerate(inspect.signature(function).parameters)}
         self.rows, self.sums, self.own = ([places[name] for name in names] for names in (rows, sums, own))
+        self.writes = {places[name] for name in (places if writes is None else writes)}
         self.first = None if first is None else places[first]
         self.most = most
         self.interpreted = bool(numba.config.DISABLE_JIT)
         self.call = self._interpret if self.interpreted else _no_version_yet
-        self.compiled: set[Any] = set()
+        floats = any(letter in _REAL for letter in signature)
+        self.dtypes = list(FLOATS) if floats else [np.dtype(np.float32)]
+        """Of its versions; a kernel of integers has one."""
+        self._options = {"error_model": "numpy", "fastmath": _FAST if fast else {"contract"}, "nogil": True}
+        self._options["no_cfunc_wrapper"] = True
+        self._versions: dict[Any, Any] = {}
         self._addresses: dict[Any, int] = {}
         self.inputs: list[int] = []
         """Of a formula's inputs, those that it takes."""
         kernels.append(self)
-
-    def _dispatcher(self) -> Any:
-        options = {"nogil": True, "error_model": "numpy", "fastmath": _FAST if self._fast else {"contract"}}
-        try:
-            return numba.njit(cache=True, **options)(self._function)
-        except RuntimeError:  # Numba found no folder that it may write to
-            if self.name not in uncached:
-                uncached.append(self.name)
-            return numba.njit(**options)(self._function)
 
     def __call__(self, *args: Any) -> Any:
         return self.run(*args) if recording.recorder is None else recording.recorder(self, args)
@@ -151,8 +185,8 @@ class Kernel:
 
     def dtype_for(self, args: tuple[Any, ...]) -> Any:
         """Return the floating dtype whose version takes these arguments, or None."""
-        dtypes = {a.dtype for a, letter in zip(args, self.signature, strict=True) if letter in "vmR"}
-        dtype = dtypes.pop() if dtypes else np.dtype(np.float32)  # a kernel of integers has one version
+        dtypes = {a.dtype for a, letter in zip(args, self.signature, strict=True) if letter in _REAL}
+        dtype = dtypes.pop() if dtypes else self.dtypes[0]
         if dtypes or dtype not in FLOATS:
             return None
         for argument, letter in zip(args, self.signature, strict=True):
@@ -165,21 +199,53 @@ class Kernel:
         """Make the version for a dtype, or load it from the cache on disk; return whether this process had none yet."""
         if self.interpreted:
             return False
+        dtype = dtype if dtype in self.dtypes else self.dtypes[0]
         with _lock:
-            if dtype in self.compiled:
+            if dtype in self._versions:
                 return False
-            global seconds  # noqa: PLW0603  a sum over all kernels, changed under the lock
-            start = time.perf_counter()
+            self._versions[dtype] = self._version(dtype)
             # A new dispatcher, which no other thread calls before it is finished: while a shared one could compile, a
             # call from another thread would set Numba to compile whatever it is given.
-            dispatcher = self._dispatcher()
-            for version in (*self.compiled, dtype):
-                dispatcher.compile(tuple(_type(letter, FLOATS[version]) for letter in self.signature))
+            dispatcher = numba.njit(**self._options)(self._function)
+            for version in self._versions.values():
+                dispatcher.add_overload(version)
             dispatcher.disable_compile()
             self.call = dispatcher
-            self.compiled.add(dtype)
-            seconds += time.perf_counter() - start
             return True
+
+    def _version(self, dtype: Any) -> Any:
+        """Return the version for a dtype, from the disk if it is there."""
+        arguments = tuple(_type(letter, FLOATS[dtype]) for letter in self.signature)
+        function = named(self._function, dtype)
+        for _ in range(2):
+            try:
+                dispatcher = numba.njit(cache=True, **self._options)(function)
+            except RuntimeError:  # Numba found no folder that it may write to
+                break
+            files = Files(Path(dispatcher.stats.cache_path), function.__qualname__)
+            with nullcontext() if files.there() else files.alone():
+                there = files.there()
+                try:
+                    if there:
+                        dispatcher.compile(arguments)
+                    else:
+                        _compile(dispatcher, arguments)
+                    return dispatcher.overloads[arguments]
+                except Exception:
+                    if arguments in dispatcher.overloads:  # it could not be written: the disk is full
+                        self._say_uncached()
+                        return dispatcher.overloads[arguments]
+                    if not there:
+                        raise
+                    files.remove()  # and once more: what was read was no machine code
+        self._say_uncached()
+        dispatcher = numba.njit(**self._options)(function)
+        _compile(dispatcher, arguments)
+        return dispatcher.overloads[arguments]
+
+    def _say_uncached(self) -> None:
+        if self.name not in uncached:
+            uncached.append(self.name)
 
     def declines(self, *args: Any) -> bool:
         """Return whether it would return NotImplemented."""
@@ -191,7 +257,7 @@ class Kernel:
         if found is not None:
             return found
         self.compile(dtype)
-        version = self.call.overloads[tuple(_type(letter, FLOATS[dtype]) for letter in self.signature)]
+        version = self._versions[dtype if dtype in self.dtypes else self.dtypes[0]]
         address: int = version.library.get_pointer_to_function(version.fndesc.llvm_func_name)
         self._addresses[dtype] = address
         return address
@@ -201,6 +267,7 @@ def kernel(
     signature: str,
     *,
     fast: bool = True,
+    writes: str | None = None,
     rows: str = "",
     sums: str = "",
     own: str = "",
@@ -212,23 +279,31 @@ def kernel(
     Args:
         signature: a letter for each argument, as in `_type`.
         fast: whether the order of operations may be changed.
+        writes: the names of the arguments that it writes to; None: it may write to any.
         rows: the names of the arguments that a part has its own rows of.
         sums: those that are sums over the rows.
         own: those of which a part has a row of its own.
         first: the one that is the number of the first row.
         most: how many parts there are at most, where rows are much work: by their number alone.
     """
-    return lambda function: Kernel(function, signature, fast, rows.split(), sums.split(), own.split(), first, most)
+    written = None if writes is None else writes.split()
+    split = rows.split(), sums.split(), own.split()
+    return lambda function: Kernel(function, signature, fast, written, *split, first, most)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Decorate a helper of kernels, whose own order of operations is kept where it is inlined."""
-    return numba.njit(error_model="numpy", fastmath={"contract"})(function)
+    return numba.njit(fastmath={"contract"}, **_HELPER)(function)
 
 
 def fast_inlined(function: Callable[..., Any]) -> Any:
     """Decorate a helper of kernels whose sums may be reordered, as the kernels' own."""
-    return numba.njit(error_model="numpy", fastmath=_FAST)(function)
+    return numba.njit(fastmath=_FAST, **_HELPER)(function)
+
+
+def merged(function: Callable[..., Any]) -> Any:
+    """Decorate a helper whose lines become those of the one kernel that calls it: it is never compiled by itself."""
+    return numba.njit(inline="always")(function)
 
 
 def from_text(name: str, text: str, space: dict[str, Any]) -> Callable[..., Any]:
@@ -237,8 +312,7 @@ def from_text(name: str, text: str, space: dict[str, Any]) -> Callable[..., Any]
     The text is kept in a file, by which Numba finds its machine code again. Where no folder can be written to, the
     function is compiled anew in every process.
     """
-    # Helpers are compiled into the kernel, so the digest covers them, too.
-    digest = hashlib.sha256(f"{_helpers()}\n{text}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     file = f"<formula {name}>"
     for folder in _folders():
         path = folder / f"{name}_{digest}.py"
@@ -252,17 +326,10 @@ def from_text(name: str, text: str, space: dict[str, Any]) -> Callable[..., Any]
             continue
         file = str(path)
         break
-    made = {"__name__": __name__, **space}
+    made = dict(space)
     exec(compile(text, file, "exec"), made)
     function: Callable[..., Any] = made[name]
     return function
-
-
-@cache
-def _helpers() -> str:
-    return "".join(
-        (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8") for name in ("functions", "flush")
-    )
 
 
 def _folders() -> list[Path]:

@@ -61,13 +61,13 @@ def _transpose(a, out, first):
             out[j, first + i] = a[i, j]
 
 
-@kernel("mmi", fast=False, rows="a", first="first")
+@kernel("mmi", fast=False, writes="out", rows="a", first="first")
 def transpose(a, out, first):
     """Compute out[:, first : first + len(a)] = a.T."""
     _transpose(a, out, first)
 
 
-@kernel("Rmi", fast=False, rows="x y")
+@kernel("Rmi", fast=False, writes="y", rows="x y")
 def swap_axes(x, y, rows):
     """Compute the matrices y with the axes of x swapped; x's have so many rows."""
     columns = x.shape[1] // rows

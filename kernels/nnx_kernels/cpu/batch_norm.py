@@ -9,7 +9,7 @@ from ._jit import kernel
 _ROWS = 16  # read three times while they are in the first-level cache
 
 
-@kernel("mvv", rows="x", own="mean squares")
+@kernel("mvv", writes="mean squares", rows="x", own="mean squares")
 def moments(x, mean, squares):
     """Compute the columns' means, and their sums of squared differences from them."""
     n, c = x.shape
@@ -38,12 +38,13 @@ def moments(x, mean, squares):
             squares[j] += deviations[j] + d * d * weight
 
 
-@kernel("mmiivv")
+@kernel("mmiivv", writes="mean var")
 def merge(means, squares, rows, n, mean, var):
     """Compute mean and biased variance of n rows from the moments of parts of so many rows."""
     real = mean.dtype.type
-    mean[:] = means[0]
-    var[:] = squares[0]
+    for j in range(mean.size):
+        mean[j] = means[0, j]
+        var[j] = squares[0, j]
     for p in range(1, len(means)):
         first, last = p * rows, min((p + 1) * rows, n)
         part = real(last - first) / real(last)
@@ -56,7 +57,7 @@ def merge(means, squares, rows, n, mean, var):
         var[j] /= real(n)
 
 
-@kernel("mvvvvvm", rows="x y")
+@kernel("mvvvvvm", writes="y", rows="x y")
 def normalise(x, gamma, beta, mean, var, hyper, y):
     """Compute y = gamma * (x - mean) / sqrt(var + eps) + beta."""
     n, c = x.shape
@@ -68,7 +69,7 @@ def normalise(x, gamma, beta, mean, var, hyper, y):
             y[i, j] = (x[i, j] - mean[j]) * factor[j] + beta[j]
 
 
-@kernel("mmvvv", rows="dy x", sums="dgamma dbeta")
+@kernel("mmvvv", writes="dgamma dbeta", rows="dy x", sums="dgamma dbeta")
 def gradient_sums(dy, x, mean, dgamma, dbeta):
     """Compute the column sums of dy, and of dy * (x - mean)."""
     n, c = x.shape
@@ -80,14 +81,14 @@ def gradient_sums(dy, x, mean, dgamma, dbeta):
             dgamma[j] += dy[i, j] * (x[i, j] - mean[j])
 
 
-@kernel("vvv")
+@kernel("vvv", writes="dgamma")
 def standardise(dgamma, var, hyper):
     """Compute dgamma /= sqrt(var + eps)."""
     for j in range(dgamma.size):
         dgamma[j] /= math.sqrt(var[j] + hyper[0])
 
 
-@kernel("mmvvvvvvim", rows="dy x dx")
+@kernel("mmvvvvvvim", writes="dx", rows="dy x dx")
 def input_gradient(dy, x, gamma, mean, var, hyper, dgamma, dbeta, of, dx):
     """Compute dx = gamma / std * (dy - dbeta / of - normalised * dgamma / of), for a batch of `of` rows."""
     n, c = x.shape

@@ -3,7 +3,7 @@
 from ._jit import kernel
 
 
-@kernel("mv", rows="y")
+@kernel("mv", writes="y", rows="y")
 def add_bias(y, b):
     """Compute y += b."""
     for i in range(y.shape[0]):
@@ -11,7 +11,7 @@ def add_bias(y, b):
             y[i, j] += b[j]
 
 
-@kernel("mv", rows="x", sums="sums")
+@kernel("mv", writes="sums", rows="x", sums="sums")
 def column_sums(x, sums):
     """Compute the sums of x's columns."""
     sums[:] = 0
@@ -20,7 +20,7 @@ def column_sums(x, sums):
             sums[j] += x[i, j]
 
 
-@kernel("v")
+@kernel("v", writes="sums")
 def clear(sums):
     """Set sums to 0."""
     sums[:] = 0

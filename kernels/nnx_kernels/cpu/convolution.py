@@ -246,14 +246,14 @@ def _products(x, b, c, bias, n, sizes, offsets):
     end(before)
 
 
-convolve = kernel("RRmvilo", fast=False, rows="x c", most=64)(_products)
+convolve = kernel("RRmvilo", fast=False, writes="c", rows="x c", most=64)(_products)
 """Compute results of a convolution with filters b, or the gradients of its pictures."""
-filter_gradient = kernel("RRmvilo", fast=False, rows="x b", own="c", most=10)(_products)
+filter_gradient = kernel("RRmvilo", fast=False, writes="c", rows="x b", own="c", most=10)(_products)
 """Compute a gradient of the filters for each part of a batch, in few parts: those are added up; b: the gradients of the
 results."""
 
 
-@kernel("mvi", rows="out", first="first")
+@kernel("mvi", writes="out", rows="out", first="first")
 def add_parts(parts, out, first):
     """Compute out, the sums of columns of `parts` from column `first` on."""
     for i in range(out.size):
@@ -263,7 +263,7 @@ def add_parts(parts, out, first):
             out[i] += parts[p, first + i]
 
 
-@kernel("vlv", rows="order y")
+@kernel("vlv", writes="y", rows="order y")
 def arrange(x, order, y):
     """Compute y = x[order]."""
     for i in range(y.size):

@@ -12,49 +12,41 @@ from llvmlite import ir
 from numba import config, njit, types
 from numba.extending import intrinsic
 
-_FLUSH = np.uint32(0x8040)  # flush to zero, denormals are zero: Intel's manual, volume 1, section 10.2.3
+_WORD = ir.IntType(32)
+_FLUSH = 0x8040  # flush to zero, denormals are zero: Intel's manual, volume 1, section 10.2.3
 _COMPILED = not config.DISABLE_JIT
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
-def _declare(builder, name):
+def _register(builder, name, place):
+    """Write the register to memory (stmxcsr), or read it from there (ldmxcsr)."""
     pointer = ir.IntType(8).as_pointer()
-    return builder.module.declare_intrinsic(name, (), ir.FunctionType(ir.VoidType(), [pointer])), pointer
+    function = builder.module.declare_intrinsic(f"llvm.x86.sse.{name}", (), ir.FunctionType(ir.VoidType(), [pointer]))
+    builder.call(function, [builder.bitcast(place, pointer)])
 
 
 @intrinsic
-def _read(typing):
+def _begin(typing):
     def generate(context, builder, signature, arguments):
-        function, pointer = _declare(builder, "llvm.x86.sse.stmxcsr")
-        place = builder.alloca(ir.IntType(32))
-        builder.call(function, [builder.bitcast(place, pointer)])
-        return builder.load(place)
+        place = builder.alloca(_WORD)
+        _register(builder, "stmxcsr", place)
+        before = builder.load(place)
+        builder.store(builder.or_(before, ir.Constant(_WORD, _FLUSH)), place)
+        _register(builder, "ldmxcsr", place)
+        return before
 
     return types.uint32(), generate
 
 
 @intrinsic
-def _write(typing, value):
+def _end(typing, before):
     def generate(context, builder, signature, arguments):
-        function, pointer = _declare(builder, "llvm.x86.sse.ldmxcsr")
-        place = builder.alloca(ir.IntType(32))
+        place = builder.alloca(_WORD)
         builder.store(arguments[0], place)
-        builder.call(function, [builder.bitcast(place, pointer)])
+        _register(builder, "ldmxcsr", place)
         return context.get_dummy_value()
 
     return types.void(types.uint32), generate
-
-
-@njit
-def _begin():
-    before = _read()
-    _write(np.uint32(before | _FLUSH))
-    return before
-
-
-@njit
-def _end(before):
-    _write(np.uint32(before))
 
 
 def _begin_nothing():

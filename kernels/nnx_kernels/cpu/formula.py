@@ -15,7 +15,8 @@ from ._jit import Kernel, from_text
 
 Formula = Any
 
-_SPACE = {name: getattr(functions, name) for name in ("exp", "log", "log1p", "tanh", "erf", "sigmoid", "softplus")}
+_SPACE: dict[str, Any] = {"__name__": __name__, "__file__": __file__}  # what they are compiled with is imported here
+_SPACE |= {name: getattr(functions, name) for name in ("exp", "log", "log1p", "tanh", "erf", "sigmoid", "softplus")}
 _SPACE |= {name: getattr(functions, name) for name in ("where", "maximum", "minimum")}
 _SPACE |= {"sqrt": np.sqrt, "begin": flush.begin, "end": flush.end, "isfinite": math.isfinite}
 _SPACE |= {"inf": math.inf, "nan": math.nan}  # as Python writes them
@@ -63,7 +64,8 @@ def update(formula: Formula) -> Kernel:
     )
     every = [f"all_{a}" for a in arrays]
     arguments = [*every, "hyper", "guard", "first", "decay"]
-    return _kernel(f"update_{formula.name}", arguments, "v" * len(arrays) + "vvii", text, rows=every, first="first")
+    signature, written = "v" * len(arrays) + "vvii", [f"all_of_{x}" for x in formula.outputs]
+    return _kernel(f"update_{formula.name}", arguments, signature, text, writes=written, rows=every, first="first")
 
 
 @cache
@@ -71,7 +73,7 @@ def activation(formula: Formula) -> Kernel:
     """Make kernel(x, y), for all elements in a row."""
     body, (result,) = _statements(formula, "i")
     text = f"R = of_x.dtype.type\nfor i in range(out.size):\n{indent(body, '    ')}\n    out[i] = {result}\n"
-    return _kernel(f"activation_{formula.name}", ["of_x", "out"], "vv", text, rows=["of_x", "out"])
+    return _kernel(f"activation_{formula.name}", ["of_x", "out"], "vv", text, writes=["out"], rows=["of_x", "out"])
 
 
 @cache
@@ -80,7 +82,7 @@ def after_product(formula: Formula) -> Kernel:
     lines, (result,) = formula.python()
     body = "\n".join(["x_ = y[i, j] + b[j]", *lines, f"y[i, j] = {result}"])
     text = f"R = y.dtype.type\nfor i in range(y.shape[0]):\n    for j in range(y.shape[1]):\n{indent(body, ' ' * 8)}\n"
-    return _kernel(f"add_bias_{formula.name}", ["y", "b"], "mv", text, rows="y")
+    return _kernel(f"add_bias_{formula.name}", ["y", "b"], "mv", text, writes="y", rows="y")
 
 
 @cache
@@ -94,7 +96,10 @@ def activation_backward(formula: Formula) -> Kernel:
         "    for j in range(db.size):\n        db[j] += dx[i, j]\n"
     )
     every = [*inputs, "dx"]
-    kernel = _kernel(f"{formula.name}_backward", [*every, "db"], "m" * len(every) + "v", text, rows=every, sums=["db"])
+    signature, written = "m" * len(every) + "v", ["dx", "db"]
+    kernel = _kernel(
+        f"{formula.name}_backward", [*every, "db"], signature, text, writes=written, rows=every, sums=["db"]
+    )
     kernel.inputs = [i for i, x in enumerate(formula.inputs) if formula.uses(x)]
     return kernel
 
@@ -131,5 +136,5 @@ for i in range(z.shape[0]):
 sums[0] = total
 """
     names = ["z", "of_t", "hyper", "weight", "bias", "dz", "db", "sums", "of"]
-    rows = ["z", "of_t", "weight", "dz"]
-    return _kernel(f"loss_{formula.name}", names, "mmvvvmvdi", text, rows=rows, sums=["db", "sums"])
+    rows, sums = ["z", "of_t", "weight", "dz"], ["db", "sums"]
+    return _kernel(f"loss_{formula.name}", names, "mmvvvmvdi", text, writes=["dz", *sums], rows=rows, sums=sums)

@@ -15,6 +15,7 @@ from numba.extending import intrinsic, overload
 from ..erf import SERIES, TAIL
 
 _OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "forceinline": True}
+_OPTIONS |= {"no_cfunc_wrapper": True, "no_cpython_wrapper": True}  # kernels alone call them
 _TANH = {  # of (tanh(x) / x - 1) / x**2 in x**2, for |x| below 0.55: Chebyshev interpolants
     "float32": (
         *(-0.33333333295332407, 0.1333332422363082, -0.0539646997377661, 0.02181837931632931, -0.008525833189068922),

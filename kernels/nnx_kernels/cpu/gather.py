@@ -3,7 +3,7 @@
 from ._jit import kernel
 
 
-@kernel("Ulvm", rows="index out")
+@kernel("Ulvm", writes="out", rows="index out")
 def take_bytes(data, index, scale, out):
     """Compute out = data[index] * scale[0], from unsigned bytes."""
     real, factor = out.dtype.type, scale[0]
@@ -13,7 +13,7 @@ def take_bytes(data, index, scale, out):
             out[i, j] = real(data[row, j]) * factor
 
 
-@kernel("Rlvm", rows="index out")
+@kernel("Rlvm", writes="out", rows="index out")
 def take_scaled(data, index, scale, out):
     """Compute out = data[index] * scale[0]."""
     factor = scale[0]
@@ -23,7 +23,7 @@ def take_scaled(data, index, scale, out):
             out[i, j] = data[row, j] * factor
 
 
-@kernel("Rlm", rows="index out")
+@kernel("Rlm", writes="out", rows="index out")
 def take_rows(data, index, out):
     """Compute out = data[index]."""
     for i in range(index.size):
@@ -32,7 +32,7 @@ def take_rows(data, index, out):
             out[i, j] = data[row, j]
 
 
-@kernel("lll", rows="index out")
+@kernel("lll", writes="out", rows="index out")
 def take_labels(data, index, out):
     """Compute out = data[index]."""
     for i in range(index.size):

@@ -29,7 +29,7 @@ def _round(x, powers, y, unit, least, greatest):
         y[k] = x[k] if power == np.inf else math.copysign(v, x[k])
 
 
-@kernel("Wvvd", fast=False, rows="bits x y")
+@kernel("Wvvd", fast=False, writes="y", rows="bits x y")
 def narrow(bits, x, y, numbers):
     """Compute y = x, rounded to multiples of `unit` times the power of two below it, or of `least` if that is more.
 

@@ -32,17 +32,18 @@ def _words(first, rows, words, rng):
         words[4 * k + 2], words[4 * k + 3] = rows[2, k], rows[3, k]
 
 
-@kernel("WW")
+@kernel("WW", writes="words")
 def philox(rng, words):
     """Fill `words`, uint32, with the stream of `rng`."""
     rows, block = np.empty((4, _BLOCKS), np.uint32), np.empty(4 * _BLOCKS, np.uint32)
     for low in range(0, words.size, 4 * _BLOCKS):
         _words(low // 4, rows, block, rng)
         part = words[low : low + 4 * _BLOCKS]
-        part[:] = block[: part.size]
+        for k in range(part.size):
+            part[k] = block[k]
 
 
-@kernel("vWvvBi", rows="x y mask", first="start")
+@kernel("vWvvBi", writes="y mask", rows="x y mask", first="start")
 def dropout(x, rng, scale, y, mask, start):
     """Compute mask = word >= rng[5]; y = x * mask * scale[0].
 
@@ -60,7 +61,7 @@ def dropout(x, rng, scale, y, mask, start):
             result[e] = part[e] * (factor if words[e] >= threshold else zero)
 
 
-@kernel("mMvmv", rows="dy mask dx", sums="db")
+@kernel("mMvmv", writes="dx db", rows="dy mask dx", sums="db")
 def dropout_backward(dy, mask, scale, dx, db):
     """Compute dx = dy * mask * scale[0] and its column sums db, empty where nobody wants them."""
     n, c = dy.shape

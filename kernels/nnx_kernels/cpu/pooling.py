@@ -135,7 +135,7 @@ def _list(at, entries, i):
     return entries.ctypes.data + 8 * at[i], at[i + 1] - at[i]
 
 
-@kernel("RmPioooo", fast=False, rows="x y index", most=64)
+@kernel("RmPioooo", fast=False, writes="y index", rows="x y index", most=64)
 def max_pooling(x, y, index, c, down_at, down, side_at, side):
     """Compute the greatest number of each window, and which element it is; NaN is greater than all others."""
     size, lanes, zero = y.itemsize, BYTES // y.itemsize, y.dtype.type(0)
@@ -158,7 +158,7 @@ def max_pooling(x, y, index, c, down_at, down, side_at, side):
                     which += c - j
 
 
-@kernel("RPmioooo", fast=False, rows="dy index dx", most=64)
+@kernel("RPmioooo", fast=False, writes="dx", rows="dy index dx", most=64)
 def max_pooling_backward(dy, index, dx, c, down_at, down, side_at, side):
     """Compute dx: dy at the elements of the windows that were the greatest, added up."""
     size, lanes, zero = dx.itemsize, BYTES // dx.itemsize, dx.dtype.type(0)
@@ -179,7 +179,7 @@ def max_pooling_backward(dy, index, dx, c, down_at, down, side_at, side):
                     to += (c - j) * size
 
 
-@kernel("Rmivoooo", fast=False, rows="x y", most=64)
+@kernel("Rmivoooo", fast=False, writes="y", rows="x y", most=64)
 def sums(x, y, c, share, down_at, down, side_at, side):
     """Compute the sums over the lists, times share[0]: means of windows, or the gradient of those."""
     size, lanes, zero = y.itemsize, BYTES // y.itemsize, y.dtype.type(0)

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
+from numba.core.cgutils import alloca_once
 from numba.extending import intrinsic
 
-from ._jit import FLOATS, inlined, kernel
+from ._jit import FLOATS, inlined, kernel, merged
 from .flush import X86, begin, end
 from .team import ACROSS, COUNT, FUNCTION, HEAD, MOVE, MOVES, PARTS, PATIENCE, declare, put
 
@@ -53,34 +54,37 @@ _WIDEST = max(TILES)
 
 @cache
 def _tile(rows: int, vectors: int) -> Any:
-    """Make tile(zero, a, rsa, csa, b, rsb, k, c, rsc, n).
+    """Make tile(zero, a, rsa, csa, b, rsb, k, c, n, i, j).
 
-    It computes c[i, j] = sum over q < k of a[i, q] * b[q, j] for i < rows and j < n. a, b, c: addresses; rsa, csa, rsb,
-    rsc: the elements from a row to the next, or a column to the next. n: more than `vectors - 1` vectors, and no more
-    than `vectors`. zero: of the elements' dtype.
+    It computes c[i + r, j + s] = sum over q < k of a[i + r, q] * b[q, j + s] for r < rows and s < n. a, b, c:
+    addresses; rsa, csa, rsb: the elements from a row to the next, or a column to the next; rsb is c's, too. n: more
+    than `vectors - 1` vectors, and no more than `vectors`. zero: of the elements' dtype.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, a, rsa, csa, b, rsb, k, c, rsc, n = arguments
+        _, a, rsa, csa, b, rsb, k, c, n, i, j = arguments
         tile = Tile(builder, signature.args[0], rows, vectors, n)
-        a, c = tile.pointer(a), tile.pointer(c)
+        a, b, c = tile.pointer(a), tile.pointer(b), tile.pointer(c)
+        # Numba takes longer over arithmetic than LLVM does, and there are many tiles.
+        a, b = builder.gep(a, [builder.mul(i, rsa)]), builder.gep(b, [j])
+        c = builder.gep(c, [builder.add(builder.mul(i, rsb), j)])
         starts = [builder.gep(a, [builder.mul(rsa, constant(i))]) for i in range(rows)]
 
         def number(i: int, q: Any) -> Any:
             return builder.gep(starts[i], [builder.mul(q, csa)])
 
         def line(q: Any) -> Any:
-            return builder.gep(tile.pointer(b), [builder.mul(q, rsb)])
+            return builder.gep(b, [builder.mul(q, rsb)])
 
         sums = tile.sums(number, line, k)
         for i, row in enumerate(sums):
-            tile.store(row, builder.gep(c, [builder.mul(rsc, constant(i))]))
+            tile.store(row, builder.gep(c, [builder.mul(rsb, constant(i))]))
         return context.get_dummy_value()
 
     def typed(
-        context: Any, zero: Any, a: Any, rsa: Any, csa: Any, b: Any, rsb: Any, k: Any, c: Any, rsc: Any, n: Any
+        context: Any, zero: Any, a: Any, rsa: Any, csa: Any, b: Any, rsb: Any, k: Any, c: Any, n: Any, i: Any, j: Any
     ) -> Any:
-        return types.void(zero, *[types.int64] * 9), generate
+        return types.void(zero, *[types.int64] * 10), generate
 
     return intrinsic(typed)
 
@@ -212,8 +216,7 @@ def _text() -> str:
     for vectors, heights in TILES.items():
         loops = "".join(
             f"while m - i >= {rows}:\n"
-            f"    tile_{vectors}_{rows}(zero, a + i * rsa * size, rsa, csa, b + j * size, rsb, k, "
-            f"c + (i * rsb + j) * size, rsb, w)\n"
+            f"    tile_{vectors}_{rows}(zero, a, rsa, csa, b, rsb, k, c, w, i, j)\n"
             f"    i += {rows}\n"
             for rows in heights
         )
@@ -235,24 +238,51 @@ _tiles: dict[str, Any] = {
 }
 _tiles["width"] = width
 exec(_text(), _tiles)
-_part = inlined(_tiles["part"])
-
-
-@kernel("mmmi", fast=False)
-def product(a, b, c, transposed):
-    """Compute c = a @ b, or a.T @ b."""
-    before = begin()
-    m, k = c.shape[0], b.shape[0]
-    rsa, csa = (1, m) if transposed else (k, 1)
-    size, n = c.itemsize, c.shape[1]
-    _part(c.dtype.type(0), size, a.ctypes.data, rsa, csa, b.ctypes.data, n, c.ctypes.data, m, n, k)
-    end(before)
+_part = merged(_tiles["part"])
 
 
 @kernel("viiiiiiiii", fast=False)
 def part_of_product(like, a, rsa, csa, b, rsb, c, m, n, k):
     """Compute c = a @ b for some rows and columns of the result; arguments as for tiles, m: the rows."""
     _part(like.dtype.type(0), like.itemsize, a, rsa, csa, b, rsb, c, m, n, k)
+
+
+@intrinsic
+def _call(
+    context: Any, function: Any, size: Any, a: Any, rsa: Any, csa: Any, b: Any, rsb: Any, c: Any, m: Any, n: Any, k: Any
+) -> Any:
+    """Call `part_of_product` at an address: its tiles take a second to compile, and that once is enough."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        function, size, *numbers = arguments
+        nothing = [constant(0)] * 3
+        result, raised = (builder.ptrtoint(alloca_once(builder, _INT), _INT) for _ in range(2))
+        words = [result, raised, *nothing, size, *nothing[:2], size, *numbers]
+        kind = ir.FunctionType(_LANE, [_INT] * len(words))
+        builder.call(builder.inttoptr(function, kind.as_pointer()), words)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 11), generate
+
+
+@kernel("mmmii", fast=False)
+def _whole(a, b, c, transposed, function):
+    """Compute c = a @ b, or a.T @ b. function: the address of `part_of_product`."""
+    before = begin()
+    m, n, k = c.shape[0], c.shape[1], b.shape[0]
+    rsa, csa = (1, m) if transposed else (k, 1)
+    _call(function, c.itemsize, a.ctypes.data, rsa, csa, b.ctypes.data, n, c.ctypes.data, m, n, k)
+    end(before)
+
+
+def product(a: Any, b: Any, c: Any, transposed: bool) -> Any:
+    """Compute c = a @ b, or a.T @ b; return NotImplemented for arrays that no kernel takes."""
+    return _whole(a, b, c, transposed, _address(c))
+
+
+def _address(c: Any) -> int:
+    """Return the address of `part_of_product` for an array's dtype."""
+    return part_of_product.address(c.dtype) if c.dtype in FLOATS else 0
 
 
 _WORDS = HEAD + 6 * MOVE + 16
@@ -301,6 +331,5 @@ def job(a: Any, b: Any, c: Any, transposed: bool, rows: int, columns: int) -> An
     The arrays have to live as long as the job.
     """
     words = np.empty(_WORDS, np.int64)
-    function = part_of_product.address(c.dtype) if c.dtype in FLOATS else 0
-    written = _write.run(a, b, c, transposed, rows, columns, function, words.ctypes.data)
+    written = _write.run(a, b, c, transposed, rows, columns, _address(c), words.ctypes.data)
     return written if written is NotImplemented else words

@@ -3,7 +3,7 @@
 from ._jit import kernel
 
 
-@kernel("vd", rows="x", sums="sums")
+@kernel("vd", writes="sums", rows="x", sums="sums")
 def sum_squares(x, sums):
     """Compute sums[0] = sum(x**2), added up in float64 from sums of 4,096 elements in the array's own dtype."""
     total = 0.0
@@ -16,7 +16,7 @@ def sum_squares(x, sums):
     sums[0] = total
 
 
-@kernel("ml")
+@kernel("ml", writes="")
 def count_correct(y, t):
     """Count the rows that have their first maximum at the label; a NaN counts as the maximum."""
     n, c = y.shape

@@ -5,31 +5,31 @@ import math
 from ._jit import kernel
 
 
-@kernel("vvv", fast=False)
+@kernel("vvv", fast=False, writes="out")
 def add(x, y, out):
     """Compute out = x + y."""
     out[0] = x[0] + y[0]
 
 
-@kernel("vvv", fast=False)
+@kernel("vvv", fast=False, writes="out")
 def multiply(x, y, out):
     """Compute out = x * y."""
     out[0] = x[0] * y[0]
 
 
-@kernel("div", fast=False)
+@kernel("div", fast=False, writes="out")
 def divide(x, n, out):
     """Compute out = x / n, of one number."""
     out[0] = x[0] / n
 
 
-@kernel("dv", fast=False)
+@kernel("dv", fast=False, writes="out")
 def square_root(x, out):
     """Compute out = sqrt(x), of one number."""
     out[0] = math.sqrt(x[0])
 
 
-@kernel("vvv", fast=False)
+@kernel("vvv", fast=False, writes="hyper")
 def clip(hyper, norm, limit):
     """Lower grad_scale, the last number of `hyper`, so that grad_scale * norm is at most the limit."""
     scaled = norm[0] * hyper[-1]
@@ -37,14 +37,14 @@ def clip(hyper, norm, limit):
     hyper[-1] *= limit[0] / (limit[0] if scaled <= limit[0] else scaled)
 
 
-@kernel("vv", fast=False, rows="x")
+@kernel("vv", fast=False, writes="x", rows="x")
 def rescale(x, scaling):
     """Multiply x by the loss scale."""
     for i in range(x.size):
         x[i] *= scaling[0]
 
 
-@kernel("vvv", fast=False)
+@kernel("vvv", fast=False, writes="hyper scaling")
 def unscale(hyper, norm, scaling):
     """Divide grad_scale, the last number of `hyper`, by the loss scale, and adapt that to the norm.
 

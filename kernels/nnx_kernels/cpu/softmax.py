@@ -11,10 +11,11 @@ import numpy as np
 
 from ._jit import fast_inlined, inlined, kernel
 from .functions import decay
+from .views import in_a_row
 
 _BLOCK = 4096  # elements
 _LANES = 64
-_WIDE = 2 * _LANES
+WIDE = 2 * _LANES
 
 
 @inlined
@@ -23,10 +24,11 @@ def _maximum(row, lanes):
 
     (Which NaN or number comes out where there is a NaN does not matter: the row keeps it.)
     """
-    whole = row.size // _LANES if row.size >= _WIDE else 0
-    top = row[0]
-    if whole:
-        lanes[:] = row[:_LANES]
+    top, whole = row[0], 0
+    if lanes is not None and row.size >= WIDE:
+        whole = row.size // _LANES
+        for k in range(_LANES):
+            lanes[k] = row[k]
         for b in range(1, whole):
             part = row[_LANES * b : _LANES * (b + 1)]
             for k in range(_LANES):
@@ -54,7 +56,8 @@ def _exponentials(row, top, out):
 def _maximum_with(row, bias, lanes):
     """Return the maximum of row + bias, for wide rows."""
     whole = row.size // _LANES
-    lanes[:] = -np.inf
+    for k in range(_LANES):
+        lanes[k] = -np.inf
     for b in range(whole):
         part, added = row[_LANES * b : _LANES * (b + 1)], bias[_LANES * b : _LANES * (b + 1)]
         for k in range(_LANES):
@@ -101,25 +104,19 @@ def _shift(z, bias, y, first, last, lanes):
 
 @inlined
 def _exponentiate(y, first, last):
-    flat = y[first:last].reshape(-1)
+    flat = in_a_row(y[first:last])
     for k in range(flat.size):
         flat[k] = decay(flat[k])
 
 
-@kernel("mm", rows="z y")
+@kernel("mm", writes="y", rows="z y")
 def softmax(z, y):
-    """Compute y = decay(z) / sum(exp(z)) of each row."""
+    """Compute y = decay(z) / sum(exp(z)) of each row, of fewer than WIDE numbers."""
     n, c = z.shape
-    lanes, one = np.empty(_LANES, z.dtype), z.dtype.type(1)
-    if c >= _WIDE:
-        for i in range(n):
-            total = _exponentials(z[i], _maximum(z[i], lanes), y[i])
-            _scale(y[i], one / total)
-        return
-    rows, none = max(1, _BLOCK // c), z.reshape(-1)[:0]
+    one, rows, none = z.dtype.type(1), max(1, _BLOCK // c), in_a_row(z)[:0]
     for first in range(0, n, rows):
         last = min(first + rows, n)
-        _shift(z, none, y, first, last, lanes)
+        _shift(z, none, y, first, last, None)
         _exponentiate(y, first, last)
         for i in range(first, last):
             total = y.dtype.type(0)
@@ -130,15 +127,23 @@ def softmax(z, y):
                 y[i, j] *= inverse
 
 
-@kernel("mlvvmvdi", rows="z t weight dz", sums="db sums")
+@kernel("mm", writes="y", rows="z y")
+def softmax_of_wide(z, y):
+    """Compute the same of wide rows."""
+    lanes, one = np.empty(_LANES, z.dtype), z.dtype.type(1)
+    for i in range(z.shape[0]):
+        total = _exponentials(z[i], _maximum(z[i], lanes), y[i])
+        _scale(y[i], one / total)
+
+
+@kernel("mlvvmvdi", writes="dz db sums", rows="z t weight dz", sums="db sums")
 def cross_entropy_of_labels(z, t, weight, bias, dz, db, sums, of):
-    """Compute sums[0], the sum of -log(softmax(z + bias)) at the labels.
+    """Compute sums[0], the sum of -log(softmax(z + bias)) at the labels, of rows with fewer than WIDE numbers.
 
     dz = (softmax - one-hot) / of; db: its column sums. weight: factors of the rows, or empty. of: the rows of the whole
     batch, of which z may be a part.
     """
     n, c = z.shape
-    lanes = np.empty(_LANES, z.dtype)
     one = z.dtype.type(1)
     share = one / z.dtype.type(of)
     loss = 0.0
@@ -146,31 +151,10 @@ def cross_entropy_of_labels(z, t, weight, bias, dz, db, sums, of):
     for i in range(n):
         if not 0 <= t[i] < c:
             loss = np.nan
-    if c >= _WIDE:
-        for i in range(n):
-            valid = 0 <= t[i] < c
-            label = t[i] if valid else 0
-            w = weight[i] if weight.size else one
-            if bias.size:
-                top = _maximum_with(z[i], bias, lanes)
-                below = top - (z[i, label] + bias[label])
-                total = _exponentials_with(z[i], bias, top, dz[i])
-            else:
-                top = _maximum(z[i], lanes)
-                below = top - z[i, label]
-                total = _exponentials(z[i], top, dz[i])
-            loss += w * (below + math.log(total))
-            _scale(dz[i], w * share / total)
-            if valid:
-                dz[i, label] -= w * share
-            for j in range(db.size):
-                db[j] += dz[i, j]
-        sums[0] = loss
-        return
     rows = max(1, _BLOCK // c)
     for first in range(0, n, rows):
         last = min(first + rows, n)
-        _shift(z, bias, dz, first, last, lanes)
+        _shift(z, bias, dz, first, last, None)
         for i in range(first, last):
             if 0 <= t[i] < c:
                 loss -= (weight[i] if weight.size else one) * dz[i, t[i]]
@@ -191,7 +175,40 @@ def cross_entropy_of_labels(z, t, weight, bias, dz, db, sums, of):
     sums[0] = loss
 
 
-@kernel("mmvvmvdi", rows="z t weight dz", sums="db sums")
+@kernel("mlvvmvdi", writes="dz db sums", rows="z t weight dz", sums="db sums")
+def cross_entropy_of_labels_of_wide(z, t, weight, bias, dz, db, sums, of):
+    """Compute the same of wide rows."""
+    n, c = z.shape
+    lanes = np.empty(_LANES, z.dtype)
+    one = z.dtype.type(1)
+    share = one / z.dtype.type(of)
+    loss = 0.0
+    db[:] = 0
+    for i in range(n):
+        if not 0 <= t[i] < c:
+            loss = np.nan
+    for i in range(n):
+        valid = 0 <= t[i] < c
+        label = t[i] if valid else 0
+        w = weight[i] if weight.size else one
+        if bias.size:
+            top = _maximum_with(z[i], bias, lanes)
+            below = top - (z[i, label] + bias[label])
+            total = _exponentials_with(z[i], bias, top, dz[i])
+        else:
+            top = _maximum(z[i], lanes)
+            below = top - z[i, label]
+            total = _exponentials(z[i], top, dz[i])
+        loss += w * (below + math.log(total))
+        _scale(dz[i], w * share / total)
+        if valid:
+            dz[i, label] -= w * share
+        for j in range(db.size):
+            db[j] += dz[i, j]
+    sums[0] = loss
+
+
+@kernel("mmvvmvdi", writes="dz db sums", rows="z t weight dz", sums="db sums")
 def cross_entropy_of_rows(z, t, weight, bias, dz, db, sums, of):
     """Compute sums[0], the sum of -sum(t * log(softmax(z + bias))); dz = (softmax - t) / of, db its column sums."""
     n, c = z.shape

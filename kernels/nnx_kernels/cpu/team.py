@@ -1,7 +1,9 @@
 """Jobs: calls of kernels that are written down in memory, and worked at by one thread or by a team.
 
 A job is the address of a kernel's machine code, its arguments, and how they move from one part of the work to the next:
-a part has its own rows of some arrays. It takes no interpreter to do a job, and none to do a whole list of them.
+a part has its own rows of some arrays. It takes no interpreter to do a job, and none to do a whole list of them. A
+stage is jobs whose parts need not wait for each other: several side by side, or chains, whose jobs are done one after
+the other for the same part.
 
 One thread gives a job to a team, of which it is a member, by writing down where the job is in a block of memory that
 all know. Every member claims one part after the other, until none is left: who is slow, because another process has its
@@ -30,6 +32,8 @@ MOVE = 4
 added to it for each part, and the total that it is a share of, or -1 where it is an address or a place."""
 MOST = 128
 """How many words a job's arguments may have."""
+# A stage has a head like a job's: the address is 0, and its chains are counted in place of words. Of each chain follow
+# how many parts and how many jobs it has, and where these are.
 
 # The block of a team, in bytes ----------------------------------------------------------------------------------------
 
@@ -144,7 +148,7 @@ _call_32, _call_64, _call_128 = (_calling(words) for words in (32, 64, MOST))
 
 
 @inlined
-def _do(job, p, scratch):
+def _call(job, p, scratch):
     """Do part p of a job; return 0, or the status of a kernel that has failed."""
     count, moves, across = get(job + 8 * COUNT), get(job + 8 * MOVES), get(job + 8 * ACROSS)
     move, given = job + 8 * HEAD, scratch + 16
@@ -165,6 +169,22 @@ def _do(job, p, scratch):
     if count <= 64:
         return _call_64(scratch, function)
     return _call_128(scratch, function)
+
+
+@inlined
+def _do(job, p, scratch):
+    """Do part p of a job, or of the stage that it is; return 0, or the status of a kernel that has failed."""
+    if get(job + 8 * FUNCTION):
+        return _call(job, p, scratch)
+    chain = job + 8 * HEAD
+    while p >= get(chain):
+        p -= get(chain)
+        chain += 16 + 8 * get(chain + 8)
+    for k in range(get(chain + 8)):
+        status = _call(get(chain + 16 + 8 * k), p, scratch)
+        if status != 0:
+            return status
+    return 0
 
 
 # A ticket says which job it is (32 bits), and the first part that is left and the one after the last (16 bits each).
