@@ -4,10 +4,10 @@
 in Python; each works in its own process only. What is replaced:
 
 - `MLPClassifier` and `MLPRegressor` of `sklearn.neural_network`, by `nnx.sklearn`'s;
-- the modules of *Deep Learning from Scratch*, `common.layers` and so on and `dataset.mnist`, by `nnx.book`'s, where the
-  script would import the book's own, or none. A module of these names that defines anything else is left alone;
-- the book's `SimpleConvNet` and `DeepConvNet` in `simple_convnet` and `deep_convnet`, after a trial that tells whether
-  they compute what `nnx.book`'s do.
+- the functions and classes of *Deep Learning from Scratch*, in `common.layers` and so on, `simple_convnet` and
+  `deep_convnet`, by `nnx.book`'s: each in the script's own module, if its text is that of a published state;
+- `load_mnist` of `dataset.mnist`, likewise, where its data are not there;
+- those modules as a whole, where there is no package `common` or `dataset`.
 """
 
 from collections.abc import Sequence

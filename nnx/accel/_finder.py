@@ -2,15 +2,15 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from ._networks import network_difference
-from ._outline import difference
+from . import _adapters, _printings
+from ._parts import look
 from ._report import Report
 
 BOOK = {
@@ -25,19 +25,19 @@ BOOK = {
         "trainer",
         "util",
     )
-} | {"dataset.mnist": "nnx.book.mnist"}
-BOOK_NETWORKS = {"simple_convnet": "SimpleConvNet", "deep_convnet": "DeepConvNet"}
-_PACKAGES = {name.partition(".")[0] for name in BOOK}
+} | {"dataset.mnist": "nnx.book.mnist", "simple_convnet": "nnx.book.simple_convnet"}
+BOOK["deep_convnet"] = "nnx.book.deep_convnet"
+_PACKAGES = {"common", "dataset"}
 _NETWORKS, _OURS = "sklearn.neural_network", "nnx.sklearn"
 _CLASSES = ("MLPClassifier", "MLPRegressor")
 
 
 class Accelerator(MetaPathFinder):
-    """Finds nnx's modules in place of the book's, and replaces classes in scikit-learn's module after its import.
+    """Finds nnx's modules where the book's are absent; replaces what is the book's or scikit-learn's after its import.
 
     Args:
         sklearn: Whether to replace scikit-learn's classes.
-        book: Whether to replace the book's modules.
+        book: Whether to replace the book's functions and classes.
         report: Where to report what is replaced, and what is not.
     """
 
@@ -45,11 +45,12 @@ class Accelerator(MetaPathFinder):
         self.sklearn, self.book, self.report = sklearn, book, report
         self._originals: list[tuple[ModuleType, str, Any]] = []
         self._placed: list[str] = []
+        self._given: dict[str, list[Any]] = {}
 
     def install(self) -> None:
         sys.meta_path.insert(0, self)
         if self.book:
-            for name in (BOOK.keys() | BOOK_NETWORKS.keys()) & sys.modules.keys():
+            for name in sorted(BOOK.keys() & sys.modules.keys()):
                 self.report.say(f"{name} is not replaced: it was imported before")
         if self.sklearn and _NETWORKS in sys.modules:
             self._replace_classes()
@@ -67,8 +68,6 @@ class Accelerator(MetaPathFinder):
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if self.book and (name in BOOK or name in _PACKAGES):
             return self._book(name, path, target)
-        if self.book and name in BOOK_NETWORKS:
-            return self._network(name, path, target)
         if self.sklearn and name in (_NETWORKS, _OURS):
             spec = self._original(name, path, target)
             if spec is not None and spec.loader is not None:
@@ -91,38 +90,38 @@ class Accelerator(MetaPathFinder):
             if found is not None or not _imported_for_a_module(name):
                 return found
             return self._placing(name, ModuleType(name), package=True)
-        absent = name.partition(".")[0] in self._placed
-        if found is None and not absent:
-            return None
-        own = importlib.import_module(BOOK[name])
-        if found is not None:
-            file = Path(found.origin or "")
-            if (reason := difference(file, own)) is not None:
-                self.report.say(f"{name} ({file}) is not replaced: {reason}")
-                return found
-            if name == "dataset.mnist":
-                vars(own)["dataset_dir"] = file.parent
-        self.report.replace(name, BOOK[name] if absent else f"{BOOK[name]} ({file} is the book's)")
-        return self._placing(name, own)
-
-    def _network(self, name: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
-        """Find the script's module, whose class is then replaced if it is the book's; nnx's where there is none."""
-        found = self._original(name, path, target)
         if found is None:
-            self.report.replace(name, f"nnx.book.{name}")
-            return self._placing(name, importlib.import_module(f"nnx.book.{name}"))
-        if found.loader is not None and found.has_location:
-            found.loader = _Followed(found.loader, lambda: self._replace_network(name))
+            package = name.rpartition(".")[0]
+            if package and package not in self._placed:
+                return None
+            own = importlib.import_module(BOOK[name])
+            for part in own.__all__:
+                self._given.setdefault(part, []).append(getattr(own, part))
+            self.report.replace(name, BOOK[name])
+            return self._placing(name, own)
+        if name in _printings.published() and found.loader is not None and found.has_location:
+            found.loader = _Followed(found.loader, lambda: self._replace_parts(sys.modules[name]))
         return found
 
-    def _replace_network(self, name: str) -> None:
-        module, own, cls = sys.modules[name], importlib.import_module(f"nnx.book.{name}"), BOOK_NETWORKS[name]
-        if (reason := network_difference(module, cls, own)) is not None:
-            self.report.say(f"{name} ({module.__file__}) is not replaced: {reason}")
+    def _replace_parts(self, module: ModuleType) -> None:
+        """Put nnx's functions and classes in the places of those of a module that are the book's."""
+        name, own = module.__name__, importlib.import_module(BOOK[module.__name__])
+        found = look(module, self._given)
+        self._placed.append(name)
+        if name == "dataset.mnist" and (reason := _their_data(module, found.known)):
+            self.report.say(f"{name} ({module.__file__}) stays the script's: {reason}")
             return
-        self._originals.append((module, cls, getattr(module, cls)))
-        setattr(module, cls, getattr(own, cls))
-        self.report.replace(f"{name}.{cls}", f"nnx.book.{name}.{cls} ({module.__file__} is the book's)")
+        replaced = []
+        for part, state in found.known.items():
+            original = vars(module)[part]
+            if part.startswith("_") or not callable(original):
+                continue
+            ours = getattr(_adapters, state.by)(module, original) if state.by else getattr(own, part)
+            self._originals.append((module, part, original))
+            self._given.setdefault(part, []).append(ours)
+            setattr(module, part, ours)
+            replaced.append(part)
+        self.report.parts(f"{name} ({module.__file__})", replaced, BOOK[name], found.alone)
 
     def _placing(self, name: str, module: ModuleType, package: bool = False) -> ModuleSpec:
         self._placed.append(name)
@@ -149,6 +148,16 @@ class Accelerator(MetaPathFinder):
                     setattr(module, name, cls)
             self.report.count(cls, "fit", "partial_fit", "predict", "predict_proba")
             self.report.replace(f"{_NETWORKS}.{name}", f"{_OURS}.{name}")
+
+
+def _their_data(module: ModuleType, known: Iterable[str]) -> str | None:
+    """Return why `dataset.mnist` is left to load its data itself, or None if nnx's is to find them."""
+    if not {"load_mnist", "save_file", "key_file"} <= set(known):
+        return "not as in any published state"
+    folder = Path(module.dataset_dir)
+    if Path(module.save_file).exists() or all((folder / file).exists() for file in module.key_file.values()):
+        return f"its data are in {folder}"
+    return None
 
 
 def _imported_for_a_module(package: str) -> bool:

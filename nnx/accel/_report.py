@@ -3,6 +3,7 @@
 import functools
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..backend import active_ops, choose
@@ -22,8 +23,19 @@ class Report:
             print(f"nnx: {line}", file=sys.stderr)
 
     def replace(self, what: str, by: str) -> None:
-        self.replaced.append(what)
-        self.say(f"{what} is replaced by {by}")
+        """Report what is replaced, the first time."""
+        if what not in self.replaced:
+            self.replaced.append(what)
+            self.say(f"{what} is replaced by {by}")
+
+    def parts(self, module: str, replaced: Sequence[str], by: str, alone: Mapping[str, str]) -> None:
+        """Report which parts of a module of the script's are replaced, and why others are left alone."""
+        self.replaced += [f"{module}.{name}" for name in replaced]
+        if replaced:
+            self.say(f"{module}: {', '.join(sorted(replaced))} replaced by {by}")
+        for reason in sorted(set(alone.values())):
+            names = ", ".join(sorted(name for name, why in alone.items() if why == reason))
+            self.say(f"{module}: {names} left alone: {reason}")
 
     def count(self, cls: type, *methods: str) -> None:
         """Count the calls of these methods, in a verbose run only."""
@@ -45,12 +57,12 @@ class Report:
         if not self.verbose:
             return
         if not self.replaced:
-            self.say("nothing was replaced: the script imported nothing that nnx has")
+            self.say("nothing was replaced")
             return
         choice = choose()
         self.say(f"backend {choice.backend.name} ({choice.why})")
         for name, times in self.calls.items():
-            self.say(f"{name}: {times} calls in this process")
+            self.say(f"{name}: {times} calls in this process (those of worker processes are not counted)")
         declined = active_ops().explain().declined
         for name, times in declined.items():
             self.say(f"{name}: {times} calls were composed, the backend having declined their arrays")

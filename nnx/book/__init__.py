@@ -4,10 +4,11 @@
 `nnx.book.simple_convnet` and `nnx.book.deep_convnet` for the networks of its chapters 7 and 8. Names, arguments,
 attributes, printed lines and numbers are the book's: float64 where the script does not give float32, and NumPy's global
 generator drawn from in the same order, so that the same `np.random.seed` gives the same run. Unlike the book's,
-`Relu.backward` leaves its argument as it is, and `accuracy` predicts in pieces.
+`accuracy` predicts in pieces.
 
 Every function and layer computes on the backend in force and returns arrays of the kind that it was given: NumPy's for
-NumPy's, the backend's for the backend's (`from nnx import np` makes such arrays).
+NumPy's, the backend's for the backend's (`from nnx import np` makes such arrays). NumPy's arrays that are small, or of
+other dtypes than float32 and float64, are left to NumPy.
 """
 
 from . import (

@@ -9,6 +9,32 @@ import numpy as np
 from ..backend import script_dtype
 from ..ops import FLOATS, Array, HostArray, Ops, dtype_name
 
+LEAST = 8192
+"""How many numbers of an array of NumPy's are worth a call of the backend: below, NumPy is as fast, or faster."""
+LEAST_OF_A_SOFTMAX = 256
+LEAST_OF_A_PRODUCT = 500_000
+"""Likewise, of the scores of a softmax, and how many multiplications of a matrix product."""
+
+_FLOATS = np.dtype("float64"), np.dtype("float32")
+
+
+def is_plain(x: Any, y: Any = 0) -> bool:
+    """Return whether both are NumPy's arrays, of any dtype, or numbers: what the book computes with."""
+    return isinstance(x, _PLAIN) and isinstance(y, _PLAIN)
+
+
+_PLAIN = (np.ndarray, np.generic, int, float, complex, list, tuple)
+
+
+def is_worth_it(x: Any, least: int | None = None) -> bool:
+    """Return whether the backend is to compute with x: its own array, or a large one of NumPy's in a backend's dtype.
+
+    Everything else is left to NumPy: whole numbers, float16 and numbers that are no arrays come out as in the book.
+    """
+    if type(x) is np.ndarray:
+        return x.size >= (LEAST if least is None else least) and x.dtype in _FLOATS
+    return not isinstance(x, _PLAIN)
+
 
 def network_dtype() -> str:
     """Return the dtype of the networks' parameters: float64 as in the book, unless `NNX_SCRIPT_DTYPE` is float32."""
@@ -35,6 +61,13 @@ def floats(ops: Ops, *values: Any) -> list[Array]:
         return arrays
     wanted = ops.dtypes[_promoted(*map(dtype_name, arrays))]
     return [a if a.dtype == wanted else ops.xp.astype(a, wanted) for a in arrays]
+
+
+def floats_of_images(ops: Ops, images: Any, *others: Any) -> list[Array]:
+    """Return what `floats` does. NumPy's images become float64, as in the book's im2col, but where all is float32."""
+    if isinstance(images, np.ndarray) and images.dtype != np.float64 and script_dtype() != "float32":
+        images = images.astype(np.float64)
+    return floats(ops, images, *others)
 
 
 def like(ops: Ops, y: Array, x: Any) -> Any:

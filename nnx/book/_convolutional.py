@@ -74,9 +74,10 @@ class ConvolutionalNetwork:
         if self._watched:
             return None
         try:
-            return Fused(ops, self._sequence(), self._shape)
+            fused = Fused(ops, self._sequence(), self._shape)
         except NnxError:  # the layers do not fit each other, which they say when they are used
             return None
+        return fused if fused.dtype == network_dtype() else None  # the book's im2col makes float64 of float32
 
     # The layers -------------------------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ def load(file: File) -> dict[str, HostArray]:
         except Exception as error:  # a damaged pickle can raise whatever its operations do
             raise InputError(
                 f"{os.fspath(file)}: cannot be read: {error}. Expected a pickle of a dict of NumPy arrays, as the "
-                "book's save_params writes it; nnx reads nothing else from a pickle, for loading one can run any code."
+                "book writes it; nnx reads nothing else from a pickle, for loading one can run any code."
             ) from None
 
 

@@ -6,12 +6,22 @@ from typing import Any
 import numpy as np
 
 from .. import layers
-from ..backend import active_ops
+from ..backend import active_ops, script_dtype
 from ..errors import InputError
 from ..layers import RELU
 from ..ops import Array, Ops, dtype_name
 from . import functions as _functions
-from ._arrays import channels_first, channels_last, floats, like, native
+from ._arrays import (
+    LEAST_OF_A_PRODUCT,
+    channels_first,
+    channels_last,
+    floats,
+    floats_of_images,
+    is_plain,
+    is_worth_it,
+    like,
+    native,
+)
 from .functions import *  # noqa: F403  as the book's module gives them on
 from .functions import cross_entropy_error, sigmoid, softmax
 from .util import col2im, from_columns, im2col, to_columns
@@ -41,23 +51,25 @@ class Relu:
     """
 
     def __init__(self) -> None:
-        self._y: Array = None
-
-    @property
-    def mask(self) -> Array:
-        return None if self._y is None else self._y <= 0
+        self.mask: Array = None
 
     def forward(self, x: Array) -> Array:
+        self.mask = x <= 0
+        if not is_worth_it(x):
+            out = x.copy()
+            out[self.mask] = 0
+            return out
         ops = active_ops()
-        self._y = y = ops.activation(RELU, native(ops, x))
-        return like(ops, y, x)
+        return like(ops, ops.activation(RELU, native(ops, x)), x)
 
     def backward(self, dout: Array) -> Array:
-        """Return dout where x was positive, else 0, as a new array."""
-        ops = active_ops()
-        dy, y = floats(ops, dout, self._y)
+        """Return dout itself, in which there is now 0 where x was not positive."""
         # Not ops.activation_backward, which multiplies: in a network that diverges, infinity times 0 is NaN.
-        return like(ops, ops.xp.where(y <= 0, ops.xp.zeros((), dtype=dy.dtype), dy), dout)
+        if isinstance(dout, np.ndarray) and isinstance(self.mask, np.ndarray):
+            np.copyto(dout, 0, where=self.mask)
+        else:
+            dout[self.mask] = 0
+        return dout
 
 
 class Sigmoid:
@@ -75,6 +87,8 @@ class Sigmoid:
         return self.out
 
     def backward(self, dout: Array) -> Array:
+        if is_plain(dout, self.out) and not is_worth_it(dout):
+            return dout * (1.0 - self.out) * self.out
         ops = active_ops()
         dy, y = floats(ops, dout, self.out)
         return like(ops, ops.activation_backward(_SIGMOID_BACKWARD, dy, None, y), dout)
@@ -101,12 +115,17 @@ class Affine:
         self.db: Array = None
 
     def forward(self, x: Array) -> Array:
-        ops = active_ops()
         self.original_x_shape = x.shape
         self.x = x if x.ndim == 2 else x.reshape(x.shape[0], -1)
+        if self._is_small():
+            return np.dot(self.x, self.W) + self.b
+        ops = active_ops()
         return like(ops, ops.affine(*floats(ops, self.x, self.W, self.b)), x)
 
     def backward(self, dout: Array) -> Array:
+        if self._is_small():
+            self._small_gradients(dout)
+            return np.dot(dout, self.W.T).reshape(self.original_x_shape)
         ops = active_ops()
         dy, x, w = self._gradients(ops, dout)
         dx = ops.xp.empty(x.shape, dtype=x.dtype)
@@ -115,7 +134,22 @@ class Affine:
 
     def backward_to_parameters(self, dout: Array) -> None:
         """Do what `backward` does without the gradient of x, which nothing needs below the first layer."""
-        self._gradients(active_ops(), dout)
+        if self._is_small():
+            self._small_gradients(dout)
+        else:
+            self._gradients(active_ops(), dout)
+
+    def _is_small(self) -> bool:
+        """Return whether NumPy is to compute: for its arrays if they are small, or of other dtypes or shapes."""
+        x, w, b = self.x, self.W, self.b
+        if type(x) is type(w) is type(b) is np.ndarray and x.shape[0] * w.size < LEAST_OF_A_PRODUCT:
+            return True
+        if not (is_plain(x, w) and is_plain(b)):
+            return False
+        return np.ndim(b) != 1 or not (is_worth_it(x, 0) and is_worth_it(w, 0))
+
+    def _small_gradients(self, dout: Array) -> None:
+        self.dW, self.db = np.dot(self.x.T, dout), np.sum(dout, axis=0)
 
     def _gradients(self, ops: Ops, dout: Array) -> tuple[Array, Array, Array]:
         dy, x, w = floats(ops, dout, self.x, self.W)
@@ -154,16 +188,23 @@ class SoftmaxWithLoss:
 
     def backward(self, dout: Any = 1) -> Array:
         """Return (y - t) / n; `dout` is ignored."""
+        if is_plain(self.y, self.t):
+            t = self.t
+            if self.y.dtype == np.float32 and script_dtype() == "float32" and t.size == self.y.size:
+                t = t.astype(np.float32)
+            return _less_targets(np, self.y, t)
         ops = active_ops()
-        n = self.t.shape[0]
         y, t = native(ops, self.y), native(ops, self.t)
-        if t.size == y.size:
-            dx = (y - ops.xp.astype(t, y.dtype)) / n
-        else:
-            dx = ops.xp.asarray(y, copy=True)
-            dx[ops.xp.arange(n), t] -= 1
-            dx /= n
-        return like(ops, dx, self.y)
+        return like(ops, _less_targets(ops.xp, y, ops.xp.astype(t, y.dtype) if t.size == y.size else t), self.y)
+
+
+def _less_targets(xp: Any, y: Array, t: Array) -> Array:
+    n = t.shape[0]
+    if t.size == y.size:
+        return (y - t) / n
+    dx = xp.asarray(y, copy=True)
+    dx[xp.arange(n), t] -= 1
+    return dx / n
 
 
 class Dropout:
@@ -194,6 +235,8 @@ class Dropout:
 
 
 def _masked(x: Array, mask: Array) -> Array:
+    if is_plain(x, mask) and not is_worth_it(x):
+        return x * mask
     ops = active_ops()
     (a,) = floats(ops, x)
     one = ops.xp.ones((), dtype=a.dtype)
@@ -325,7 +368,7 @@ class Convolution:
         if self._last is None:
             return None
         ops = active_ops()
-        images = floats(ops, self.x, self.W)[0]
+        images = floats_of_images(ops, self.x, self.W)[0]
         return like(ops, to_columns(ops, images, self.W.shape[2], self.W.shape[3], self.stride, self.pad), self.x)
 
     @property
@@ -343,7 +386,7 @@ class Convolution:
             InputError: the images are smaller than a filter, or have another number of channels.
         """
         ops = active_ops()
-        images, weights, bias = floats(ops, x, self.W, self.b)
+        images, weights, bias = floats_of_images(ops, x, self.W, self.b)
         channels, size = weights.shape[1], (weights.shape[2], weights.shape[3])
         if images.shape[1] != channels:
             raise InputError(f"Convolution: got images of shape {tuple(x.shape)}, expected {channels} channels.")
@@ -424,7 +467,7 @@ class Pooling:
             InputError: the images are smaller than a window.
         """
         ops, pad = active_ops(), self.pad
-        (images,) = floats(ops, x)
+        (images,) = floats_of_images(ops, x)
         _check_size("Pooling", images.shape, (self.pool_h, self.pool_w), pad)
         pictures = channels_last(ops, images)
         if pad:  # by zeros: beyond the borders of `ops.max_pooling` nothing is the greatest

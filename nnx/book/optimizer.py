@@ -1,14 +1,17 @@
-"""The book's `common.optimizer`: each update of an array is one operation."""
+"""The book's `common.optimizer`: each update of a large array is one operation.
 
-from collections.abc import Mapping, MutableMapping
+What is small, and what is no array of floats, is updated by NumPy as the book does it, to its dtypes and errors.
+"""
+
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import optimizers
 from ..backend import active_ops
-from ..ops import FLOATS, Array, Ops, dtype_name
-from ._arrays import like, native
+from ..ops import Array, dtype_name
+from ._arrays import is_plain, is_worth_it, native
 
 __all__ = ["SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "np"]
 
@@ -28,46 +31,47 @@ class _Optimizer:
         return (self.lr,)
 
     def update(self, params: MutableMapping[str, Array], grads: Mapping[str, Array]) -> None:
-        """Make one step, in place. Numbers in `params`, which cannot be changed in place, are replaced."""
-        ops = active_ops()
+        """Make one step, in place. Numbers in `params`, which cannot be changed in place, are replaced.
+
+        Raises:
+            TypeError: NumPy's, of an array of whole numbers, which cannot hold the result.
+        """
         for slot in self.slots:
             if getattr(self, slot) is None:
-                setattr(self, slot, {key: _zeros(ops, value) for key, value in params.items()})
-        hyper = np.array([*self._coefficients(), 0.0, 1.0])
-        hypers: dict[Any, Array] = {}
-        for key, param in params.items():
-            dtype = getattr(param, "dtype", None)
-            if dtype not in hypers:
-                hypers[dtype] = ops.to_device(hyper.astype(name) if (name := dtype_name(param)) in FLOATS else hyper)
-            params[key] = self._update_one(ops, key, param, grads[key], hypers[dtype])
-
-    def _update_one(self, ops: Ops, key: str, param: Array, grad: Array, hyper: Array) -> Array:
+                setattr(self, slot, {key: _zeros(value) for key, value in params.items()})
         states = [getattr(self, slot) for slot in self.slots]
-        given = (param, grad, *(state[key] for state in states))
-        if all(isinstance(a, ops.array_type) and a.dtype == param.dtype and a.shape == param.shape for a in given) and (
-            param.dtype == hyper.dtype and param.ndim
-        ):
-            ops.update_(self.kind.formula(), hyper, *given)
-            return param
-        # A number, a 0-d array, NumPy's arrays on another backend, mixed dtypes: computed on copies in float64.
-        own = [ops.xp.astype(native(ops, a), ops.xp.float64, copy=True) for a in given]
-        own[1] = own[1] + ops.xp.zeros_like(own[0])
-        ops.update_(self.kind.formula(), ops.xp.astype(hyper, ops.xp.float64), *own)
-        for state, value in zip(states, own[2:], strict=True):
-            state[key] = _put(ops, state[key], value)
-        return _put(ops, param, own[0])
+        coefficients, hypers = self._coefficients(), dict[Any, Array]()
+        for key in params:
+            given = (params[key], grads[key], *(state[key] for state in states))
+            if all(is_worth_it(array) for array in given) and _alike(given):
+                self._on_the_backend(coefficients, hypers, given)
+            else:
+                params[key] = self._by_numpy(key, params[key], grads[key])
+
+    def _on_the_backend(
+        self, coefficients: tuple[float, ...], hypers: dict[Any, Array], given: Sequence[Array]
+    ) -> None:
+        ops, dtype = active_ops(), given[0].dtype
+        if dtype not in hypers:
+            hypers[dtype] = ops.to_device(np.array([*coefficients, 0.0, 1.0], dtype_name(given[0])))
+        own = [native(ops, array) for array in given]
+        ops.update_(self.kind.formula(), hypers[dtype], *own)
+        if not isinstance(given[0], ops.array_type):
+            for target, value in zip((given[0], *given[2:]), (own[0], *own[2:]), strict=True):
+                target[...] = ops.to_host(value)
+
+    def _by_numpy(self, key: str, p: Any, g: Any) -> Any:
+        """Return the parameter after the step, changed in place if it is an array; the state is changed, too."""
+        raise NotImplementedError
 
 
-def _zeros(ops: Ops, param: Array) -> Array:
-    return ops.xp.zeros_like(param) if isinstance(param, ops.array_type) else np.zeros_like(param)
+def _zeros(param: Array) -> Array:
+    return np.zeros_like(param) if is_plain(param) else active_ops().xp.zeros_like(param)
 
 
-def _put(ops: Ops, target: Array, value: Array) -> Array:
-    """Write the value into the target, or, where the target is a number, return a new number in its place."""
-    if getattr(target, "ndim", 0) == 0:
-        return ops.to_host(value)[()]
-    target[...] = like(ops, value, target)
-    return target
+def _alike(arrays: Sequence[Array]) -> bool:
+    first = arrays[0]
+    return all(type(a) is type(first) and a.dtype == first.dtype and a.shape == first.shape for a in arrays)
 
 
 class SGD(_Optimizer):
@@ -77,6 +81,10 @@ class SGD(_Optimizer):
 
     def __init__(self, lr: float = 0.01) -> None:
         super().__init__(lr)
+
+    def _by_numpy(self, key: str, p: Any, g: Any) -> Any:
+        p -= self.lr * g
+        return p
 
 
 class Momentum(_Optimizer):
@@ -93,11 +101,25 @@ class Momentum(_Optimizer):
     def _coefficients(self) -> tuple[float, ...]:
         return (self.lr, self.momentum)
 
+    def _by_numpy(self, key: str, p: Any, g: Any) -> Any:
+        self.v[key] = self.momentum * self.v[key] - self.lr * g
+        p += self.v[key]
+        return p
+
 
 class Nesterov(Momentum):
     """v = momentum * v - lr * g; p += momentum * v - lr * g (Bengio, Boulanger-Lewandowski & Pascanu 2013)."""
 
     kind = optimizers.Nesterov
+
+    def _by_numpy(self, key: str, p: Any, g: Any) -> Any:
+        v = self.v[key]
+        p += self.momentum * self.momentum * v
+        p -= (1 + self.momentum) * self.lr * g
+        v *= self.momentum
+        v -= self.lr * g
+        self.v[key] = v
+        return p
 
 
 class AdaGrad(_Optimizer):
@@ -113,6 +135,11 @@ class AdaGrad(_Optimizer):
     def _coefficients(self) -> tuple[float, ...]:
         return (self.lr, 1e-7)
 
+    def _by_numpy(self, key: str, p: Any, g: Any) -> Any:
+        self.h[key] += g * g
+        p -= self.lr * g / (np.sqrt(self.h[key]) + 1e-7)
+        return p
+
 
 class RMSprop(_Optimizer):
     """h += (1 - decay_rate) * (g**2 - h); p -= lr * g / (sqrt(h) + 1e-7) (Tieleman & Hinton 2012)."""
@@ -127,6 +154,12 @@ class RMSprop(_Optimizer):
 
     def _coefficients(self) -> tuple[float, ...]:
         return (self.lr, 1e-7, 1 - self.decay_rate)
+
+    def _by_numpy(self, key: str, p: Any, g: Any) -> Any:
+        self.h[key] *= self.decay_rate
+        self.h[key] += (1 - self.decay_rate) * g * g
+        p -= self.lr * g / (np.sqrt(self.h[key]) + 1e-7)
+        return p
 
 
 class Adam(_Optimizer):
@@ -154,3 +187,11 @@ class Adam(_Optimizer):
     def update(self, params: MutableMapping[str, Array], grads: Mapping[str, Array]) -> None:
         self.iter += 1
         super().update(params, grads)
+
+    def _by_numpy(self, key: str, p: Any, g: Any) -> Any:
+        m, v = self.m[key], self.v[key]
+        m += (1 - self.beta1) * (g - m)
+        v += (1 - self.beta2) * (g**2 - v)
+        self.m[key], self.v[key] = m, v
+        p -= self._coefficients()[0] * m / (np.sqrt(v) + 1e-7)
+        return p

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..backend import active_ops
 from ..ops import Array, HostArray, Ops
-from ._arrays import floats, like
+from ._arrays import floats_of_images, like
 
 __all__ = ["col2im", "conv_output_size", "im2col", "np", "shuffle_dataset", "smooth_curve"]
 
@@ -35,7 +35,7 @@ def im2col(input_data: Array, filter_h: int, filter_w: int, stride: int = 1, pad
     """Return the part of the images under each place of the filter as a row.
 
     Args:
-        input_data: (n, c, h, w); whole numbers become float64.
+        input_data: (n, c, h, w); NumPy's become float64, but for `NNX_SCRIPT_DTYPE` float32.
         filter_h: the filter's height.
         filter_w: the filter's width.
         stride: the step of the filter.
@@ -45,7 +45,7 @@ def im2col(input_data: Array, filter_h: int, filter_w: int, stride: int = 1, pad
         (n * out_h * out_w, c * filter_h * filter_w).
     """
     ops = active_ops()
-    (images,) = floats(ops, input_data)
+    (images,) = floats_of_images(ops, input_data)
     return like(ops, to_columns(ops, images, filter_h, filter_w, stride, pad), input_data)
 
 
@@ -63,7 +63,7 @@ def col2im(
         pad: see `im2col`.
     """
     ops = active_ops()
-    (columns,) = floats(ops, col)
+    (columns,) = floats_of_images(ops, col)
     return like(ops, from_columns(ops, columns, input_shape, filter_h, filter_w, stride, pad), col)
 
 

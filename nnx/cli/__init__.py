@@ -12,7 +12,20 @@ def main() -> None:
 
     An nnx error or a lack of memory is printed as one message, without a traceback.
     """
-    from . import (  # noqa: F401  each adds its command to the app
+    if sys.argv[1:2] == ["run"]:  # a script shall not wait for the other commands
+        from . import _run  # noqa: F401
+    else:
+        _add_commands()
+    try:
+        app()
+    except (NnxError, MemoryError) as error:
+        say(f"nnx: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _add_commands() -> None:
+    """Import the modules of all commands, each of which adds its own to the app."""
+    from . import (  # noqa: F401
         _backends,
         _bench,
         _doctor,
@@ -26,9 +39,3 @@ def main() -> None:
         _tune,
         _warmup,
     )
-
-    try:
-        app()
-    except (NnxError, MemoryError) as error:
-        say(f"nnx: {error}", file=sys.stderr)
-        raise SystemExit(1) from None

@@ -283,7 +283,7 @@ def _pictures(folder: RunFolder, config: RunConfig, trainer: Trainer, test: Data
     title = f"{Path(config.dataset).name}: {network}, {config.activation}, {trainer.optimizer!r}, seed {config.seed}"
     plotting.save(figures.curves(trainer.history, title), folder.curves)
     images = datasets.drawable(test.x)
-    if images is None and test.preparation is not None:
+    if not test.classes or (images is None and test.preparation is not None):
         return [folder.curves]  # nobody expects pictures of a table's rows
     if images is None:
         say("left out: samples.png (the inputs are no grey or coloured images)")

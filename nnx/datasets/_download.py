@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import DatasetError, unknown
 from ._dataset import Dataset
-from ._folder import PREFIXES, file_names, find, read_pair
+from ._folder import PARTS, file_names, idx_files, read_pair
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ SOURCES = {
         ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
 }
+_TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}  # the folders that it makes
 _TIMEOUT = 5, 15  # seconds to wait for a connection, and for data
 
 
@@ -84,27 +85,30 @@ def fashion_mnist(split: str = "train", folder: "str | os.PathLike[str] | None" 
 
 
 def _load(name: str, split: str, folder: "str | os.PathLike[str] | None") -> Dataset:
-    if not isinstance(split, str) or split not in PREFIXES:
-        raise unknown("split", split, PREFIXES)
+    if not isinstance(split, str) or split not in PARTS:
+        raise unknown("split", split, PARTS)
     files = file_names(split)
     if folder is not None:
-        paths = _in_folders([Path(folder)], files, "folder")
+        paths = _in_folders([Path(folder)], split, "folder")
     elif data_dir := os.environ.get("NNX_DATA_DIR"):
-        paths = _in_folders([Path(data_dir) / name, Path(data_dir)], files, "NNX_DATA_DIR")
+        paths = _in_folders(
+            [Path(data_dir) / name, Path(data_dir) / _TORCHVISION[name], Path(data_dir)], split, "NNX_DATA_DIR"
+        )
     else:
         paths = [_download(name, file) for file in files]
     images, labels = paths
     return read_pair(images, labels, name, SOURCES[name].classes)
 
 
-def _in_folders(folders: Sequence[Path], files: tuple[str, str], source: str) -> list[Path]:
+def _in_folders(folders: Sequence[Path], split: str, source: str) -> list[Path]:
     """Return both files from the first folder that has both: images of one data set never meet labels of another."""
     for folder in folders:
-        found = [path for file in files if (path := find(folder, file))]
-        if len(found) == len(files):
+        found = [path for path in idx_files(folder, split) if path]
+        if len(found) == 2:
             return found
+    images, labels = file_names(split)
     raise DatasetError(
-        f"{' or '.join(map(str, folders))} (from {source}): has no {files[0]}[.gz] together with {files[1]}[.gz]; put "
+        f"{' or '.join(map(str, folders))} (from {source}): has no {images}[.gz] together with {labels}[.gz]; put "
         "them there, or choose another folder."
     )
 
@@ -125,15 +129,30 @@ def _download(name: str, file: str) -> Path:
                     f"{mirror}{file}.gz", f"md5:{source.md5[file]}", fname=f"{file}.gz", path=cache, downloader=download
                 )
         except (requests.RequestException, OSError, ValueError) as error:
-            failed.append(f"{mirror}: {str(error) or type(error).__name__}")
+            failed.append(f"  {mirror}: {_reason(error)}")
         else:
             return Path(path)
     raise DatasetError(
-        f"{name}: {file}.gz could not be downloaded. "
-        + "; ".join(failed)
-        + ". Check the network, or copy the data set's "
-        "four files into a folder and pass folder=, or set NNX_DATA_DIR to it."
+        "\n".join([f"{name}: {file}.gz could not be downloaded.", *failed])
+        + "\nCheck the network; or put the data set's four files into a folder, and give that: --dataset FOLDER, "
+        "nnx.datasets.load(FOLDER), or NNX_DATA_DIR=FOLDER in the environment."
     )
+
+
+def _reason(error: Exception) -> str:
+    """Say in some words why a download failed."""
+    import requests
+
+    text = str(error)
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"answered {error.response.status_code} {error.response.reason}"
+    if "NameResolutionError" in text or "getaddrinfo" in text:
+        return "its name is not resolved: no network?"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
+    return " ".join(text.split())[:200] or type(error).__name__
 
 
 class _Bar:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -16,8 +17,8 @@ from . import _arrays
 from ._dataset import Dataset
 from ._digits import digits
 from ._download import fashion_mnist, mnist
-from ._folder import folder, idx_files, refuse_size
-from ._images import PARTS, Size, holds_images
+from ._folder import find_idx, folder, refuse_size
+from ._images import Size, holds_images
 from ._preparation import AS_CLASSES, Preparation, label_classes, prepare
 from ._prepare import split_rows
 from ._table import ENDINGS, Table, as_column, columns_of, is_table, read_table
@@ -101,7 +102,7 @@ def load(
         return _parts(mnist("train"), mnist("test"), seed)
     if name == "fashion_mnist":
         return _parts(fashion_mnist("train"), fashion_mnist("test"), seed)
-    if path.is_dir():
+    if path.is_dir() or find_idx(path) is not None:
         parts = folder(name, size)
         if len(parts) == 2:
             return _parts(parts["train"], parts["test"], seed)
@@ -119,8 +120,7 @@ def reads_images(name: "str | os.PathLike[str]") -> bool:
     """
     if name in NAMES or not Path(name).is_dir():
         return False
-    idx = (file for part in PARTS for file in idx_files(Path(name), part))
-    return not any(idx) and holds_images(Path(name))
+    return find_idx(Path(name)) is None and holds_images(Path(name))
 
 
 def as_splits(data: Data, seed: int = 0) -> Splits:
@@ -241,7 +241,10 @@ def _table(
     name = Path(table.name).stem
     parts = _rows(table.name, counts, seed)
     if preparation is None:
-        preparation = prepare(table, parts[0], **settings, picture=size)
+        turned = size is not None and "emnist" in name.lower()
+        preparation = prepare(table, parts[0], **settings, picture=size, turned=turned)
+        if turned:
+            table = replace(table, note="; ".join(filter(None, [table.note, "EMNIST's pictures, turned upright"])))
     x, t = preparation.inputs(table), preparation.targets(table)
     note = preparation.told(table.note)
     return Splits(*(Dataset(name, x[rows], t[rows], 1.0, preparation.classes, note, preparation) for rows in parts))

@@ -167,6 +167,7 @@ def prepare(
     drop: Sequence[str] = (),
     loss: str = "",
     picture: "tuple[int, int] | None" = None,
+    turned: bool = False,
 ) -> Preparation:
     """Find how a table's columns become inputs and targets.
 
@@ -181,6 +182,7 @@ def prepare(
         loss: "cross_entropy" takes the label for classes, "mse" and "huber" for a number; default: texts are classes,
             and whole numbers if they are at most 20 different ones, or 0, 1, 2, ... with ten rows each on average.
         picture: (height, width) of which the inputs are pixels, 0..255; three columns each for coloured ones.
+        turned: whether the columns are in the order of pixels of pictures that lie on their side, as EMNIST's do.
 
     Raises:
         DatasetError: the label is not to be told, a column is neither number nor category, or values are missing.
@@ -204,6 +206,8 @@ def prepare(
         _refuse_missing(table, names)
     columns = tuple(_column(table, name, rows, name in categories, fill, picture is not None) for name in names)
     shape = () if picture is None else _picture(table, columns, picture)
+    if turned and len(shape) == 2:
+        columns = tuple(columns[i] for i in np.arange(len(columns)).reshape(shape[::-1]).T.ravel())
     target = (0.0, 1.0)
     if not classes:
         _refuse_missing(table, [label], "this is the label: remove these rows")

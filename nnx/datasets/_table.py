@@ -206,7 +206,7 @@ class _Csv:
             self._comma = delimiter == ";"
             whole: Iterator[str] = itertools.chain([first], lines)
             if delimiter == " ":
-                whole = (line.strip() + "\n" for line in whole)
+                whole = (line.strip().replace("\t", " ") + "\n" for line in whole)
             reader = csv.reader(whole, delimiter=delimiter, skipinitialspace=True)
             rows: Iterator[_Row] = ((row, reader.line_num) for row in reader if any(cell.strip() for cell in row))
             names, rows, note = self._header(rows)
@@ -294,10 +294,11 @@ class _Csv:
 
 
 def _delimiter(line: str) -> str:
-    """Return what separates the cells of a line: the most frequent of , ; tab and |, else blanks."""
-    bare = re.sub('"[^"]*"', "", line)
+    """Return what separates the cells of a line: the most frequent of , ; tab and |, else blanks, tabs among them."""
+    bare = re.sub('"[^"]*"', "", line).strip()
     most = max(_DELIMITERS, key=bare.count)
-    return most if most in bare else " " if len(bare.split()) > 1 else ","
+    blanks = most not in bare or (most == "\t" and "  " in bare)
+    return most if not blanks else " " if len(bare.split()) > 1 else ","
 
 
 class _Bar(Lines):

@@ -357,8 +357,9 @@ def inspect(
         config, about = folder.read_config()
         trainer = Trainer.load(folder.checkpoint, backend=backend)
         seed, title, classes = config.seed, f"{folder.path}, ", about.classes
-        if data is None:
-            data = config.dataset if about.table is None else config.data(about)[1]
+        data = config.dataset if data is None else data
+        if about.table is not None and isinstance(data, str | os.PathLike):  # as the run prepares them
+            data = replace(config, dataset=os.fspath(data)).data(about)[1]
     else:
         raise InputTypeError(f"run: got {run!r}, expected the folder of a run, or an nnx.Trainer.")
     if not trainer.loss.classes:

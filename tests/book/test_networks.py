@@ -18,7 +18,7 @@ DATA = X[:200], T[:200], X[200:300], T[200:300]
 
 
 @pytest.fixture(params=["numpy", "numba"], autouse=True)
-def backend(request):
+def backend(request, of_any_size):
     with nnx.use_backend(request.param):
         yield request.param
 

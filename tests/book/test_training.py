@@ -141,12 +141,6 @@ def train(network, update, data, steps, batch, every):
     return losses, train_acc, test_acc
 
 
-@pytest.fixture(params=["numpy", "numba"], autouse=True)
-def backend(request):
-    with nnx.use_backend(request.param):
-        yield request.param
-
-
 def curves(make, rule, data=DATA, **kwargs):
     np.random.seed(7)
     trainer = Trainer(
@@ -237,3 +231,38 @@ def test_optimizers_update_in_place_and_keep_their_state(rule):
         assert optimizer.iter == 4
     if rule == "momentum":
         np.testing.assert_allclose(optimizer.v["W"], update.state["W"][0])
+
+
+@pytest.mark.parametrize("rule", RATES)
+def test_an_array_that_cannot_hold_the_result_is_an_error_as_in_numpy(rule):
+    for dtype in (int, bool, np.uint8):
+        params = {"W": np.ones(2, dtype)}
+        with pytest.raises(TypeError, match="Cannot cast ufunc"):
+            OPTIMIZERS[rule](lr=0.1).update(params, {"W": np.full(2, 0.5)})
+        assert params["W"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("rule", RATES)
+def test_a_dtype_is_kept_and_a_gradient_of_another_one_is_cast(rule):
+    rng = np.random.default_rng(0)
+    w, g = rng.standard_normal(20), rng.standard_normal(20)
+    wanted = {"W": w.copy()}
+    OPTIMIZERS[rule](lr=0.1).update(wanted, {"W": g})
+    for dtype, rtol in ((np.float32, 1e-6), (np.float16, 5e-3)):
+        params = {"W": w.astype(dtype)}
+        OPTIMIZERS[rule](lr=0.1).update(params, {"W": g})
+        assert params["W"].dtype == dtype
+        np.testing.assert_allclose(params["W"], wanted["W"], rtol=rtol, atol=rtol)
+
+
+def test_a_large_array_of_numpys_is_updated_on_the_backend(backend):
+    rng = np.random.default_rng(0)
+    w, g = rng.standard_normal((100, 100)), rng.standard_normal((100, 100))
+    for rule in RATES:
+        params, reference = {"W": w.copy()}, {"W": w.copy()}
+        array, update, optimizer = params["W"], Update(rule, 0.1), OPTIMIZERS[rule](lr=0.1)
+        for _ in range(2):
+            optimizer.update(params, {"W": g})
+            update(reference, {"W": g})
+        assert params["W"] is array
+        np.testing.assert_allclose(params["W"], reference["W"], rtol=1e-10)

@@ -104,6 +104,12 @@ def test_a_resumed_run_prepares_as_it_did(here, capsys):
     assert json.loads((here / "run/config.json").read_text())["data"] == before
     assert nnx_command("report", "run") == 0
     assert "could not be looked at" not in (here / "run/report.html").read_text(encoding="utf-8")
+    with (here / "shifted.csv").open("w") as file:  # prepared as the run does it, what is great stays so
+        file.writelines(["length,width,species\n", *(f"2000,0.02,{CLASSES[i % 3]}\n" for i in range(30))])
+    found = nnx.lab.inspect(here / "run", here / "shifted.csv", backend="numpy")
+    assert (found.confusion.sum(axis=0) > 0).sum() == 1
+    same = nnx.lab.inspect(here / "run", here / "iris.csv", backend="numpy")
+    assert np.array_equal(same.confusion, nnx.lab.inspect(here / "run", backend="numpy").confusion)
     capsys.readouterr()
     assert nnx_command("train", "--resume", "--label", "width", "--out", "run") == 1
     assert "--label: got 'width', but the run in run has ''" in capsys.readouterr().err
@@ -128,6 +134,23 @@ def test_pixels_in_columns_and_arrays(here, capsys, backend):
     assert len(rows) == 3
     assert nnx_command("predict", "digits-csv", "digits.csv", "--backend", backend) == 0
     assert "of 300 rows right" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize(
+    ("test", "images", "labels"),
+    [
+        ("test", "images-idx3-ubyte.gz", "labels-idx1-ubyte.gz"),
+        ("t10k", "images.idx3-ubyte", "labels.idx1-ubyte"),
+    ],
+)
+def test_the_test_files_of_idx_folders_are_the_test(here, capsys, backend, test, images, labels):
+    digits = nnx.datasets.digits()
+    for part, rows in (("train", slice(0, 90)), (test, slice(90, 120))):
+        nnx.datasets.write_idx(here / f"{part}-{images}", digits.x[rows])
+        nnx.datasets.write_idx(here / f"{part}-{labels}", digits.t[rows].astype(np.uint8))
+    assert nnx_command("train", "--dataset", here, "--epochs", 1, "--out", "run", "--backend", backend) == 0
+    assert "81 rows to train on, 9 to validate, 30 to test; 8 x 8 inputs, 10 classes" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

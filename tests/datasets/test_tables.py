@@ -9,6 +9,7 @@ import pytest
 import nnx
 from nnx.datasets import Preparation, load, read_table
 
+_MPG = {"1": [18, 9.5], "2": [8, 6], "3": [70, 71], "4": ["chevrolet nova", "ford"]}
 IRIS = ("setosa", "versicolor", "virginica")
 
 
@@ -45,6 +46,8 @@ def measurements(folder, *, n=60, name="data.csv", change=lambda row, i: row):
         ("a,b\n1,2,\n3,4,\n", {"a": [1, 3], "b": [2, 4]}),
         ('"a","b"\n"r1",1,2\n"r2",3,4\n', {"unnamed 1": ["r1", "r2"], "a": [1, 3], "b": [2, 4]}),
         (" a   b\n 1 2 \n  3   4\n", {"a": [1, 3], "b": [2, 4]}),
+        ('18.0   8  70\t"chevrolet nova"\n9.5   6  71\t"ford"\n', _MPG),
+        ("country;km2\nSweden;6739.5362\n", {"country": ["Sweden"], "km2": [6739.5362]}),
         ("a\tb\n1\t?\n", {"a": [1], "b": [None]}),
         ("a,b\n" + "1,2\n" * 1500 + "x,2\n", {"a": ["1"] * 1500 + ["x"], "b": [2] * 1501}),
     ],
@@ -240,6 +243,13 @@ def test_columns_of_pixels_are_pictures(tmp_path):
     data = load(write(tmp_path, "\n".join(lines)), size=(8, 8))
     assert data.train.x.shape == (72, 8, 8)
     np.testing.assert_allclose(data.train.preparation.inputs(tmp_path / "data.csv") * 255, digits.x[:100])
+
+
+def test_emnists_columns_are_turned_upright(tmp_path):
+    rows = "".join(f"{i % 2}," + ",".join(map(str, range(6))) + "\n" for i in range(20))
+    data = load(write(tmp_path, rows, "emnist-letters-train.csv"), label="1", size=(2, 3)).train
+    np.testing.assert_allclose(data.x[0] * 255, [[0, 2, 4], [1, 3, 5]])
+    assert "turned upright" in data.note
 
 
 def test_experiments_of_classes_refuse_numbers(tmp_path):
