@@ -1,9 +1,14 @@
 """Search for a learning rate, weight decay and dropout on validation data: `python examples/08_hyper_parameters.py`."""
 
+import importlib.util
+import sys
 import tempfile
 
 import nnx
 from nnx.tune import Choice, Linear, Log
+
+if importlib.util.find_spec("optuna") is None:
+    sys.exit("this example searches with Optuna: pip install 'nnx-array[tune]'")
 
 space = {
     "lr": Log(1e-5, 1.0),

@@ -5,7 +5,7 @@ can describe any machine.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import distributions
 from pathlib import Path
@@ -160,12 +160,15 @@ def advice(machine: Machine, infos: Iterable[Mapping[str, str]] = ()) -> list[st
     return found
 
 
-def diagnose(only: str | None = None, machine: Machine | None = None) -> Diagnosis:
+def diagnose(
+    only: str | None = None, machine: Machine | None = None, begin: Callable[[str], object] = lambda name: None
+) -> Diagnosis:
     """Run every usable backend's operations, and give advice.
 
     Args:
         only: Name of the only backend to look at; None for all.
         machine: The machine that the advice is for; None for this one.
+        begin: Called with the name of each backend before its operations are run, which takes up to a minute.
 
     Raises:
         InputError: For an unknown backend.
@@ -174,7 +177,7 @@ def diagnose(only: str | None = None, machine: Machine | None = None) -> Diagnos
     statuses = [status for status in list_backends() if only in (None, status.name)]
     if not statuses and only is not None:
         get_backend(only)  # raises, with the known names
-    backends = tuple(map(_examine, statuses))
+    backends = tuple(_examine(status, begin) for status in statuses)
     try:
         choice = choose(only)
         chosen, chosen_ok = f"{choice.backend.name} ({choice.why})", True
@@ -184,9 +187,10 @@ def diagnose(only: str | None = None, machine: Machine | None = None) -> Diagnos
     return Diagnosis(environment.processor(), backends, chosen, chosen_ok, tuple(warnings))
 
 
-def _examine(status: BackendStatus) -> BackendDiagnosis:
+def _examine(status: BackendStatus, begin: Callable[[str], object]) -> BackendDiagnosis:
     if not status.usable:
         return BackendDiagnosis(status.name, status.provider, status.reason)
+    begin(status.name)
     try:
         backend = get_backend(status.name)
         report = testing.run(backend)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..ops import HostArray
 from . import plots as plotting
-from .console import shown
+from .console import counted, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,10 +98,10 @@ def samples(
     for i in chosen.tolist():
         label, good = short(classes[predicted[i]], 11), predicted[i] == true[i]
         captions.append((label, _RIGHT) if good else (f"{label}\nis {short(classes[true[i]], 11)}", _WRONG))
-    title = (
-        f"{len(images)} test images, {len(right) / len(images):.2%} right. Of {len(wrong)} mistakes these are "
-        f"{len(wrong_shown)}, in red: predicted, and below it the true label."
-    )
+    title = f"{counted(len(images), 'test image')}, {len(right) / len(images):.2%} right."
+    if len(wrong):
+        which = f"{len(wrong_shown)} of {len(wrong)} mistakes" if len(wrong_shown) < len(wrong) else "Mistakes"
+        title += f" {which} in red: predicted, and below it the true label."
     with plotting.style():
         figure = image_sheet(images[chosen], captions, title, columns=10, size=0.9)
     plotting.save(figure, path)

@@ -124,6 +124,12 @@ class ConvolutionalNetwork:
         self._settle()
         return {**self.__dict__, "_fused": None}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a copy, or of a network of the book's class: of that the layers compute."""
+        self.__dict__.update(state)
+        if "layers" in state:
+            self.layers, self._shape = self.__dict__.pop("layers"), ()
+
     def _forward(self, x: Array, train_flg: bool) -> Array:
         ops = active_ops()
         y = native(ops, x)

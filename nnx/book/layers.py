@@ -265,6 +265,8 @@ class BatchNormalization:
         std: its standard deviation, likewise.
     """
 
+    _last: Any = None
+
     def __init__(
         self,
         gamma: Array,
@@ -279,7 +281,6 @@ class BatchNormalization:
         self.batch_size: Any = None
         self.dgamma: Array = None
         self.dbeta: Array = None
-        self._last: Any = None
 
     @property
     def xc(self) -> Array:
@@ -355,13 +356,14 @@ class Convolution:
         db: the gradient of b.
     """
 
+    _last: Any = None  # also of a layer that was pickled by the book's class
+
     def __init__(self, W: Array, b: Array, stride: int = 1, pad: int = 0) -> None:
         self.W, self.b = W, b
         self.stride, self.pad = stride, pad
         self.x: Array = None
         self.dW: Array = None
         self.db: Array = None
-        self._last: Any = None
 
     @property
     def col(self) -> Array:
@@ -443,11 +445,12 @@ class Pooling:
         arg_max: the maximum's place in each window, the first one of equals: int64, (n * out_h * out_w * c,).
     """
 
+    _index: Array = None
+
     def __init__(self, pool_h: int, pool_w: int, stride: int = 2, pad: int = 0) -> None:
         self.pool_h, self.pool_w = pool_h, pool_w
         self.stride, self.pad = stride, pad
         self.x: Array = None
-        self._index: Array = None
 
     @property
     def arg_max(self) -> Array:

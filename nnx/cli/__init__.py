@@ -19,7 +19,7 @@ def main() -> None:
     try:
         app()
     except (NnxError, MemoryError) as error:
-        say(f"nnx: {error}", file=sys.stderr)
+        say(f"nnx: {_with_flag(str(error))}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
@@ -39,3 +39,10 @@ def _add_commands() -> None:
         _tune,
         _warmup,
     )
+
+
+def _with_flag(message: str) -> str:
+    """Return a message about an argument with the name of the flag by which it was given: "--dropout: got 50.0"."""
+    name, colon, rest = message.partition(":")
+    flag = f"--{name.replace('_', '-')}"
+    return f"{flag}{colon}{rest}" if flag in (word.partition("=")[0] for word in sys.argv) else message

@@ -12,6 +12,11 @@ from rich.table import Table
 from ..doctor import BackendDiagnosis, diagnose
 from ._app import app
 
+_LEGEND = """
+fused: the backend's own; composed: made of Array API calls
+ms: how long all its checks took (nnx bench measures its speed)
+declined: inputs that the backend's own left to the composition"""
+
 
 @app.command()
 def doctor(
@@ -22,14 +27,19 @@ def doctor(
 
     Exit status 1 if an operation fails, or the backend that would be used cannot run.
     """
-    diagnosis = diagnose(backend)
     if as_json:
+        diagnosis = diagnose(backend)
         print(json.dumps(asdict(diagnosis) | {"ok": diagnosis.ok}, indent=2))
     else:
         console = Console(highlight=False)
+        with console.status("") as status:
+            diagnosis = diagnose(
+                backend, begin=lambda name: status.update(f"checking each operation of {name} against its formula")
+            )
         console.print(f"processor: {escape(diagnosis.processor)}")
         for each in diagnosis.backends:
             _show(console, each)
+        console.print(_LEGEND)
         console.print(f"\nused now: {escape(diagnosis.chosen)}")
         for warning in diagnosis.warnings:
             console.print(f"[yellow]warning:[/] {escape(warning)}")

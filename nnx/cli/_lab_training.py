@@ -1,4 +1,4 @@
-"""`nnx lab batchnorm`, `overfit`, `lr-find` and `inspect`."""
+"""`nnx lab batchnorm`, `overfit`, `rates`, `lr-find` and `inspect`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -89,6 +89,43 @@ def overfit(
         lr=lr,
         epochs=epochs,
         batch_size=batch_size,
+        seed=seed,
+        backend=backend,
+    )
+    show(result, out)
+
+
+@lab.command()
+def rates(
+    dataset: DatasetName = "digits",
+    backend: BackendName = None,
+    hidden: Hidden = "200,100",
+    activation: Activation = "relu",
+    init: Init = None,
+    batchnorm: BatchNormalized = False,
+    dropout: DropoutRatio = 0.0,
+    weight_decay: WeightDecay = 0.0,
+    optimizer: OptimizerName = "adam",
+    lrs: Annotated[
+        str | None,
+        typer.Option(help="Learning rates, separated by commas; default: the optimizer's own, 1/100 to 100 times."),
+    ] = None,
+    epochs: Epochs = 20,
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Train a network at several learning rates: which are too small, good and too large, with their curves."""
+    config = values.network(hidden, activation, init, batchnorm, dropout)
+    splits: Splits = as_splits(dataset, seed)
+    result = laboratory.rates(
+        splits,
+        config.network(len(splits.train.classes)),
+        optimizer,
+        lrs=values.numbers("--lrs", lrs),
+        epochs=epochs,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
         seed=seed,
         backend=backend,
     )

@@ -15,6 +15,7 @@ from ._app import app, is_given
 from ._options import BackendName, DatasetName
 
 _DEFAULT_SPACE = ["lr=log:1e-5..1e-1", "weight_decay=log:1e-8..1e-2"]
+_LONGER = 5  # times the epochs of a trial
 _OF_THE_SEARCH = ("dataset", "trials", "rounds", "epochs", "seed", "metric", "sampler", "prune")
 
 
@@ -84,7 +85,8 @@ def tune(
         raise typer.Exit(130)
     if test:
         say("test " + ", ".join(f"{key} {value:.4f}" for key, value in reversed(study.evaluate_test().items())))
-    say("train it with:", f"nnx train --config {shlex.quote(str(study.folder / 'best.json'))}")
+    longer = f"--epochs {_LONGER * study.settings.epochs}"
+    say("train it for longer, with:", f"nnx train --config {shlex.quote(str(study.folder / 'best.json'))} {longer}")
 
 
 def _last() -> Path:

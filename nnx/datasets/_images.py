@@ -206,7 +206,9 @@ def image_folder(path: "str | os.PathLike[str]", size: Size | None = None) -> di
         for row, file in enumerate(bar.over("reading image files")):
             x[row] = read_image(file, channels, size)[0]
     extremes = " .. ".join(dict.fromkeys(map(_text, (sizes[0], sizes[-1]))))
-    note = "" if sizes == [size] else f"resized to {_text(size)} from {extremes}"
+    resized = "" if sizes == [size] else f"resized to {_text(size)} from {extremes}"
+    strays = [entry.name for entry in _entries(path) if not entry.is_dir()]
+    note = "; ".join(filter(None, [resized, f"not used: {', '.join(strays)}" if strays else ""]))
 
     parts, begin = {}, 0
     for part, folders in found.items():

@@ -14,6 +14,7 @@ from ._inspect_figures import feature_sheet, filter_sheet, histogram_sheet
 from ._lr_find import LearningRates, lr_find
 from ._optimizers import Optimizers, optimizers
 from ._overfit import Overfit, overfit
+from ._rates import Rates, rates
 
 __all__ = [
     "INITS",
@@ -29,6 +30,7 @@ __all__ = [
     "Mistake",
     "Optimizers",
     "Overfit",
+    "Rates",
     "Result",
     "activations",
     "batchnorm",
@@ -43,5 +45,6 @@ __all__ = [
     "lr_find",
     "optimizers",
     "overfit",
+    "rates",
     "weight_histograms",
 ]

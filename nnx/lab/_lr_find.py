@@ -1,6 +1,5 @@
 """The learning-rate range test: the rate grows from step to step until the loss diverges."""
 
-import copy
 import math
 import textwrap
 from collections.abc import Iterator
@@ -9,20 +8,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from .. import optimizers
 from .._support import plots as plotting
 from .._support.checks import check_count, check_flag, check_number, check_seed
 from .._support.plots import COLOURS, FAINT, PAPER
 from .._support.result import Result, Table
 from ..backend import BackendLike
 from ..datasets import Data, as_splits
-from ..errors import InputError, InputTypeError
-from ..losses import Loss
+from ..errors import InputError
 from ..model import MLP, Sequential
 from ..ops import HostArray
 from ..optimizers import Optimizer
 from ..training import DeviceData, Trainer
-from ._training import ticking
+from ._training import check_parts, own_trainer, ticking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,17 +153,12 @@ def lr_find(
         raise InputError(f"highest: got {highest}, expected more than lowest, {lowest}.")
     steps, batch_size = check_count("steps", steps, 10), check_count("batch_size", batch_size)
     smoothing, verbose = check_number("smoothing", smoothing, 0, above=True), check_flag("verbose", verbose)
-    if isinstance(optimizer, str):
-        optimizer = optimizers.optimizer(optimizer)
-    elif optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise InputTypeError(f"optimizer: got {optimizer!r}, expected a name or an nnx.Optimizer.")
+    optimizer = check_parts(model, optimizer)
     check_number("weight_decay", weight_decay, 0)
-    if model is not None and not isinstance(model, Sequential | Trainer):
-        raise InputTypeError(f"model: got {model!r}, expected an nnx.Sequential or an nnx.Trainer.")
     train = as_splits(data, check_seed(seed)).train
     if model is None:
         model = MLP((200, 100), len(train.classes))
-    trainer = _own_trainer(model, optimizer, weight_decay, backend, seed, train.x.shape[1:])
+    trainer = own_trainer(model, optimizer, weight_decay, backend, seed, train.x.shape[1:])
     rows = DeviceData(trainer.model, trainer.loss, train, None, name="x_train", target="t_train")
     batch_size = min(batch_size, len(train))
     batches, an_epoch = _batches(len(train), batch_size, trainer.seed), len(train) // batch_size
@@ -198,45 +190,6 @@ def lr_find(
     title = f"{train.name}, {trainer.model!r}, {type(trainer.optimizer).__name__}"
     bottom = int(smoothed.argmin())
     return LearningRates(title, lr, loss, smoothed, _steepest(lr, smoothed), float(lr[bottom]), diverged)
-
-
-def _own_trainer(
-    model: "Sequential | Trainer",
-    optimizer: Optimizer | None,
-    decay: float,
-    backend: BackendLike,
-    seed: int,
-    input_shape: tuple[int, ...],
-) -> Trainer:
-    """Return a trainer on a built copy of the model, with the settings of the trainer that was given, if one was."""
-    network = model.model if isinstance(model, Trainer) else model
-    loss: Loss | None = None
-    clip_norm, precision, dtype = None, "float32", None
-    if isinstance(model, Trainer):
-        optimizer = model.optimizer if optimizer is None else optimizer
-        loss, clip_norm, precision, dtype = model.loss, model.clip_norm, model.precision, model.dtype
-        decay, seed = decay or model.weight_decay, model.seed
-        backend = model.backend if backend is None else backend
-    if network.built:
-        backend, dtype = network.backend if backend is None else backend, network.dtype
-        own = network.unbuilt()
-    else:
-        own = copy.deepcopy(network)
-    trainer = Trainer(
-        own,
-        optimizers.Adam() if optimizer is None else copy.copy(optimizer),
-        loss,
-        weight_decay=decay,
-        clip_norm=clip_norm,
-        backend=backend,
-        seed=seed,
-        dtype=dtype,
-        precision=precision,
-    )
-    trainer.build(network.input_shape if network.built else input_shape)
-    if network.built:
-        own.load_state_dict(network.state_dict())
-    return trainer
 
 
 def _batches(rows: int, size: int, seed: int) -> Iterator[HostArray]:

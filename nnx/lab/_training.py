@@ -1,14 +1,20 @@
 """The trainings that an experiment compares: one bar for all of them, and a divergence as a result like any other."""
 
+import copy
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from .. import optimizers
 from .._support.console import in_notebook
+from ..backend import BackendLike
 from ..datasets import Dataset, Splits
-from ..errors import DivergedError
+from ..errors import DivergedError, InputTypeError
+from ..losses import Loss
+from ..model import Sequential
+from ..optimizers import Optimizer
 from ..training import Trainer
 
 Tick: TypeAlias = Callable[[str], None]
@@ -98,3 +104,53 @@ def train(trainer: Trainer, splits: Splits, *, epochs: int, batch_size: int, nam
     diverged = fit(trainer, splits.train, name, tick, epochs=epochs, batch_size=batch_size, validation_data=validation)
     history = trainer.history
     return Curve(tuple(history.get("loss", ())), tuple(history.get("val_accuracy", ())), diverged)
+
+
+def check_parts(model: Any, optimizer: Any) -> Optimizer | None:
+    """Check a network or a trainer, and an optimizer or its name, of which each may be None; return the optimizer."""
+    if model is not None and not isinstance(model, Sequential | Trainer):
+        raise InputTypeError(f"model: got {model!r}, expected an nnx.Sequential or an nnx.Trainer.")
+    if isinstance(optimizer, str):
+        return optimizers.optimizer(optimizer)
+    if optimizer is None or isinstance(optimizer, Optimizer):
+        return optimizer
+    raise InputTypeError(f"optimizer: got {optimizer!r}, expected a name or an nnx.Optimizer.")
+
+
+def own_trainer(
+    model: "Sequential | Trainer",
+    optimizer: Optimizer | None,
+    decay: float,
+    backend: BackendLike,
+    seed: int,
+    input_shape: tuple[int, ...],
+) -> Trainer:
+    """Return a trainer on a built copy of the model, with the settings of the trainer that was given, if one was."""
+    network = model.model if isinstance(model, Trainer) else model
+    loss: Loss | None = None
+    clip_norm, precision, dtype = None, "float32", None
+    if isinstance(model, Trainer):
+        optimizer = model.optimizer if optimizer is None else optimizer
+        loss, clip_norm, precision, dtype = model.loss, model.clip_norm, model.precision, model.dtype
+        decay, seed = decay or model.weight_decay, model.seed
+        backend = model.backend if backend is None else backend
+    if network.built:
+        backend, dtype = network.backend if backend is None else backend, network.dtype
+        own = network.unbuilt()
+    else:
+        own = copy.deepcopy(network)
+    trainer = Trainer(
+        own,
+        optimizers.Adam() if optimizer is None else copy.copy(optimizer),
+        loss,
+        weight_decay=decay,
+        clip_norm=clip_norm,
+        backend=backend,
+        seed=seed,
+        dtype=dtype,
+        precision=precision,
+    )
+    trainer.build(network.input_shape if network.built else input_shape)
+    if network.built:
+        own.load_state_dict(network.state_dict())
+    return trainer

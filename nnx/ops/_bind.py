@@ -31,7 +31,8 @@ class Explanation:
     """Methods of the backend that are no operations, but nearly have the name of one; and that name."""
 
     def __str__(self) -> str:
-        rows = [f"backend {self.backend}: {len(self.fused)} operations fused, {len(self.composed)} composed"]
+        own = f"{len(self.fused)} operation{'s' * (len(self.fused) != 1)} fused"
+        rows = [f"backend {self.backend}: {own}, {len(self.composed)} composed"]
         for name in spec.OPERATIONS:
             how = "fused" if name in self.fused else "composed"
             times = self.declined.get(name, 0)

@@ -52,7 +52,7 @@ def mistakes(found: Inspection) -> Markup:
     if not found.mistakes:
         return paragraph(f"There are none: all {int(found.confusion.sum()):,} test rows are right.")
     if not len(found.images):
-        caption = f"The {min(_MOST_ROWS, len(found.mistakes))} of {len(found.mistakes)} mistakes with the highest loss."
+        caption = f"{_which(_MOST_ROWS, len(found.mistakes))}."
         shown = (
             (m.row, found.classes[m.true], found.classes[m.predicted], f"{m.probability:.3f}", f"{m.loss:.2f}")
             for m in found.mistakes[:_MOST_ROWS]
@@ -65,11 +65,18 @@ def mistakes(found: Inspection) -> Markup:
     )
     worst = found.mistakes[0]
     caption = (
-        f"The {len(found.images)} of {len(found.mistakes)} mistakes with the highest loss, the worst first: "
+        f"{_which(len(found.images), len(found.mistakes))}, the worst first: "
         f"{found.classes[worst.true]} taken for {found.classes[worst.predicted]} with a probability of "
         f"{worst.probability:.1%}."
     )
     return figure(element("ol", *items, class_="mistakes"), caption)
+
+
+def _which(shown: int, found: int) -> str:
+    """Return which of the mistakes are shown, as the beginning of a caption."""
+    if shown < found:
+        return f"The {shown} of {found} mistakes with the highest loss"
+    return f"All {found} mistakes" if found > 1 else "The only mistake"
 
 
 def _picture(found: Inspection, image: HostArray, mistake: Mistake) -> Markup:

@@ -109,7 +109,8 @@ def _rounds(study: Study) -> Markup:
         if done:
             parts.append(paragraph(f"Its best: {_show(study, done[0].score)}, trial {done[0].number}."))
         if each.narrowings:
-            parts.append(facts(((change.name, _change(change)) for change in each.narrowings), "facts changes"))
+            changes = [change for change in each.narrowings if not change.old.single]
+            parts.append(facts(((change.name, _change(change)) for change in changes), "facts changes"))
         else:
             parts.append(missing("New ranges", "the round is not finished."))
     return join(parts)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 
+from .._support.console import counted
 from ..errors import unknown
 from ..ops import Backend, Explanation, Ops, spec
 from . import _members, _narrow, training
@@ -115,7 +116,7 @@ class Report:
         how = self.explanation
         declined = sum(how.declined.values())
         lines = [
-            f"nnx conformance: backend {how.backend}: {len(how.fused)} operations fused, "
+            f"nnx conformance: backend {how.backend}: {counted(len(how.fused), 'operation')} fused, "
             f"{len(how.composed)} composed, {declined} declined calls"
         ]
         if not how.fused:

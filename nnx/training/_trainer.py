@@ -369,7 +369,7 @@ class Trainer:
         """Describe the backend in one line: name, why it was chosen, device, and how many operations are fused."""
         explanation = self.model.ops.explain()
         info = ", ".join(f"{name} {value}" for name, value in self.model.backend.device_info().items())
-        counts = f"{len(explanation.fused)} operations fused, {len(explanation.composed)} composed"
+        counts = f"{counted(len(explanation.fused), 'operation')} fused, {len(explanation.composed)} composed"
         products = "" if self.precision == "float32" else f"; products in {self.precision}"
         return f"backend {self.model.backend.name} ({self.model.why}): {info}; {counts}{products}"
 

@@ -42,4 +42,5 @@ class SearchProgress(Lines):
         for trial in [trial for trial in own if trial.state == "failed"][:1]:
             self.line(f"  trial {trial.number} failed: {trial.reason}")
         for narrowing in narrowings:
-            self.line(f"  {narrowing}")
+            if not narrowing.old.single:
+                self.line(f"  {narrowing}")

@@ -329,3 +329,19 @@ def test_nothing_else_is_read_from_a_pickle(tmp_path, monkeypatch, content, mess
     assert [path.name for path in tmp_path.iterdir()] == ["p.pkl"]
     for key, value in before.items():
         np.testing.assert_array_equal(network.params[key], value)
+
+
+def test_a_network_that_the_books_class_has_pickled():
+    network, x = made("simple")
+    wanted = network.predict(x)
+    theirs = SimpleConvNet.__new__(SimpleConvNet)
+    layers = {}
+    for name, layer in network.layers.items():  # as the book's classes keep their state
+        layers[name] = type(layer).__new__(type(layer))
+        state = {key: value for key, value in vars(layer).items() if not key.startswith("_")}
+        vars(layers[name]).update(state | ({"col": None, "col_W": None} if "W" in state else {"arg_max": None}))
+    theirs.__setstate__({"params": network.params, "layers": layers, "last_layer": network.last_layer})
+    assert layers["Conv1"].col is layers["Pool1"].arg_max is None
+    np.testing.assert_allclose(theirs.predict(x), wanted, rtol=1e-10)
+    assert theirs.gradient(x, T).keys() == network.params.keys()
+    assert pickle.loads(pickle.dumps(theirs)).accuracy(x, T, 10) == network.accuracy(x, T, 10)

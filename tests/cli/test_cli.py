@@ -105,7 +105,8 @@ def test_settings_from_a_file(here):
     (here / "best.json").write_text(json.dumps(settings))
     assert nnx_command("train", "--config", "best.json", "--epochs", 1, "--lr", 0.001, "--out", "run") == 0
     config = json.loads((here / "run/config.json").read_text())["train"]
-    assert config == asdict(RunConfig()) | settings | {"epochs": 1, "lr": 0.001}
+    defaults = json.loads(json.dumps(asdict(RunConfig())))
+    assert config == defaults | settings | {"epochs": 1, "lr": 0.001}
     # A flag that is given with its default's value wins, too; a run's own configuration is such a file.
     assert nnx_command("train", "--config", "run/config.json", "--hidden", "200,100", "--out", "again") == 0
     assert json.loads((here / "again/config.json").read_text())["train"] == config | {"hidden": [200, 100]}
@@ -272,8 +273,8 @@ def test_without_the_extra_it_says_what_is_left_out(capsys):
         ("--lr -1", "lr: got -1.0, expected a finite number of at least 0"),
         ("--lr nan", "lr: got nan"),
         ("--dropout 1", "dropout: got 1.0"),
-        ("--weight-decay -1", "weight_decay: got -1.0"),
-        ("--clip-norm 0", "clip_norm: got 0.0"),
+        ("--weight-decay -1", "--weight-decay: got -1.0"),
+        ("--clip-norm 0", "--clip-norm: got 0.0"),
         ("--seed -1", "seed: got -1"),
         ("--dtype int8", "dtype: got int8"),
         ("--precision int8", "unknown precision 'int8'"),
@@ -352,7 +353,8 @@ def test_predict_refuses(trained, here, capsys, name, message):
 
 
 def test_divergence_is_one_message_and_keeps_what_there_is(here, capsys):
-    assert nnx_command(*QUICK, "--lr", "1e30", "--optimizer", "sgd", "--out", "run") == 1
+    flags = ("--lr", "1e30", "--optimizer", "sgd", "--out", "run", "--backend", "numpy")  # which compiles nothing
+    assert nnx_command(*QUICK, *flags) == 1
     error = capsys.readouterr().err
     assert re.search(
         r"nnx: the loss became (nan|inf) in epoch 1, step \d+ .*Try a lower learning rate \(it was 1e\+30\)", error

@@ -124,9 +124,9 @@ def test_reports_and_looks_take_the_runs_own_size(here, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--dataset pets --image-size 32x", "image_size: got '32x', expected PIXELS or HEIGHTxWIDTH, as 32 or 32x48"),
-        ("--dataset pets --image-size 0", "image_size: got '0', expected PIXELS"),
-        ("--dataset pets --image-size 1x2x3", "image_size: got '1x2x3', expected PIXELS"),
+        ("--dataset pets --image-size 32x", "--image-size: got '32x', expected PIXELS or HEIGHTxWIDTH, as 32 or 32x48"),
+        ("--dataset pets --image-size 0", "--image-size: got '0', expected PIXELS"),
+        ("--dataset pets --image-size 1x2x3", "--image-size: got '1x2x3', expected PIXELS"),
         ("--image-size 32", "size: got (32, 32), but digits has no image files, which alone are resized; leave it out"),
         ("--dataset pets", "notes.txt: is no image file; expected files .png"),
         ("--dataset empty", "empty: holds no data set; expected images and labels in idx files"),

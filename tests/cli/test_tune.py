@@ -33,7 +33,7 @@ def test_from_a_search_to_a_trained_network(here, capsys):
     assert "the choice: trial" in out
     assert "written to runs/tune-digits: tune.csv, rounds.csv, best.json" in out
     (accuracy,) = re.findall(r"test accuracy (0\.\d{4})", out)
-    assert out.splitlines()[-1] == "train it with: nnx train --config runs/tune-digits/best.json"
+    assert out.splitlines()[-1] == "train it for longer, with: nnx train --config runs/tune-digits/best.json --epochs 5"
 
     # The same rows, weights and batches: the same network as the search evaluated.
     assert nnx_command("train", "--config", "runs/tune-digits/best.json") == 0

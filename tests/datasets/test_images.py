@@ -283,7 +283,7 @@ def test_classes_may_be_called_train_and_test(tmp_path):
     assert load(tmp_path).train.classes == ("test", "train")
 
 
-def test_what_is_hidden_or_empty_or_beside_the_classes_is_left_alone(tmp_path):
+def test_what_is_hidden_or_empty_is_left_alone_and_what_lies_beside_the_classes_is_named(tmp_path):
     fill(tmp_path)
     (tmp_path / "cat/.DS_Store").write_bytes(b"")
     (tmp_path / "__MACOSX/cat").mkdir(parents=True)
@@ -291,7 +291,7 @@ def test_what_is_hidden_or_empty_or_beside_the_classes_is_left_alone(tmp_path):
     (tmp_path / "cat/empty/deep").mkdir(parents=True)
     (tmp_path / "README.txt").write_text("pets")
     save(tmp_path / ".cache/0.png", COLOUR)
-    assert repr(image_folder(tmp_path)["train"]).endswith("12 x (6, 8) uint8, 2 classes>")
+    assert repr(image_folder(tmp_path)["train"]).endswith("12 x (6, 8) uint8, 2 classes; not used: README.txt>")
 
 
 @pytest.mark.parametrize(

@@ -50,20 +50,24 @@ TILES = (
     else {3: (4, 2, 1), 2: (6, 3, 1), 1: (12, 4, 1)}
 )
 _WIDEST = max(TILES)
+_HALVES = BYTES == 64
+"""Whether a tile whose last vector is at most half used has one of half the length there. That is half of its work on
+processors that do 64 bytes in two goes, and no more on others."""
 
 
 @cache
-def _tile(rows: int, vectors: int) -> Any:
+def _tile(rows: int, vectors: int, half: bool = False) -> Any:
     """Make tile(zero, a, rsa, csa, b, rsb, k, c, n, i, j).
 
     It computes c[i + r, j + s] = sum over q < k of a[i + r, q] * b[q, j + s] for r < rows and s < n. a, b, c:
     addresses; rsa, csa, rsb: the elements from a row to the next, or a column to the next; rsb is c's, too. n: more
-    than `vectors - 1` vectors, and no more than `vectors`. zero: of the elements' dtype.
+    than `vectors - 1` vectors, and no more than `vectors`, or half a vector less with `half`. zero: of the elements'
+    dtype.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, a, rsa, csa, b, rsb, k, c, n, i, j = arguments
-        tile = Tile(builder, signature.args[0], rows, vectors, n)
+        tile = Tile(builder, signature.args[0], rows, vectors, n, half=half)
         a, b, c = tile.pointer(a), tile.pointer(b), tile.pointer(c)
         # Numba takes longer over arithmetic than LLVM does, and there are many tiles.
         a, b = builder.gep(a, [builder.mul(i, rsa)]), builder.gep(b, [j])
@@ -99,41 +103,47 @@ class Tile:
         vectors: of a row.
         n: how many elements a row has.
         whole: whether the last vector is used whole.
+        half: whether the last vector is half as long as the others.
     """
 
-    def __init__(self, builder: Any, kind: Any, rows: int, vectors: int, n: Any, whole: bool = False) -> None:
+    def __init__(
+        self, builder: Any, kind: Any, rows: int, vectors: int, n: Any, whole: bool = False, half: bool = False
+    ) -> None:
         self.builder, self.rows, self.vectors, self._whole = builder, rows, vectors, whole
         self.element, self.size = (ir.FloatType(), 4) if kind == types.float32 else (ir.DoubleType(), 8)
         self.lanes = BYTES // self.size
-        self.vector, self._mask = ir.VectorType(self.element, self.lanes), ir.VectorType(_BIT, self.lanes)
-        self._fma = self._function("fma", self.vector, [self.vector] * 3, self.vector)
-        places = ir.Constant(ir.VectorType(_INT, self.lanes), [constant(i) for i in range(self.lanes)])
+        self.vector = ir.VectorType(self.element, self.lanes)
+        self._tail = ir.VectorType(self.element, self.lanes // (2 if half else 1))
+        self._kinds = [self.vector] * (vectors - 1) + [self._tail]
+        self._fma = {kind: self._function("fma", kind, [kind] * 3, kind) for kind in (self.vector, self._tail)}
+        places = ir.Constant(ir.VectorType(_INT, self._tail.count), [constant(i) for i in range(self._tail.count)])
         left = builder.sub(n, constant((vectors - 1) * self.lanes))
-        self._last = builder.icmp_signed("<", places, self.splat(left))
+        self._last = builder.icmp_signed("<", places, self.splat(left, self._tail.count))
 
     def _function(self, name: str, result: Any, given: list[Any], kind: Any) -> Any:
         """Declare one of LLVM's functions on vectors of a kind."""
         element = {"float": "f32", "double": "f64", "i8": "i8"}[str(kind.element)]
         end = ".p0" if name.startswith("masked") else ""
-        return declare(self.builder.module, f"llvm.{name}.v{self.lanes}{element}{end}", result, given)
+        return declare(self.builder.module, f"llvm.{name}.v{kind.count}{element}{end}", result, given)
 
     def pointer(self, address: Any) -> Any:
         return self.builder.inttoptr(address, self.element.as_pointer())
 
-    def splat(self, value: Any) -> Any:
-        kind = ir.VectorType(value.type, self.lanes)
+    def splat(self, value: Any, lanes: int | None = None) -> Any:
+        lanes = lanes or self.lanes
+        kind = ir.VectorType(value.type, lanes)
         single = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_LANE, 0))
-        every = ir.Constant(ir.VectorType(_LANE, self.lanes), None)
+        every = ir.Constant(ir.VectorType(_LANE, lanes), None)
         return self.builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), every)
 
     def _place(self, pointer: Any, j: int) -> Any:
         place = self.builder.gep(pointer, [constant(j * self.lanes)])
-        return self.builder.bitcast(place, self.vector.as_pointer())
+        return self.builder.bitcast(place, self._kinds[j].as_pointer())
 
     def load(self, pointer: Any) -> list[Any]:
         """Load a row."""
         row = [self.builder.load(self._place(pointer, j), align=self.size) for j in range(self.vectors - 1)]
-        return [*row, self._load_last(self._place(pointer, self.vectors - 1), self.vector, self.size)]
+        return [*row, self._load_last(self._place(pointer, self.vectors - 1), self._tail, self.size)]
 
     def store(self, row: list[Any], pointer: Any) -> None:
         """Store a row."""
@@ -153,14 +163,14 @@ class Tile:
     def _load_last(self, pointer: Any, kind: Any, align: int) -> Any:
         if self._whole:
             return self.builder.load(pointer, align=align)
-        load = self._function("masked.load", kind, [pointer.type, _LANE, self._mask, kind], kind)
+        load = self._function("masked.load", kind, [pointer.type, _LANE, self._last.type, kind], kind)
         return self.builder.call(load, [pointer, ir.Constant(_LANE, align), self._last, ir.Constant(kind, None)])
 
     def _store_last(self, vector: Any, pointer: Any, align: int) -> None:
         if self._whole:
             self.builder.store(vector, pointer, align=align)
             return
-        given = [vector.type, pointer.type, _LANE, self._mask]
+        given = [vector.type, pointer.type, _LANE, self._last.type]
         store = self._function("masked.store", ir.VoidType(), given, vector.type)
         self.builder.call(store, [vector, pointer, ir.Constant(_LANE, align), self._last])
 
@@ -182,17 +192,19 @@ class Tile:
         builder.position_at_end(head)
         q = builder.phi(_INT)
         q.add_incoming(constant(0), before)
-        sums = [[builder.phi(self.vector) for _ in range(self.vectors)] for _ in range(self.rows)]
+        sums = [[builder.phi(kind) for kind in self._kinds] for _ in range(self.rows)]
         for i, row in enumerate(sums):
             for j, total in enumerate(row):
-                total.add_incoming(ir.Constant(self.vector, None) if first is None else first[i][j], before)
+                total.add_incoming(ir.Constant(total.type, None) if first is None else first[i][j], before)
         builder.cbranch(builder.icmp_signed("<", q, k), body, done)
         builder.position_at_end(body)
         factors = self.load(line(q))
         for i, row in enumerate(sums):
-            splat = self.splat(builder.load(number(i, q), align=self.size))
+            factor = builder.load(number(i, q), align=self.size)
+            splats = {kind: self.splat(factor, kind.count) for kind in self._fma}
             for j, total in enumerate(row):
-                total.add_incoming(builder.call(self._fma, [splat, factors[j], total]), body)
+                product = builder.call(self._fma[total.type], [splats[total.type], factors[j], total])
+                total.add_incoming(product, body)
         q.add_incoming(builder.add(q, constant(1)), body)
         builder.branch(head)
         builder.position_at_end(done)
@@ -214,11 +226,13 @@ def _text() -> str:
     """Write `part`: columns in panels as wide as a tile, and in each the rows, from the highest tile to the lowest."""
     cases = []
     for vectors, heights in TILES.items():
+        # The highest tile does nearly all rows; twins of the others would take time to compile.
+        tiles = [(heights[0], "_half", " and half")] * _HALVES + [(rows, "", "") for rows in heights]
         loops = "".join(
-            f"while m - i >= {rows}:\n"
-            f"    tile_{vectors}_{rows}(zero, a, rsa, csa, b, rsb, k, c, w, i, j)\n"
+            f"while m - i >= {rows}{condition}:\n"
+            f"    tile_{vectors}_{rows}{half}(zero, a, rsa, csa, b, rsb, k, c, w, i, j)\n"
             f"    i += {rows}\n"
-            for rows in heights
+            for rows, half, condition in tiles
         )
         cases.append(f"if vectors == {vectors}:\n{indent(loops, '    ')}")
     return f"""def part(zero, size, a, rsa, csa, b, rsb, c, m, n, k):
@@ -227,6 +241,7 @@ def _text() -> str:
         left = (n - j + lanes - 1) // lanes
         vectors = width(left)
         w = min(vectors * lanes, n - j)
+        half = vectors * lanes - w >= lanes // 2
         i = 0
 {indent("el".join(cases), "        ")}
         j += w
@@ -236,6 +251,8 @@ def _text() -> str:
 _tiles: dict[str, Any] = {
     f"tile_{vectors}_{rows}": _tile(rows, vectors) for vectors, heights in TILES.items() for rows in heights
 }
+if _HALVES:
+    _tiles |= {f"tile_{vectors}_{rows[0]}_half": _tile(rows[0], vectors, True) for vectors, rows in TILES.items()}
 _tiles["width"] = width
 exec(_text(), _tiles)
 _part = merged(_tiles["part"])
