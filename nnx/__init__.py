@@ -77,6 +77,7 @@ from .training import (
     TensorBoard,
     Trainer,
     plot_history,
+    read_pictures,
 )
 
 if _typing.TYPE_CHECKING:
@@ -164,6 +165,7 @@ __all__ = [
     "get_backend",
     "list_backends",
     "plot_history",
+    "read_pictures",
     "register",
     "schedules",
     "set_backend",

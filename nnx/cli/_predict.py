@@ -1,6 +1,7 @@
 """`nnx predict`: the classes of images by a trained run."""
 
 import gzip
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,12 +9,14 @@ import numpy as np
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
+from .._support import figures
+from .._support import plots as plotting
 from .._support.console import say
 from .._support.result import write_csv
 from ..backend import use_backend
-from ..datasets import Layout, as_pictures, is_arrays, light_background, read_idx, read_image, read_rows
+from ..datasets import Layout, PictureStyle, as_pictures, drawable, is_arrays, picture_files, read_idx, read_rows
 from ..errors import CheckpointError, DatasetError, InputError
 from ..functions import softmax
 from ..model import Sequential
@@ -23,42 +26,73 @@ from ._app import app
 from ._options import BackendName
 from ._predict_table import predict_tables, reads_tables
 
+_MOST = 3  # classes that are shown of each image, unless all are
+_SHOWN = (".png", ".pdf", ".svg")
+
 
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder that `nnx train` wrote.")],
     images: Annotated[
-        list[Path],
-        typer.Argument(help="Pictures (PNG and the like), idx files or NumPy's arrays; or tables, as the run has one."),
+        list[str],
+        typer.Argument(
+            help="Pictures (PNG and the like), folders of them, patterns such as '*.png', idx files, NumPy's arrays; "
+            "or tables, as the run has one."
+        ),
     ],
+    every: Annotated[bool, typer.Option("--all", help="Show all probabilities, not the three greatest ones.")] = False,
+    as_is: Annotated[
+        bool,
+        typer.Option(
+            "--as-is",
+            help="Only resize pictures: do not look for the ink, crop, centre or invert as the training's are.",
+        ),
+    ] = False,
+    show: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw what the network saw, and its answers, to a file.")
+    ] = None,
     backend: BackendName = None,
     out: Annotated[Path | None, typer.Option(help="CSV file to write all predictions to.")] = None,
 ) -> None:
-    """Show the class and the probabilities, or the number, that a trained network gives to images or rows."""
+    """Show the class and the probabilities, or the number, that a trained network gives to images or rows.
+
+    Pictures are made to look like those of the training; what was done to each is said. One that cannot be read, is
+    empty or shows several drawings is refused, and the others are shown.
+    """
+    if show is not None:
+        _check_show(show)
     model, data = load(run, backend)
-    if data.table is not None and reads_tables(images, data.table):
-        predict_tables(model, data.table, images, out)
+    files = [Path(image) for image in images]
+    if data.table is not None and reads_tables(files, data.table):
+        predict_tables(model, data.table, files, out)
         return
     rows: list[tuple[str, HostArray]] = []
-    for path in images:
-        rows += _read(path, model.input_shape, data)
-    scores = model.predict(np.stack([image for _, image in rows]))
-    with use_backend("numpy"):
-        probabilities = softmax(scores)
-
-    table = Table("image", "class", "probability", "all probabilities")
-    for (name, _), row in zip(rows, probabilities, strict=True):
-        best = int(np.argmax(row))
-        every = "  ".join(f"{label}:\N{NO-BREAK SPACE}{p:.3f}" for label, p in zip(data.classes, row, strict=True))
-        table.add_row(escape(name), escape(data.classes[best]), f"{row[best]:.4f}", escape(every))
-    Console().print(table)
-    if out is not None:
-        found = zip((name for name, _ in rows), probabilities.argmax(axis=1).tolist(), probabilities, strict=True)
-        cells = (
-            [name, data.classes[best], f"{row[best]:.4f}", *(f"{p:.6f}" for p in row)] for name, best, row in found
+    refused: list[str] = []
+    for path in picture_files(images):
+        try:
+            rows += _read(path, run, model.input_shape, data, as_is)
+        except (DatasetError, InputError) as error:
+            refused.append(str(error))
+    if rows:
+        x = np.stack([image for _, image in rows])
+        with use_backend("numpy"):
+            probabilities = softmax(model.predict(x))
+        Console().print(
+            _table([name for name, _ in rows], probabilities, data.classes, len(data.classes) if every else _MOST)
         )
-        write_csv(out, ["image", "class", "probability", *data.classes], cells)
-        say(f"written to {out}: {len(rows)} rows")
+        if show is not None:
+            _draw(show, x, [name for name, _ in rows], probabilities, data.classes)
+        if out is not None:
+            found = zip((name for name, _ in rows), probabilities.argmax(axis=1).tolist(), probabilities, strict=True)
+            cells = (
+                [name, data.classes[best], f"{row[best]:.4f}", *(f"{p:.6f}" for p in row)] for name, best, row in found
+            )
+            write_csv(out, ["image", "class", "probability", *data.classes], cells)
+            say(f"written to {out}: {len(rows)} rows")
+    if refused:
+        for message in refused:
+            say(f"nnx: {message}", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def load(run: Path, backend: str | None) -> tuple[Sequential, RunData]:
@@ -74,10 +108,22 @@ def load(run: Path, backend: str | None) -> tuple[Sequential, RunData]:
     return model, data
 
 
-def _read(path: Path, shape: tuple[int, ...], data: RunData) -> list[tuple[str, HostArray]]:
-    """Read a picture or an idx file; return names and images in 0..1, of the network's input shape."""
-    if not path.is_file():
-        raise DatasetError(f"{path}: there is no such file; expected a picture or an idx file.")
+def _table(names: list[str], probabilities: HostArray, classes: tuple[str, ...], most: int) -> Table:
+    most = min(most, len(classes))
+    others = "all probabilities" if most == len(classes) else "next"
+    table = Table(Column("image", overflow="fold"), "class", Column("probability", no_wrap=True), others)
+    for name, row in zip(names, probabilities, strict=True):
+        order = np.argsort(-row, kind="stable")
+        shown = range(len(row)) if most == len(classes) else order[1:most]
+        # Label and number without a space: they stay together where a line is full.
+        text = "  ".join(f"{classes[label]}:{row[label]:.3f}" for label in shown)
+        best = int(order[0])
+        table.add_row(escape(name), escape(classes[best]), f"{row[best]:.4f}", escape(text))
+    return table
+
+
+def _read(path: Path, run: Path, shape: tuple[int, ...], data: RunData, as_is: bool) -> list[tuple[str, HostArray]]:
+    """Read a picture or an idx file; return names and images as the network takes them."""
     with path.open("rb") as file:
         start = file.read(4)
     if start[:2] == b"\x1f\x8b":
@@ -95,24 +141,51 @@ def _read(path: Path, shape: tuple[int, ...], data: RunData) -> list[tuple[str, 
                 f"{path}: holds an array of shape {array.shape}, expected (n, {', '.join(map(str, shape))})."
             )
         return [(f"{path.name}[{i}]", image * np.float32(data.scale)) for i, image in enumerate(array)]
-    return [(path.name, _picture(path, shape, data.dark))]
+    if data.pictures is None:
+        if Layout.of(shape) is None:
+            raise InputError(f"{path}: the network takes inputs of shape {shape}, not pictures.")
+        raise InputError(
+            f"{run}: was trained by an older nnx, which kept nothing of how its pictures look; train it again."
+        )
+    return [(path.name, _picture(path, data.pictures, as_is))]
 
 
-def _picture(path: Path, shape: tuple[int, ...], dark: bool) -> HostArray:
-    layout = Layout.of(shape)
-    if layout is None:
-        raise InputError(f"{path}: the network takes inputs of shape {shape}, not pictures.")
-    size = layout.height, layout.width
+def _picture(path: Path, style: PictureStyle, as_is: bool) -> HostArray:
     try:
-        image, own = read_image(path, layout.channels, size)
+        image, note = style.read(path, as_is=as_is)
     except DatasetError as error:
         raise DatasetError(f"{error} It is no idx file, either.") from None
-    if own != size:
-        print(f"{path}: {own[0]} x {own[1]} pixels, scaled to {size[0]} x {size[1]}")
-    pixels = image.astype(np.float32) / 255
-    if layout.channels == 3:
-        return pixels if layout.last else np.moveaxis(pixels, 2, 0)
-    if dark and light_background(pixels[None], 1)[0]:
-        print(f"{path}: a light background, inverted (the training images have a dark one)")
-        pixels = 1 - pixels
-    return pixels.reshape(shape)
+    if note:
+        say(f"{path}: {note}")
+    return image
+
+
+def _check_show(path: Path) -> None:
+    """Raise, before anything is computed, for a file that cannot be drawn."""
+    if path.suffix.lower() not in _SHOWN:
+        raise InputError(f"--show: got {path}, expected a file {', '.join(_SHOWN)}.")
+    if not path.parent.is_dir():
+        raise InputError(f"--show: got {path}, but there is no folder {path.parent}; make it, or pass another.")
+    with plotting.style():
+        pass
+
+
+def _draw(path: Path, x: HostArray, names: list[str], probabilities: HostArray, classes: tuple[str, ...]) -> None:
+    images = drawable(x)
+    if images is None:
+        raise InputError(
+            f"--show: the network takes inputs of shape {x.shape[1:]}, which are no pictures; leave it out."
+        )
+    captions = []
+    for name, row in zip(names, probabilities, strict=True):
+        best = int(np.argmax(row))
+        captions.append(
+            (f"{figures.short(classes[best], 11)} {row[best]:.2f}\n{figures.short(name, 16)}", plotting.INK)
+        )
+    with plotting.style():
+        columns = min(10, max(4, len(images)))
+        figure = figures.image_sheet(
+            images, captions, "What the network saw, and its answers", columns=columns, size=0.9
+        )
+    plotting.save(figure, path)
+    say(f"what the network saw: {path}")

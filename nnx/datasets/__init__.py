@@ -11,6 +11,7 @@ from ._load import NAMES, Data, Splits, as_splits, check_enough, load, reads_ima
 from ._pictures import Layout, as_pictures, drawable, light_background
 from ._preparation import Column, Preparation
 from ._prepare import one_hot, shuffle, split, split_rows
+from ._style import PictureStyle, picture_files
 from ._table import Table, as_table, is_table, read_table
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Data",
     "Dataset",
     "Layout",
+    "PictureStyle",
     "Preparation",
     "Size",
     "Splits",
@@ -39,6 +41,7 @@ __all__ = [
     "load",
     "mnist",
     "one_hot",
+    "picture_files",
     "read_idx",
     "read_image",
     "read_rows",

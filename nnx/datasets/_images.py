@@ -56,6 +56,34 @@ def read_image(path: "str | os.PathLike[str]", channels: int, size: Size | None 
         return np.asarray(image), (height, width)
 
 
+def read_sheet(path: "str | os.PathLike[str]", most: int = 512) -> tuple[HostArray, Size, str]:
+    """Read a drawing from an image file: upright, 16 bits scaled to 8, transparency on what shows the ink.
+
+    Args:
+        path: the file.
+        most: pixels of the longer side, to which larger pictures are reduced.
+
+    Returns:
+        The picture, float32 (height, width) from 0, black, to 1, white; the size that it has in the file; and what
+        it was laid on, for people, or "".
+
+    Raises:
+        DatasetError: Pillow cannot read the file.
+        InputError: Pillow is not installed.
+    """
+    with _opened(Path(path)) as file:
+        from PIL import Image
+
+        transparent = not file.mode.startswith("I") and file.has_transparency_data
+        ground = _showing(file) if transparent else "white"
+        image = _flat(file, ground).convert("L")
+        width, height = image.size
+        if max(image.size) > most:
+            scale = most / max(image.size)
+            image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BOX)
+        return np.asarray(image, np.float32) / 255, (height, width), f"laid on {ground}" if transparent else ""
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open a file as Pillow's image; whatever is raised while it is open says that it cannot be read."""
@@ -74,8 +102,15 @@ def _opened(path: Path) -> Iterator[Any]:
         raise DatasetError(f"{path}: is no picture that Pillow can read ({reason}); use another copy.") from error
 
 
-def _flat(file: Any) -> Any:
-    """Return Pillow's image upright, of 8 bits and without transparency."""
+def _showing(file: Any) -> str:
+    """Return the ground on which what is opaque in Pillow's image shows: light ink on black, other ink on white."""
+    *colours, alpha = (np.asarray(band, np.float64) for band in file.convert("RGBA").split())
+    light = np.tensordot((0.299, 0.587, 0.114), colours, axes=1)
+    return "black" if (light * alpha).sum() > 127.5 * alpha.sum() else "white"
+
+
+def _flat(file: Any, ground: str = "white") -> Any:
+    """Return Pillow's image upright, of 8 bits; what is transparent lies on the ground."""
     from PIL import Image, ImageOps
 
     image = ImageOps.exif_transpose(file)
@@ -85,7 +120,7 @@ def _flat(file: Any) -> Any:
         raise ValueError("its pixels are floating-point numbers, expected 8 or 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
     return image
 
 
@@ -233,6 +268,16 @@ def _refuse_strays(path: Path) -> None:
     for entry in _entries(path):
         if _is_image(entry):
             raise DatasetError(f"{entry}: lies in no class's folder; expected {path}/CLASS/{entry.name}.")
+
+
+def image_files(path: Path) -> list[Path]:
+    """Return the image files of a folder and of the folders in it, by name."""
+    return [
+        file
+        for entry in _entries(path)
+        for file in (image_files(entry) if entry.is_dir() else [entry])
+        if file.is_file() and _is_image(file)
+    ]
 
 
 def _folders(path: Path) -> list[Path]:

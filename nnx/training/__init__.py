@@ -4,6 +4,7 @@ from ._device_data import DeviceData
 from ._evaluation import Evaluation, check_tells_accuracy, evaluate
 from ._history import plot_history
 from ._loop import interruption
+from ._pictures import Pictures, read_pictures
 from ._run_folder import MODELS, OF_TABLES, RUNS, SCHEDULES, RunConfig, RunData, RunFolder, next_free, read_settings
 from ._trainer import History, ResumeWarning, Trainer
 from .callbacks import Callback, EarlyStopping, ReduceOnPlateau
@@ -20,6 +21,7 @@ __all__ = [
     "EarlyStopping",
     "Evaluation",
     "History",
+    "Pictures",
     "ReduceOnPlateau",
     "ResumeWarning",
     "RunConfig",
@@ -32,5 +34,6 @@ __all__ = [
     "interruption",
     "next_free",
     "plot_history",
+    "read_pictures",
     "read_settings",
 ]

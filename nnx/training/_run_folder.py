@@ -11,7 +11,7 @@ from .. import optimizers, schedules
 from .._support.files import make_folder, write_atomically
 from .._support.result import write_csv
 from ..backend import BackendLike
-from ..datasets import Dataset, Preparation, Size, Splits, drawable, light_background, load, reads_images
+from ..datasets import Dataset, PictureStyle, Preparation, Size, Splits, load, reads_images
 from ..errors import CheckpointError, InputError, InputTypeError, unknown
 from ..layers import Layer, RandomFlip, RandomShift
 from ..model import MLP, Sequential
@@ -30,7 +30,6 @@ _OWN_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 """Settings whose default is another one than the multilayer perceptron's."""
 _SHIFT = 2  # pixels, unless a number is given
-_FEW = 0.01  # of the pictures may be light where the background is called dark
 
 
 def next_free(path: Path) -> Path:
@@ -165,19 +164,15 @@ class RunData:
     scale: float
     """Multiplies whole-numbered pixels."""
     classes: tuple[str, ...]
-    dark: bool
-    """Whether the pictures are grey with a dark background, so that light ones are inverted to be predicted."""
+    pictures: PictureStyle | None
+    """What the pictures look like, by which others are prepared; None for inputs that are no pictures."""
     table: Preparation | None = None
     """How the columns of a table are prepared; None for data that are no table."""
 
     @classmethod
     def of(cls, train: Dataset) -> "RunData":
         """Tell it of the data to train on."""
-        images = drawable(train.x)
-        if images is None or images.ndim != 3:
-            return cls(train.scale, train.classes, dark=False, table=train.preparation)
-        dark = bool(light_background(images, train.scale).mean() < _FEW)
-        return cls(train.scale, train.classes, dark, train.preparation)
+        return cls(train.scale, train.classes, PictureStyle.of(train), train.preparation)
 
 
 class RunFolder:
@@ -240,9 +235,11 @@ class RunFolder:
         try:
             content = json.loads(self.config.read_text(encoding="utf-8"))
             train = _known(RunConfig, {**_BEFORE_PICTURES, **_BEFORE_TABLES, **content["train"]})
+            content["data"].pop("dark", None)  # of runs of before
             data = _known(RunData, {**_BEFORE_IMAGES, **content["data"]})
             train |= {name: tuple(train[name]) for name in _TUPLES}
             data["classes"] = tuple(data["classes"])
+            data["pictures"] = data["pictures"] and PictureStyle.from_json(data["pictures"])
             data["table"] = data["table"] and Preparation.from_config(data["table"])
             if not isinstance(train["dataset"], str) or not isinstance(data["scale"], int | float):
                 raise ValueError("expected a data set's name and a number as scale")
@@ -292,8 +289,8 @@ def read_settings(path: Path) -> dict[str, Any]:
 _BEFORE_PICTURES = {"model": "mlp", "augment": "", "schedule": "constant", "image_size": ""}
 _BEFORE_TABLES: dict[str, Any] = {"label": "", "categories": (), "drop": (), "fill": "", "loss": ""}
 """What runs of before these settings were trained with."""
-_BEFORE_IMAGES = {"dark": True, "table": None}
-"""What was taken for granted of the data of runs of before."""
+_BEFORE_IMAGES = {"pictures": None, "table": None}
+"""What is known of the data of runs of before."""
 _TUPLES = {"hidden", "categories", "drop"}
 _EXAMPLE = '{"lr": 0.01, "hidden": [100, 100]}'
 

@@ -159,16 +159,19 @@ def test_predict(trained, here, capsys):
     write_idx("many.idx.gz", data.x[:3])
     assert nnx_command("predict", folder, "plain.png", "paper.png", "many.idx.gz") == 0
     out = capsys.readouterr().out
-    assert "paper.png: 64 x 64 pixels, scaled to 8 x 8" in out
-    assert "paper.png: a light background, inverted" in out
+    assert "paper.png: 64 x 64 pixels; dark on light, inverted; cropped to its 64 x 48 of ink, scaled to 8 x 6" in out
     rows = re.findall(r"│ ([\w.\[\]]+) +│ (\d) +│ ([\d.]+) +│ (.*?) +│", out)
     assert [row[0] for row in rows] == ["plain.png", "paper.png", "many.idx.gz[0]", "many.idx.gz[1]", "many.idx.gz[2]"]
     assert [int(row[1]) for row in rows] == [expected[2], expected[2], *expected[:3]]
     for _, _, best, every in rows:
-        probabilities = [float(p) for p in re.findall(r":\s(\d\.\d{3})", every)]
-        assert len(probabilities) == 10
-        assert sum(probabilities) == pytest.approx(1, abs=0.006)
-        assert max(probabilities) == pytest.approx(float(best), abs=0.0006)
+        probabilities = [float(p) for p in re.findall(r":(\d\.\d{3})", every)]
+        assert len(probabilities) == 2
+        assert float(best) >= probabilities[0] >= probabilities[1]
+    assert nnx_command("predict", folder, "plain.png", "--all") == 0
+    every = [float(p) for p in re.findall(r"\d:(\d\.\d{3})", capsys.readouterr().out)]
+    assert len(every) == 10
+    assert sum(every) == pytest.approx(1, abs=0.006)
+    assert max(every) == pytest.approx(float(rows[0][2]), abs=0.0006)
 
 
 def test_backends(capsys, monkeypatch):

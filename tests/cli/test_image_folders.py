@@ -57,7 +57,9 @@ def test_from_training_to_prediction(here, capsys, model, colour, shape):
     )
     content = json.loads((here / "run/config.json").read_text())
     assert content["train"]["image_size"] == "12x11"
-    assert content["data"] == {"scale": 1 / 255, "classes": list(CLASSES), "dark": not colour, "table": None}
+    sides = [int(side) for side in shape.split(" x ")]
+    pictures = {"shape": sides, "low": 0, "high": 1, "dark": not colour, "drawing": None}
+    assert content["data"] == {"scale": 1 / 255, "classes": list(CLASSES), "pictures": pictures, "table": None}
 
     files = [here / "pets" / name / f"{i}.png" for name in CLASSES for i in (0, 1)]
     model = nnx.Trainer.load(here / "run/checkpoint.safetensors", backend="numpy").model

@@ -76,13 +76,19 @@ def test_own_defaults_of_the_networks(here):
     assert (config["hidden"], config["dropout"]) == ([50], 0.2)
 
 
-def test_a_run_of_before_there_were_other_networks_goes_on(here):
+def test_a_run_of_before_there_were_other_networks_goes_on(here, capsys):
     assert nnx_command("train", "--epochs", 1, "--hidden", 20, "--backend", "numpy", "--out", "run") == 0
     content = json.loads((here / "run/config.json").read_text())
     del content["train"]["model"], content["train"]["augment"], content["train"]["schedule"]
-    del content["train"]["image_size"], content["data"]["dark"]
+    del content["train"]["image_size"], content["data"]["pictures"]
+    content["data"]["dark"] = True
     (here / "run/config.json").write_text(json.dumps(content))
     assert nnx_command("train", "--resume", "--epochs", 2, "--backend", "numpy", "--out", "run") == 0
+    Image.new("L", (8, 8)).save("one.png")
+    assert nnx_command("predict", "run", "one.png") == 1
+    assert "run: was trained by an older nnx, which kept nothing of how its pictures look; train it again" in (
+        capsys.readouterr().err
+    )
 
 
 def test_coloured_pictures(here, capsys):

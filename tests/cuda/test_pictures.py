@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from emulator import EmulatedBackend
+from emulator import EmulatedBackend, Module
 from nnx_cupy import _convolution, _launch, _transpose, _windows
-from nnx_cupy._windows import MOST, Windows, blocks, divisor
+from nnx_cupy._windows import DIVISOR, MOST, Windows, blocks, divisor
+from nnx_kernels.cuda import source
 from orders import ORDERS
 from test_losses import placed
 
@@ -30,6 +31,10 @@ CONVOLUTIONS = {
     "whole pictures": ((70, 3, 4, 5), (2, 5, 3, 4), {}),
     "one filter": ((3, 6, 5, 4), (1, 4, 3, 3), {}),
     "wide": ((1, 3, 700, 4), (5, 4, 2, 3), {"pad": (0, 1)}),
+    "a pack of rows": ((3, 3, 2, 1), (2, 1, 2, 1), {}),
+    "a pack of columns": ((3, 1, 2, 1), (2, 1, 1, 1), {"pad": (1, 0)}),
+    "a pack of pictures": ((5, 3, 1, 1), (2, 1, 1, 1), {"stride": (2, 1)}),
+    "a pack of pictures with padding": ((5, 1, 1, 1), (2, 1, 1, 1), {"pad": (1, 0)}),
 }
 """Pictures, filters, settings."""
 WINDOWS = {
@@ -122,9 +127,10 @@ def test_swap_axes(shape: tuple[int, int, int], order: int, dtype: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (33, 5, 3, 3), (32, 32, 2, 1), (3, 70, 5, 5), (65, 1, 1, 7)])
-def test_packed_filters(shape: tuple[int, ...]) -> None:
-    w, backend = Draw("float32", 0).normal(*shape), EmulatedBackend()
+def test_packed_filters(shape: tuple[int, ...], order: int) -> None:
+    w, backend = Draw("float32", 0).normal(*shape), EmulatedBackend(order)
     packed, back = backend._pack(w), np.full(shape, np.nan, "float32")
     np.testing.assert_array_equal(packed, w.transpose(2, 3, 1, 0).reshape(-1, shape[0]))
     backend._unpack(packed, back)
@@ -203,6 +209,19 @@ def test_division_by_a_product() -> None:
             total = (inverse >> 32) * n + ((inverse & 0xFFFFFFFF) * n >> 32)
             assert total < 2**64
             assert total >> 31 == n // value
+
+
+def test_the_kernels_divide_large_numbers() -> None:
+    kernel = """
+extern "C" __global__ void divide(const int *n, int *quotients, Divisor by) {
+  quotients[threadIdx.x] = by.under(n[threadIdx.x]);
+}"""
+    divide = Module(source("transpose.cu") + kernel, ("-DREAL=float",)).get_function("divide")
+    for value in (1, 3, 641, 65_537, 2**30 + 1, MOST):
+        n = np.array([0, 1, value - 1, value, MOST // value * value - 1, MOST - 1, MOST], np.int32)
+        quotients = np.empty_like(n)
+        divide((1,), n.shape, (n, quotients, np.array(divisor(value), DIVISOR)[()]))
+        assert quotients.tolist() == (n // value).tolist(), value
 
 
 # Launches -------------------------------------------------------------------------------------------------------------

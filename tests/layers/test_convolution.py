@@ -205,6 +205,7 @@ def test_nan_stays_nan_where_windows_see_it(size):
         (lambda: nnx.Convolution("a", 3), "Convolution: filters: got 'a'"),
         (lambda: nnx.Convolution(True, 3), "Convolution: filters: got True"),
         (lambda: nnx.Convolution(4), r"got no size; write Convolution\(filters, size\), or pass arrays"),
+        (lambda: nnx.Convolution(B, B), r"W has shape \(.*,\), expected four dimensions"),
         (lambda: nnx.Convolution(4, B), r"got a bias but no filters \(4\)"),
         (lambda: nnx.Convolution(4, 0), "Convolution: size: got 0, expected a whole number of at least 1"),
         (lambda: nnx.Convolution(4, (3, 0)), "Convolution: size: got 0"),

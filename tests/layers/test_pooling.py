@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spies import watched
 
 import nnx
 from nnx import testing
@@ -179,6 +180,7 @@ def test_any_memory_layout(backend, layout, make):
         (lambda: nnx.MaxPooling(2, pad=2), "MaxPooling: pad: got 2, expected less than the size, 2: a window"),
         (lambda: nnx.AveragePooling((3, 2), pad=(0, 2)), r"pad: got \(0, 2\), expected less than the size, \(3, 2\)"),
         (lambda: nnx.MaxPooling((16, 17)), "got 16 x 17, expected at most 256 pixels.*several poolings one after the"),
+        (lambda: nnx.MaxPooling((257, 1)), "got 257 x 1, expected at most 256 pixels"),
         (lambda: nnx.AveragePooling(None), "AveragePooling: size: got None"),
         (lambda: nnx.MaxPooling().forward(X[0]), r"got inputs of shape \(n, 7, 6\), expected pictures"),
         (lambda: nnx.MaxPooling().forward(np.ones((2, 9))), r"\(n, 9\), expected pictures.*x.reshape\(-1, 1, 3, 3\)"),
@@ -194,6 +196,7 @@ def test_any_memory_layout(backend, layout, make):
         (lambda: nnx.MaxPooling().backward(X), "backward needs a forward"),
         (lambda: nnx.Sequential(nnx.MaxPooling(), nnx.MaxPooling(4)).build((1, 6, 6)), "or fewer poolings before it"),
         (lambda: nnx.Sequential(nnx.GlobalAveragePooling()).build((6, 6)), r"x.reshape\(-1, 1, 6, 6\)"),
+        (lambda: nnx.Sequential(nnx.MaxPooling()).build((6, 6)), r"x.reshape\(-1, 1, 6, 6\)"),
     ],
 )  # fmt: skip
 def test_refusals(make, message):
@@ -208,6 +211,23 @@ def test_a_gradient_of_another_shape_is_refused(kind, shape):
     layer.forward(X)
     with pytest.raises(nnx.InputError, match=r"got a gradient of shape .*, expected \(3, 2, 3, 3\)"):
         layer.backward(np.ones(shape))
+
+
+def test_a_gradient_of_other_means_is_refused():
+    layer = nnx.GlobalAveragePooling()
+    layer.forward(X)
+    with pytest.raises(nnx.InputError, match=r"got a gradient of shape \(2, 3\), expected \(3, 2\)"):
+        layer.backward(np.ones((2, 3)))
+
+
+def test_places_are_kept_in_bytes():
+    seen = []
+    spy = watched("max_pooling", before=lambda x, **settings: seen.append(settings.get("index")))
+    model = nnx.Sequential(nnx.MaxPooling()).build(X.shape[1:], backend=spy)
+    for train in (True, False):
+        model.forward(X.astype(np.float32), train)
+    assert seen[0].dtype == np.uint8
+    assert seen[1] is None
 
 
 def test_the_largest_window_has_an_index():

@@ -54,7 +54,7 @@ def activation_cases(layer: Activation) -> list[Case]:
 
     large: dict[str, Maker] = {"large": lambda r: {"x": _EXTREMES}}
     products = {name: after(maker) for name, maker in AFFINE.items()}
-    filtered = {name: after(CONVOLUTION[name]) for name in ("odd-channels", "no-bias")}
+    filtered = {name: after(CONVOLUTION[name]) for name in ("odd-channels", "one-pixel", "no-bias")}
     shapes = {**SHAPES, "pictures": (3, 5, 4, 7)}
     return [
         *cases("activation", _named(formula, by_shape(forward) | large), nan="x", formula=formula),

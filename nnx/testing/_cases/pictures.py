@@ -11,6 +11,7 @@ Sizes = tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]
 
 _CONVOLUTIONS: dict[str, Sizes] = {
     "one-channel": ((3, 9, 8, 1), (5, 1, 3, 3), {}),
+    "vectors-of-channels": ((2, 5, 4, 8), (4, 8, 2, 3), {}),
     "odd-channels": ((2, 7, 5, 13), (3, 13, 3, 2), {"pad": (1, 1)}),
     "many-filters": ((1, 6, 6, 3), (70, 3, 3, 3), {"pad": (1, 0)}),
     "large-kernel": ((2, 9, 9, 2), (33, 2, 5, 5), {"pad": (2, 2)}),

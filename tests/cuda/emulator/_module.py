@@ -33,7 +33,7 @@ def compiler() -> str | None:
 
 
 class Kernel:
-    """One kernel; `order` is the order in which warps run: 0 ascending, 1 descending, otherwise a random one's seed."""
+    """One kernel; `order` is that of its warps: 0 ascending, 1 descending, blocks too, else a random one's seed."""
 
     def __init__(self, library: ctypes.CDLL, name: str) -> None:
         self.name = name

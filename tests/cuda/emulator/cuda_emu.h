@@ -144,7 +144,7 @@ inline void shuffle(int *a, int n, unsigned order) {
     if (order > 1 || j < i) std::swap(a[i], a[j]);
   }
 }
-// order: 0 ascending, 1 descending, else a seed of a random warp and lane order
+// order: 0 ascending, 1 descending, blocks too, else a seed of a random warp and lane order
 inline const char *launch(void (*body)(void **), void **args, const unsigned *g, const unsigned *b, unsigned shmem, unsigned order, int bound) {
   if (!g[0] || g[0] >> 31 || !g[1] || g[1] > 65535 || !g[2] || g[2] > 65535) return "invalid grid size";
   if (b[0] > 1024 || b[1] > 1024 || b[2] > 64) return "invalid block size";
@@ -161,8 +161,9 @@ inline const char *launch(void (*body)(void **), void **args, const unsigned *g,
   int nw = (S.n + 31) / 32, at = 0; std::vector<int> ws(nw); for (int i = 0; i < nw; i++) ws[i] = i;
   shuffle(ws.data(), nw, order);
   for (int w : ws) { int from = at; for (int i = w * 32; i < least(S.n, w * 32 + 32); i++) S.order[at++] = i; shuffle(&S.order[from], at - from, order > 1 ? order + w : order); }
-  for (unsigned z = 0; z < g[2]; z++) for (unsigned y = 0; y < g[1]; y++) for (unsigned x = 0; x < g[0]; x++) {
-    blockIdx = {x, y, z}; poison();
+  for (uint64_t k = 0, all = (uint64_t)g[0] * g[1] * g[2]; k < all; k++) {
+    uint64_t at = order == 1 ? all - 1 - k : k;
+    blockIdx = {(unsigned)(at % g[0]), (unsigned)(at / g[0] % g[1]), (unsigned)(at / g[0] / g[1])}; poison();
     if (!run_block()) return S.err;
   }
   return nullptr;
