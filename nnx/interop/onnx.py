@@ -3,8 +3,9 @@
 import importlib.util
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,31 +48,39 @@ _LARGEST = 2**31 - 2**20  # bytes: a protobuf file holds 2 GiB at most
 
 def to_onnx(model: Sequential, path: "str | os.PathLike[str]", metadata: Mapping[str, str] | None = None) -> None:
     """Write a model to an ONNX file; see `Sequential.to_onnx`."""
-    if importlib.util.find_spec("onnx") is None:
-        raise InputError("to_onnx: needs the package onnx, which is not installed; pip install 'nnx-array[onnx]'.")
+    path, metadata = check_path("path", path), check_metadata(metadata)
+    graph = Graph(model)
+    graph.add_layers()
+    save(graph.finish(), path, metadata)
+
+
+def save(graph: Any, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a graph to a file, atomically, with metadata beside the version of nnx.
+
+    Args:
+        graph: what `Graph.finish` gave.
+        path: the file.
+        metadata: strings by name.
+    """
     import onnx
 
-    path, notes = check_path("path", path), {**_check_metadata(metadata), "nnx": version("nnx-array")}
-    count = sum(math.prod(array.shape) for layer in model for array in (layer.params | layer.running).values())
-    size = count * np.dtype(model.dtype).itemsize
-    if size > _LARGEST:
-        raise InputError(f"to_onnx: the parameters take {size / 2**30:.2f} GiB, more than an ONNX file holds (2).")
-    graph = _Graph(model)
-    for i, layer in enumerate(model.layers):
-        graph.add(i, layer)
-    result = onnx.helper.make_model(
-        graph.finish(),
-        opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
-        ir_version=_IR_VERSION,
-        producer_name="nnx",
-        producer_version=notes["nnx"],
-    )
+    notes = {**metadata, "nnx": version("nnx-array")}
+    result = make_model(graph, producer_name="nnx", producer_version=notes["nnx"])
     onnx.helper.set_model_props(result, notes)
     onnx.checker.check_model(result, full_check=True)
     write_atomically(path, result.SerializeToString())
 
 
-def _check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
+def make_model(graph: Any, **description: str) -> Any:
+    """Make an `onnx.ModelProto` of a graph."""
+    import onnx
+
+    opset = onnx.helper.make_opsetid("", _OPSET)
+    return onnx.helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION, **description)
+
+
+def check_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """Return a copy of what is a dictionary of strings, empty for None; raise for anything else."""
     if metadata is None:
         return {}
     if not isinstance(metadata, Mapping) or not all(
@@ -86,16 +95,51 @@ def _window(layer: Convolution | Pooling) -> dict[str, Any]:
     return {"kernel_shape": layer.window, "strides": layer.steps, "pads": 2 * layer.margin}
 
 
-class _Graph:
-    """A graph under construction: nodes one after another, from "x" to "y"."""
+class Graph:
+    """A graph under construction: nodes one after another, from the input to the outputs.
 
-    def __init__(self, model: Sequential) -> None:
-        self._model, self._dtype = model, np.dtype(model.dtype)
+    Args:
+        model: a built model.
+        x: the input's name.
+
+    Raises:
+        InputError: onnx is missing, or the parameters take more than 2 GiB.
+    """
+
+    def __init__(self, model: Sequential, x: str = "x") -> None:
+        if importlib.util.find_spec("onnx") is None:
+            raise InputError("to_onnx: needs the package onnx, which is not installed; pip install 'nnx-array[onnx]'.")
+        count = sum(math.prod(array.shape) for layer in model for array in (layer.params | layer.running).values())
+        size = count * np.dtype(model.dtype).itemsize
+        if size > _LARGEST:
+            raise InputError(f"to_onnx: the parameters take {size / 2**30:.2f} GiB, more than an ONNX file holds (2).")
+        self._model, self._dtype, self._x = model, np.dtype(model.dtype), x
         self._nodes: list[Any] = []
         self._initializers: list[Any] = []
-        self._last = "x"
+        self.last = x
+        """The name of the value that the last node gives."""
 
-    def add(self, index: int, layer: Layer) -> None:
+    def append(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """Append a node; return the name of its output."""
+        from onnx import helper
+
+        self._nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
+        self.last = output
+        return output
+
+    def constant(self, name: str, array: HostArray) -> str:
+        """Add an array; return its name."""
+        from onnx import numpy_helper
+
+        self._initializers.append(numpy_helper.from_array(array, name))
+        return name
+
+    def add_layers(self) -> None:
+        """Append the nodes of all layers of the model."""
+        for i, layer in enumerate(self._model.layers):
+            self._add(i, layer)
+
+    def _add(self, index: int, layer: Layer) -> None:
         """Append the nodes that do what a layer does in prediction."""
         kind: Any = type(layer)  # a subclass may do something else
         by_formula = isinstance(layer, Activation) and kind.forward is Activation.forward
@@ -134,19 +178,15 @@ class _Graph:
 
     def _formula(self, index: int, formula: Formula) -> None:
         """Append a node for each instruction of an activation's formula, whose value is the last one's result."""
-        from onnx import helper, numpy_helper
-
-        names: dict[str | float, str] = {"x": self._last}
+        names: dict[str | float, str] = {"x": self.last}
 
         def of(a: str | float) -> str:
             if a not in names:  # a number
-                names[a] = f"{index}.{len(names)}"
-                self._initializers.append(numpy_helper.from_array(np.array(a, self._dtype), names[a]))
+                names[a] = self.constant(f"{index}.{len(names)}", np.array(a, self._dtype))
             return names[a]
 
         def append(result: str, op: str, *given: str) -> None:
-            names[result] = f"{index}.{formula.name}.{result}"
-            self._nodes.append(helper.make_node(op, given, [names[result]], name=names[result]))
+            names[result] = self.append(op, given, f"{index}.{formula.name}.{result}")
 
         for result, op, args in formula.instructions:
             if op == "log1p":  # ONNX has none
@@ -154,27 +194,28 @@ class _Graph:
                 append(result, "Log", names[f"{result}+1"])
             else:
                 append(result, _OPERATIONS.get(op, op.capitalize()), *map(of, args))
-        self._last = names[formula.results[0]]
+        self.last = names[formula.results[0]]
 
     def _node(self, index: int, op: str, arrays: dict[str, HostArray], **attributes: Any) -> None:
-        from onnx import helper, numpy_helper
+        names = [self.constant(f"{index}.{name}", array) for name, array in arrays.items()]
+        self.append(op, [self.last, *names], f"{index}.{op}", **attributes)
 
-        names = [f"{index}.{name}" for name in arrays]
-        self._initializers += map(numpy_helper.from_array, arrays.values(), names)
-        output = f"{index}.{op}"
-        self._nodes.append(helper.make_node(op, [self._last, *names], [output], name=output, **attributes))
-        self._last = output
+    def finish(self, outputs: "Mapping[str, tuple[Any, tuple[int, ...]]] | None" = None) -> Any:
+        """Return the whole graph, for any number of rows.
 
-    def finish(self) -> Any:
-        """Return the whole graph, for any number of rows."""
+        Args:
+            outputs: by name, the dtype and the shape of a row; None: the last value, as "y".
+        """
         from onnx import helper
 
-        if not self._nodes:
-            self._node(0, "Identity", {})
-        self._nodes[-1].output[0] = "y"
-        kind = helper.np_dtype_to_tensor_dtype(self._dtype)
-        x, y = (
-            helper.make_tensor_value_info(name, kind, ["n", *shape])
-            for name, shape in (("x", self._model.input_shape), ("y", self._model.output_shape))
+        if outputs is None:
+            if not self._nodes:
+                self._node(0, "Identity", {})
+            self._nodes[-1].output[0] = "y"
+            outputs = {"y": (self._dtype, self._model.output_shape)}
+        values = {self._x: (self._dtype, self._model.input_shape), **outputs}
+        x, *rest = (
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), ["n", *shape])
+            for name, (dtype, shape) in values.items()
         )
-        return helper.make_graph(self._nodes, "nnx", [x], [y], self._initializers)
+        return helper.make_graph(self._nodes, "nnx", [x], rest, self._initializers)

@@ -6,6 +6,7 @@ if find_spec("sklearn") is None:
     raise ImportError("nnx.sklearn needs scikit-learn; pip install 'nnx-array[sklearn]'.")
 
 from ._classifier import MLPClassifier
+from ._onnx import register_skl2onnx
 from ._regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "register_skl2onnx"]

@@ -1,7 +1,8 @@
 """What both estimators share: scikit-learn's own classes with the training and the forward pass of nnx."""
 
 import copy
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -13,7 +14,7 @@ from scipy.sparse import issparse
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.neural_network._stochastic_optimizers import BaseOptimizer
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_random_state, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_random_state, validate_data
 
 from ..backend import get_backend, script_dtype
 from ..errors import InputError
@@ -24,6 +25,7 @@ from ._convert import adopt, from_sklearn, taken_over, to_sklearn
 from ._fit import fit_stochastic
 from ._lbfgs import fit_lbfgs
 from ._network import Network, Weights, predict
+from ._onnx import to_onnx
 from ._solvers import solver_of
 from ._warnings import warn
 
@@ -292,6 +294,26 @@ class BaseMLP(BaseMultilayerPerceptron):
             InputTypeError: this estimator is of a subclass, whose additions would be lost.
         """
         return to_sklearn(self)
+
+    def to_onnx(self, path: "str | os.PathLike[str]", metadata: Mapping[str, str] | None = None) -> None:
+        """Write an ONNX file that predicts for any number of rows "X": (n, n_features), in the weights' dtype.
+
+        A classifier has two outputs: "label", (n,), the classes' names as text or int64 (several labels: (n, n_labels)
+        of 0 and 1), and "probabilities", as of `predict_proba`. A regressor has "variable", (n, n_outputs_). Needs the
+        package onnx: pip install 'nnx-array[onnx]'. In a pipeline: `register_skl2onnx`.
+
+        Args:
+            path: the file.
+            metadata: strings by name, kept in the file beside "nnx", its version, "classes" and "features", JSON lists
+                of `classes_` and of `feature_names_in_`.
+
+        Raises:
+            CheckpointError: the file cannot be written.
+            InputError: onnx is missing, or the parameters take more than 2 GiB.
+            NotFittedError: there are no weights.
+        """
+        check_is_fitted(self, "coefs_")
+        to_onnx(self, path, metadata)
 
 
 def _n_outputs(estimator: BaseMLP) -> int:
