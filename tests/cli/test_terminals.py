@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")]
+pytestmark = [pytest.mark.long, pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")]
 
 COMMANDS = [
     "train --epochs 2 --hidden 20 --weight-decay 0.001 --optimizer sgd --lr 1e-9",

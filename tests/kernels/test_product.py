@@ -68,6 +68,8 @@ import itertools
 from unittest.mock import patch
 import numpy as np
 from nnx_kernels.cpu import _jit, flush
+from numba.core.registry import cpu_target
+cpu_target.target_context  # Numba asks for the features, too, and once
 with patch("llvmlite.binding.get_host_cpu_features", return_value={features}):
     from nnx_kernels.cpu import product as kernels
 assert (kernels.BYTES, kernels.REGISTERS) == {expected}
