@@ -1,10 +1,10 @@
 """docs/extending.md's code runs from top to bottom, and examples/own_parts.py on the CPU's backends."""
 
-import re
 import runpy
 from pathlib import Path
 
 import pytest
+from pages import python_of
 
 import nnx
 from nnx._support.named import FUNCTIONS
@@ -29,7 +29,7 @@ def _nothing_stays_registered():
 
 def test_the_page(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/extending.md").read_text(), re.MULTILINE | re.DOTALL)
+    blocks = python_of((ROOT / "docs/extending.md").read_text())
     assert len(blocks) > 8
     space = {"__name__": "extending"}
     for block in blocks:

@@ -1,10 +1,10 @@
 """The code of docs/pictures.md, run from top to bottom."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import python_of
 
 import nnx
 
@@ -16,7 +16,7 @@ def test_the_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     with nnx.use_backend("numpy"):
-        for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+        for code in python_of(PAGE):
             exec(code, names)
         assert names["model"].accuracy(names["test"]) > 0.8
         assert {"inspect-filters", "inspect-features"} <= set(names["figures"])

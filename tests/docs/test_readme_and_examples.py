@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pages import python_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,7 +22,7 @@ def test_quick_start_is_one_block_of_two_lines():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+@pytest.mark.parametrize("code", python_of(README))
 def test_python_of_the_readme(code, tmp_path):
     run([sys.executable, "-W", "error", "-c", code], tmp_path)
 

@@ -1,9 +1,9 @@
 """The code of docs/tables.md, run from top to bottom."""
 
-import re
 from pathlib import Path
 
 import numpy as np
+from pages import python_of
 
 import nnx
 
@@ -14,7 +14,7 @@ def test_the_page_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     with nnx.use_backend("numpy"):
-        for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+        for code in python_of(PAGE):
             exec(code, names)
             if "names" in names and "regression" not in names:
                 data, trainer = names["data"], names["trainer"]
