@@ -177,19 +177,19 @@ class NumbaBackend(PictureOps):
             shared = kernel.most is not None or max([args[i].size for i in kernel.rows]) > _LARGE
             n, rows = partition(kernel, args)
             if rows < n and (shared or kernel.sums or kernel.own):
-                return self._in_parts(kernel, args, shared)
+                return self._in_parts(kernel, args, rows, shared)
             args = of_first_part(kernel, args)
         return kernel(*args)
 
-    def _in_parts(self, kernel: Any, args: tuple[Any, ...], shared: bool) -> Any:
+    def _in_parts(self, kernel: Any, args: tuple[Any, ...], rows: int, shared: bool) -> Any:
         given = list(of_first_part(kernel, args))
         dtype = kernel.dtype_for(given)
         if dtype is None:
             return NotImplemented
         if kernel.interpreted:
-            sums = part_by_part(kernel, args)
+            sums = part_by_part(kernel, args, rows)
         else:
-            parts, moves, sums = divide(kernel, list(args), given, self._jit)
+            parts, moves, sums = divide(kernel, list(args), given, self._jit, rows)
             job = written(kernel, dtype, given, parts, moves, self._jit, self._of_jobs.team.MOST)
             if job is None:  # a user's optimizer with many arrays, which has no sums
                 return kernel(*args)

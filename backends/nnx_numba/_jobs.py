@@ -42,7 +42,7 @@ Sums = list[tuple[Array, Array]]
 
 
 def divide(
-    kernel: Any, whole: list[Any], given: list[Any], jit: Any, rows: int | None = None
+    kernel: Any, whole: list[Any], given: list[Any], jit: Any, share: int
 ) -> tuple[int, list[tuple[int, ...]], Sums]:
     """Divide a call into parts.
 
@@ -51,13 +51,12 @@ def divide(
         whole: its arguments.
         given: those of the first part. Sums get memory of their own here, if there are several parts.
         jit: nnx_kernels.cpu._jit.
-        rows: those of a part, if not as `partition` says.
+        share: the rows of a part, as `partition` says or others.
 
     Returns:
         How many parts, how the words of the arguments move from part to part, and what has to be added up.
     """
-    n, share = partition(kernel, whole)
-    share = rows or share
+    n = len(whole[kernel.rows[0]]) if kernel.rows else 1
     parts = -(-n // share)
     moves: list[tuple[int, ...]] = []
     sums: Sums = []
@@ -96,9 +95,9 @@ def written(
     return np.array([*head, *(number for move in moves for number in move), *words], np.int64)
 
 
-def part_by_part(kernel: Any, args: Any) -> Sums:
+def part_by_part(kernel: Any, args: Any, share: int) -> Sums:
     """Call a kernel for one part after the other, without a compiler; return what has to be added up."""
-    n, share = partition(kernel, args)
+    n = len(args[kernel.rows[0]])
     sums = {i: np.empty((-(-n // share), args[i].size), args[i].dtype) for i in kernel.sums if args[i].size}
     for p, first in enumerate(range(0, n, share)):
         given = list(args)

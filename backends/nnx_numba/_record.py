@@ -171,7 +171,7 @@ class Recorder:
             return NotImplemented
         jit, most = self._kernels.jit, self._kernels.team.MOST
         n, share = partition(kernel, whole)
-        parts, moves, sums = divide(kernel, whole, given, jit)
+        parts, moves, sums = divide(kernel, whole, given, jit, share)
 
         def divided(rows: int) -> Any:
             if rows == share:
