@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 
 
 def first_page() -> None:
-    """What a network is given, how it learns, and what the laboratory shows of an optimizer's path."""
+    """Draw what a network is given, how it learns, and what the laboratory shows of an optimizer's path."""
     train, validation, test = nnx.datasets.load("digits")
     trainer = nnx.Trainer(nnx.MLP((200, 100), 10), "adam", seed=0)
     history = trainer.fit(train, epochs=20, batch_size=32, validation_data=validation, verbose=False)
@@ -53,7 +53,7 @@ def first_page() -> None:
 
 
 def of_the_commands() -> None:
-    """The files that two commands write."""
+    """Take the files that two commands write."""
     with tempfile.TemporaryDirectory() as folder:
         for command in (["train", "--out", "run"], ["lab", "optimizers", "--out", "lab"]):
             subprocess.run([sys.executable, "-m", "nnx", *command], cwd=folder, check=True, env={**os.environ})

@@ -275,7 +275,7 @@ def get_backend(backend: BackendLike = None) -> Backend:
     """Return a backend, by default the one in force here.
 
     Args:
-        backend: a name, "auto", a comma-separated list of names of which the first that can run is taken, or an instance.
+        backend: a name, "auto", a comma-separated list of which the first that can run is taken, or an instance.
 
     Raises:
         BackendError: none of them can run here; the message has the reasons and the cure.
