@@ -67,8 +67,8 @@ class Part(NamedTuple):
     """Whole batches, one after another, whose rows are at hand."""
 
     rows: NativeRows
-    index: HostArray
-    """(m,) int64, their places among the rows; only the last batch of an epoch may have fewer than the others."""
+    places: HostArray
+    """(m,) int64, where they are among the rows; only the last batch of an epoch may have fewer than the others."""
 
 
 class DeviceData(NativeRows):

@@ -106,8 +106,8 @@ class FitLoop:
 
     def part(self, part: Part, interrupted: threading.Event) -> bool:
         """Run the steps on some batches; return False if it was interrupted before the end of the epoch."""
-        fit, trainer, size, rows, done = self.fit, self.trainer, self.fit.batch_size, len(part.index), 0
-        index, update = trainer.model.ops.to_device(part.index), self.updates(part.rows)
+        fit, trainer, size, rows, done = self.fit, self.trainer, self.fit.batch_size, len(part.places), 0
+        index, update = trainer.model.ops.to_device(part.places), self.updates(part.rows)
         while done < rows:
             steps = self.next_steps(rows - done)
             n = min(size, rows - done)
