@@ -11,7 +11,7 @@ import numpy as np
 
 from . import spec
 from ._dtypes import BACKEND_DTYPES, register
-from .protocol import MEMBERS, Array, Backend, HostArray, InPython, StepsPerCapture, ToHostAll
+from .protocol import MEMBERS, Array, Backend, HostArray, InPython, Pinned, StepsPerCapture, ToHostAll
 
 if TYPE_CHECKING:
     from ._operations import Operations

@@ -11,7 +11,7 @@ from ..model import Sequential
 from ..ops import HostArray
 from ..plan import infer
 from ._device_data import DeviceData
-from ._order import Order
+from ._disk_data import DiskData
 
 _AT_ONCE = 1024  # rows
 
@@ -26,7 +26,7 @@ class Evaluation(NamedTuple):
     that is explained, the mean over the columns. None for a loss without a metric."""
 
 
-def evaluate(model: Sequential, loss: Loss, data: DeviceData) -> Evaluation:
+def evaluate(model: Sequential, loss: Loss, data: DeviceData | DiskData) -> Evaluation:
     """Evaluate a model as it predicts: without dropout, with running statistics.
 
     Args:
@@ -37,7 +37,7 @@ def evaluate(model: Sequential, loss: Loss, data: DeviceData) -> Evaluation:
     ops, n = model.ops, len(data)
     value = loss.bound(ops, model.dtype)
     sums, right, r2 = [], [], R2()
-    order = Order(n, 0, shuffle=False)
+    order = data.order(0, shuffle=False)
     with np.errstate(over="ignore", invalid="ignore"), closing(data.parts(order, 0, _AT_ONCE)) as parts:
         for rows, places in parts:
             for start in range(0, len(places), _AT_ONCE):
