@@ -15,6 +15,7 @@ from .errors import (
     InputError,
     InputTypeError,
     NnxError,
+    ParallelError,
 )
 from .interop.torch import from_torch
 from .layers import (
@@ -67,6 +68,7 @@ from .optimizers import (
     Optimizer,
     RMSprop,
 )
+from .parallel import world
 from .registration import register
 from .training import (
     Callback,
@@ -139,6 +141,7 @@ __all__ = [
     "NnxError",
     "Ops",
     "Optimizer",
+    "ParallelError",
     "PoissonDeviance",
     "RMSprop",
     "RandomFlip",
@@ -170,6 +173,7 @@ __all__ = [
     "schedules",
     "set_backend",
     "use_backend",
+    "world",
 ]
 
 _ON_REQUEST = ("accel", "book", "lab", "report", "sklearn", "tune")

@@ -27,6 +27,10 @@ class CheckpointError(NnxError, ValueError):
     """A file cannot be written, or a checkpoint is damaged, foreign or does not fit the model; nothing was changed."""
 
 
+class ParallelError(NnxError, RuntimeError):
+    """Processes that are to train together cannot, or do not fit each other."""
+
+
 class DatasetError(NnxError, ValueError):
     """A data set is missing, damaged or does not fit."""
 
