@@ -1,5 +1,6 @@
 """The value of a network on a data set: its mean loss and, depending on the loss, accuracy or R2."""
 
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from ..model import Sequential
 from ..ops import HostArray
 from ..plan import infer
 from ._device_data import DeviceData
+from ._order import Order
 
 _AT_ONCE = 1024  # rows
 
@@ -34,23 +36,25 @@ def evaluate(model: Sequential, loss: Loss, data: DeviceData) -> Evaluation:
     """
     ops, n = model.ops, len(data)
     value = loss.bound(ops, model.dtype)
-    sums, right, outputs = [], [], []
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, n, _AT_ONCE):
-            index = np.arange(start, min(start + _AT_ONCE, n))
-            x, t, *_ = data.gather(ops.to_device(index))
-            z = infer(ops, model.stages, x)
-            sums.append((value(z, t), len(index)))
-            if loss.metric == "accuracy":
-                right.append(loss.count_right(ops, z, t))
-            elif loss.metric == "r2":
-                outputs.append(np.array(ops.to_host(z), np.float64))
+    sums, right, r2 = [], [], R2()
+    order = Order(n, 0, shuffle=False)
+    with np.errstate(over="ignore", invalid="ignore"), closing(data.parts(order, 0, _AT_ONCE)) as parts:
+        for rows, places in parts:
+            for start in range(0, len(places), _AT_ONCE):
+                index = places[start : start + _AT_ONCE]
+                x, t, *_ = rows.gather(ops.to_device(index))
+                z = infer(ops, model.stages, x)
+                sums.append((value(z, t), len(index)))
+                if loss.metric == "accuracy":
+                    right.append(loss.count_right(ops, z, t))
+                elif loss.metric == "r2":
+                    r2.add(loss.predicted(np.array(ops.to_host(z), np.float64)), np.array(ops.to_host(t)))
         total = sum(float(ops.to_host(mean)) * rows for mean, rows in sums) / n
         score = None
         if loss.metric == "accuracy":
             score = sum(int(ops.to_host(count)) for count in right) / n
         elif loss.metric == "r2":
-            score = r_squared(loss.predicted(np.concatenate(outputs)), data.targets())
+            score = r2.value()
     return Evaluation(total, score)
 
 
@@ -61,17 +65,31 @@ def check_tells_accuracy(loss: Loss) -> None:
         raise InputError(f"accuracy: {loss!r} is of numbers, not of classes{instead}.")
 
 
-def r_squared(y: HostArray, t: HostArray) -> float:
-    """Return 1 - sum((t - y)**2) / sum((t - mean(t))**2) of each column, averaged over the columns, in float64.
+class R2:
+    """1 - sum((t - y)**2) / sum((t - mean(t))**2) of each column, averaged over the columns; the rows come in parts.
 
-    A column of equal targets counts 1 if all predictions meet them, else 0.
-
-    Args:
-        y: (n, c) predictions.
-        t: (n, c) targets.
+    A column of equal targets counts 1 if all predictions meet them, else 0. The parts' means and sums of squares are
+    joined as Chan, Golub and LeVeque (1983) do it, in float64.
     """
-    t = np.asarray(t, np.float64)
-    missed, spread = ((t - y) ** 2).sum(axis=0), ((t - t.mean(axis=0)) ** 2).sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scores = np.where(spread > 0, 1 - missed / spread, np.where(missed > 0, 0.0, 1.0))
-    return float(scores.mean())
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._missed = self._mean = self._spread = self._origin = np.zeros(1)
+
+    def add(self, y: HostArray, t: HostArray) -> None:
+        """Add predictions and targets, (n, c) each."""
+        t, n = np.asarray(t, np.float64), len(t)
+        self._missed = self._missed + ((t - y) ** 2).sum(axis=0)
+        if not self._rows:
+            self._origin = t[0]
+        t = t - self._origin  # of equal targets exactly 0
+        mean, rows = t.mean(axis=0), self._rows + n
+        away = mean - self._mean
+        self._spread = self._spread + ((t - mean) ** 2).sum(axis=0) + away**2 * (self._rows * n / rows)
+        self._mean, self._rows = self._mean + away * (n / rows), rows
+
+    def value(self) -> float:
+        """Return R2 of all rows so far."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            missed = np.where(self._missed > 0, 0.0, 1.0)
+            return float(np.where(self._spread > 0, 1 - self._missed / self._spread, missed).mean())
