@@ -301,8 +301,8 @@ def on_disk(
         if part not in found.parts:
             raise DatasetError(f"{path}: has no part {part!r}, but {', '.join(found.parts)}.")
         files, t = found.parts[part]
-        rows = ImageFiles(files, t, found.size, found.channels)
-        return DiskDataset(rows, name=name, scale=1 / 255, classes=found.classes, block=block, note=found.note)
+        pictures = ImageFiles(files, t, found.size, found.channels)
+        return DiskDataset(pictures, name=name, scale=1 / 255, classes=found.classes, block=block, note=found.note)
     advice = "; nnx shuffle FILE.csv OUT.parquet makes one of it" if path.suffix in TEXTS else ""
     raise InputError(
         f"{path}: its rows cannot be read from the disk one without the others; expected {_FILES}{advice}."

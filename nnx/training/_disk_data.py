@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._support.checks import as_floats, check_finite, check_rows
-from ..datasets import DiskDataset, counted_from
+from .._support.labels import listed
+from ..datasets import DiskDataset, as_disk, counted_from, stays_on_disk
+from ..errors import InputError
 from ..losses import Loss
 from ..model import Sequential
-from ..ops import HostArray, Pinned
-from ._device_data import NativeRows, Part, check_classes
+from ..ops import HostArray
+from ._device_data import DeviceData, NativeRows, Part, check_classes
 from ._order import Order, Window
 from ._read_ahead import read_ahead
 from ._rows import Rows
@@ -46,7 +48,7 @@ class DiskData:
         data: the data set.
         name: of the inputs, for messages.
         target: of the targets, for messages.
-        finite: whether NaN and infinity are refused.
+        finite: as for `DeviceData`.
         weight: (n,), factors of the rows' losses.
         window: rows that are shuffled together; default the data set's own.
 
@@ -63,18 +65,26 @@ class DiskData:
         *,
         name: str,
         target: str,
-        finite: bool = True,
+        finite: bool | None = None,
         weight: HostArray | None = None,
         window: int | None = None,
     ) -> None:
         self._ops, self._dtype, self._loss, self._data = model.ops, model.dtype, loss, data
         self._outputs, self._name, self._target, self._finite = model.output_shape, name, target, finite
         self.weight = None if weight is None else np.ascontiguousarray(weight, model.dtype)
-        self.window = max(window or data.window, 1)
-        """Rows that are shuffled together."""
+        wanted = data.window if window is None else window
+        self.window = None if wanted >= len(data) else wanted
+        """Rows that are shuffled together; None if all are."""
         check_rows(name, np.broadcast_to(np.zeros((), data.dtype), (len(data), *data.shape)), model.input_shape)
         self._edges = data.edges()
+        self.blocks = None if self.window is None else len(self._edges) - 1
+        """How many blocks the rows are read in; None if all rows are shuffled together."""
         x, t = data.read(0, int(self._edges[1]))
+        if model.classes and data.classes and tuple(data.classes) != tuple(model.classes):
+            raise InputError(
+                f"{name}: {data.name} has the classes {listed(data.classes)}, but the model knows "
+                f"{listed(model.classes)}; pass classes=model.classes to what opens the data."
+            )
         check_classes(target, Rows(x, t, data.scale, (), data.classes), loss, model.output_shape)
         self._stored = np.dtype(np.uint8) if data.dtype == np.uint8 else np.dtype(model.dtype)
         self._first = self._checked(0, x, t)[1][:1]
@@ -93,14 +103,9 @@ class DiskData:
 
     def described(self) -> str:
         """Describe for people what is read at once, and what is mixed."""
-        whole = self.window >= len(self)
-        how = "shuffled as in memory" if whole else f"shuffled in windows of {self.window:,} rows"
-        return f"{self._data.name}: {len(self):,} rows from the disk, {how}, read in {len(self._edges) - 1:,} blocks"
-
-    @property
-    def blocks(self) -> int:
-        """How many blocks there are."""
-        return len(self._edges) - 1
+        if self.window is None:
+            return f"{self._data.name}: read from the disk; all rows make one window"
+        return f"{self._data.name}: read from the disk in {self.blocks:,} blocks; a window has {self.window:,} rows"
 
     def targets(self) -> HostArray:
         """Return all targets, on the host, in the form that the loss takes; they are read for it."""
@@ -138,10 +143,7 @@ class DiskData:
                     yield Part(self._at_hand(capacity, buffer, count), places)
 
     def _buffer(self, capacity: int) -> _Buffer:
-        def empty(shape: tuple[int, ...], dtype: Any) -> HostArray:
-            backend = self._ops.backend
-            return backend.pinned(shape, dtype) if isinstance(backend, Pinned) else np.empty(shape, dtype)
-
+        empty = self._ops.pinned
         x = empty((capacity, *self._data.shape), self._stored)
         t = empty((capacity, *self._first.shape[1:]), self._first.dtype)
         weight = None if self.weight is None else empty((capacity,), self.weight.dtype)
@@ -164,7 +166,7 @@ class DiskData:
         rows = self._native[capacity]
         pairs = ((rows.x, buffer.x), (rows.t, buffer.t), (rows.weight, buffer.weight))
         for native, host in pairs:
-            if host is not None:
+            if host is not None and native is not None:
                 native[:count] = self._ops.to_device(host[:count])
         self._ops.backend.synchronize()  # before the thread writes there again
         return rows
@@ -192,9 +194,10 @@ class DiskData:
     def _checked(self, begin: int, x: HostArray, t: HostArray) -> tuple[HostArray, HostArray]:
         """Return a block of rows as the loss and the kernels take them."""
         with counted_from(begin):
-            if self._finite:
-                check_finite(self._name, x)
-                check_finite(self._target, t)
+            if self._finite is not False:
+                cure = "pass check_finite=False to train on them as they are" if self._finite else ""
+                check_finite(self._name, x, cure=cure)
+                check_finite(self._target, t, cure=cure)
             t = self._loss.check_targets(self._target, t, self._outputs, self._dtype)
             if self._stored != np.uint8:
                 x = as_floats(self._name, x, self._dtype)
@@ -259,3 +262,21 @@ class _Reader:
             whole -= whole % self._size
         self._left = buffer, places[whole:]
         return places[:whole], carried + len(window.places)
+
+
+def data_of(model: Sequential, loss: Loss, x: Any, t: Any = None, *, name: str, target: str) -> DeviceData | DiskData:
+    """Return data as they are evaluated: uploaded, or read from the disk where they stay there.
+
+    Args:
+        model: built.
+        loss: checks the targets.
+        x: as for `DeviceData`, or what `nnx.datasets.stays_on_disk`.
+        t: the targets; None where x brings its own.
+        name: of x, for messages.
+        target: of t, for messages.
+    """
+    if isinstance(x, DeviceData | DiskData):
+        return x
+    if stays_on_disk(x, t):
+        return DiskData(model, loss, as_disk(name, target, x, t), name=name, target=target)
+    return DeviceData(model, loss, x, t, name=name, target=target)
