@@ -137,8 +137,10 @@ class DiskDataset:
 
         Raises:
             DatasetError: the file is damaged, or has become shorter.
-            InputError: a label is none of the classes.
+            InputError: a label is none of the classes, or there are no such rows.
         """
+        if not 0 <= begin <= end <= len(self):
+            raise InputError(f"rows: got {begin} to {end}, expected a range within 0..{len(self)}.")
         x = np.empty((end - begin, *self.shape), self.dtype) if out is None else out
         targets, place = [], 0
         for low, high in self._within(begin, end):
@@ -167,6 +169,10 @@ class DiskDataset:
             first += high - low
             if first >= end:
                 return
+
+    def rows(self) -> HostArray:
+        """Return the numbers of these rows, (n,) int64, among all that are stored."""
+        return np.concatenate([np.arange(begin, end) for begin, end in self._ranges.tolist()])
 
     def _steps(self, bytes_at_once: int = 16 * _BLOCK) -> Iterator[tuple[int, int]]:
         """Yield ranges that are read one after another in a pass over all rows."""
