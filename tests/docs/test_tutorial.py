@@ -1,6 +1,7 @@
 """The tutorial: each page prints what it shows and draws its figures."""
 
 import codeop
+
 import numpy as np
 import pytest
 from tutorial import IMAGES, PAGES, blocks, images, run
