@@ -111,7 +111,7 @@ class Plan:
         return self._buffers[index]
 
     def keys(self, seed: int, step: int) -> HostArray | None:
-        """Return the random keys of a step, uint32 (layers with randomness, 6); None without such layers."""
+        """Return the random keys of a step, uint32 (layers with randomness, 7); None without such layers."""
         return np.stack([layer.random_key(seed, step) for layer in self.random]) if self.random else None
 
     def sum_squares(self) -> Array:

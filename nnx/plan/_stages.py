@@ -89,9 +89,9 @@ class Stage:
         row = program.random_row(layer)
 
         def forward(x: Array) -> Array:
-            layer.rng = program.rng[row, ...]
+            layer.rng, layer.rows = program.rng[row, ...], program.n
             y = layer.forward(x)
-            layer.rng = None
+            layer.rng = layer.rows = None
             return checked(x, y)
 
         return forward
