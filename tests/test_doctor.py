@@ -98,7 +98,7 @@ def test_a_machine_without_cupy_and_with_a_broken_plugin(backends, capsys):
     out = capsys.readouterr().out
     assert "cannot run here: no NVIDIA driver was found; install one" in out
     assert "its plugin, from broken, is broken: ImportError: no zzz" in out
-    assert "used now: numpy (nothing was asked for: auto" in out
+    assert "used now: numpy (chosen automatically: the best that can run here" in out
     assert out.count("PASS") == len(("required", "training")) + len(nnx.ops.OPERATIONS)
     assert "FAIL" not in out
     assert "all is well" in out

@@ -100,6 +100,7 @@ class _Nobody:
         return getattr(ufunc, method)(*_plain(inputs), **_plain_outputs(kwargs))
 
 
+_word_at = ctypes.c_void_p.from_address
 _NOBODY = _Nobody()
 
 
@@ -236,7 +237,7 @@ class Recorder:
         self._check_inputs(given)
         function(*given, out=into)
         self.arrays += [*given, into]
-        self.steps.append(lambda: function(*given, out=into))
+        self.steps.append(_under_errors_of_now(lambda: function(*given, out=into)))
         return traced(into)
 
     def outside(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -252,7 +253,8 @@ class Recorder:
             result = function(*given, **named)
         finally:
             recording.recorder = self
-        call = Outside(lambda: function(*given, **named), None if result is None else np.array(result))
+        again = _under_errors_of_now(lambda: function(*given, **named))
+        call = Outside(again, None if result is None else np.array(result))
         call.written = [(m, m.copy()) for place, m in self._watched.items() if not np.array_equal(m, before[place])]
         self.steps.append(call)
         if call.result is None:
@@ -283,6 +285,11 @@ class Recorder:
 def traced(array: Array) -> Array:
     """Return the array as one of the step that this thread records."""
     return array.view(Traced)
+
+
+def _under_errors_of_now(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Make a function treat NumPy's floating-point errors as they are treated while a step is recorded."""
+    return np.errstate(**np.geterr())(function)
 
 
 def _touch(array: Array, written: bool, split: bool) -> Touch:
@@ -336,21 +343,23 @@ class Pace:
     """How many steps in succession of either kind are timed, and after how many others this is done again."""
 
     def __init__(self) -> None:
-        self.alone = False
+        self.alone, self.timed = False, True
         self._times: tuple[list[float], list[float]] = [], []
         self._left = self.TRIES
 
     def note(self, seconds: float) -> None:
-        """Take notice of how long a step took."""
+        """Take notice of a step and, if steps are `timed`, of how long it took."""
         self._left -= 1
         by_team, alone = self._times
-        if len(alone) < self.TRIES:
+        if self.timed:
             (alone if self.alone else by_team).append(seconds)
             if self._left == 0:
                 self.alone = not self.alone or median(alone) < median(by_team)
-                self._left = self.AGAIN if len(alone) == self.TRIES else self.TRIES
+                self.timed = len(alone) < self.TRIES
+                self._left = self.TRIES if self.timed else self.AGAIN
         elif self._left == 0:
-            self._times, self.alone, self._left = ([], []), False, self.TRIES
+            self.alone, self.timed = False, True
+            self._times, self._left = ([], []), self.TRIES
 
 
 class RecordedStep:
@@ -404,14 +413,15 @@ class RecordedStep:
     def _play(self, program: Program, given: list[Array]) -> Array:
         for words, array in zip(program.moved, given, strict=True):
             if words:
-                program.move(words, array.ctypes.data)
-        pace, start = program.pace, perf_counter()
+                program.move(words, _address(array))
+        pace = program.pace
+        start = perf_counter() if pace.timed else 0.0
         for step in program.steps:
             if type(step) is list:
                 self._team.play(*step[pace.alone], pace.alone)
             else:
                 step()
-        pace.note(perf_counter() - start)
+        pace.note(perf_counter() - start if pace.timed else 0.0)
         return self._fresh(program)
 
     def _record(self, given: list[Array]) -> Array:
@@ -477,6 +487,14 @@ class RecordedStep:
             CaptureWarning,
             stacklevel=5,
         )
+
+
+def _address(array: Array) -> int:
+    """Return where an array's memory begins, as `array.ctypes.data` does in eight times as long.
+
+    NumPy's C API has it as the first thing behind the head of the object (PyArrayObject).
+    """
+    return _word_at(id(array) + object.__basicsize__).value or 0
 
 
 def _together(result: Any) -> Array:

@@ -1,7 +1,8 @@
 """Which backends there are, and which one is used.
 
 Precedence: an explicit name > `with use_backend(name)` > `set_backend(name)` > `NNX_BACKEND` > automatic. A choice is
-one name (it then runs or raises), `"auto"`, or a comma-separated list of names, of which the first usable one is taken.
+one name (it then runs or raises), `"auto"` for the best that can run here, or a comma-separated list of names, of which
+the first that can run here is taken.
 `"auto"` takes a device backend only where a small training on it has come out as on numpy (`_trial`).
 """
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "nnx.backends"
 PREFERENCE = ("cupy", "numba", "numpy")
+_BEST = "the best that can run here"
 
 _log = logging.getLogger("nnx")
 _lock = threading.RLock()
@@ -158,8 +160,8 @@ def _unproven(name: str, backend: Backend) -> str | None:
     if reason is not None and (name, reason) not in _logged:
         _logged.add((name, reason))
         warnings.warn(
-            f"auto passes over the backend {name!r}: {reason.rstrip('.')}. `nnx doctor --backend {name}` tells what is "
-            f"wrong; backend={name!r} uses it all the same.",
+            f"the automatic choice passes over the backend {name!r}: {reason.rstrip('.')}. "
+            f"`nnx doctor --backend {name}` tells what is wrong; backend={name!r} uses it all the same.",
             BackendWarning,
             stacklevel=2,
         )
@@ -167,7 +169,7 @@ def _unproven(name: str, backend: Backend) -> str | None:
 
 
 def _first(names: tuple[str, ...], why: str, to_prove: tuple[str, ...] = ()) -> Choice:
-    """Choose the first usable of the names; those in `to_prove` must also pass their trial."""
+    """Choose the first of the names that can run; those in `to_prove` must also pass their trial."""
     passed: dict[str, str] = {}
     unproven: list[str] = []
     for name in names:
@@ -177,14 +179,14 @@ def _first(names: tuple[str, ...], why: str, to_prove: tuple[str, ...] = ()) -> 
             passed[name] = made = reason
         if not isinstance(made, str):
             unusable = [n for n in passed if n not in unproven]
-            over = f"; {' and '.join(unusable)} cannot run here" if unusable else ""
-            over += f"; {' and '.join(unproven)} did not prove itself here" if unproven else ""
+            over = f"; {' and '.join(unusable)} cannot" if unusable else ""
+            over += f"; {' and '.join(unproven)} failed the trial on this machine" if unproven else ""
             if (name, why, *passed.values()) not in _logged:
                 _logged.add((name, why, *passed.values()))
                 _log.info("backend %s (%s)%s", name, why, "".join(f"; {n}: {r}" for n, r in passed.items()))
             return Choice(made, why + over)
         passed[name] = made
-    raise BackendError(f"no usable backend ({why}): " + "; ".join(f"{n}: {r}" for n, r in passed.items()))
+    raise BackendError(f"no backend can run here ({why}): " + "; ".join(f"{n}: {r}" for n, r in passed.items()))
 
 
 def _check(request: str, source: str) -> str:
@@ -207,11 +209,12 @@ def _resolve(request: str, source: str) -> Choice:
     names = _check(request, source).split(",")
     if names == ["auto"]:
         preferred = tuple(filter(_known, PREFERENCE))
-        return _first(preferred, f"{source}: auto, the first usable", to_prove=preferred)
+        return _first(preferred, f"{source}: {_BEST}", to_prove=preferred)
     if len(names) > 1:
         expanded = [p for n in names for p in (filter(_known, PREFERENCE) if n == "auto" else (n,))]
         by_auto = tuple(name for name in expanded if name not in names)
-        return _first(tuple(dict.fromkeys(expanded)), f"{source}: the first usable of {', '.join(names)}", by_auto)
+        why = f"{source}: the first of {', '.join(names)} that can run here"
+        return _first(tuple(dict.fromkeys(expanded)), why, by_auto)
     return _one(names[0], source)
 
 
@@ -251,7 +254,7 @@ def _request() -> tuple[str, str]:
         return _default, "asked for by set_backend"
     if chosen := os.environ.get("NNX_BACKEND", ""):
         return chosen, "asked for by NNX_BACKEND"
-    return "auto", "nothing was asked for"
+    return "auto", "chosen automatically"
 
 
 @cache
@@ -272,7 +275,7 @@ def get_backend(backend: BackendLike = None) -> Backend:
     """Return a backend, by default the one in force here.
 
     Args:
-        backend: a name, "auto", a comma-separated list of names of which the first usable one is taken, or an instance.
+        backend: a name, "auto", a comma-separated list of which the first that can run is taken, or an instance.
 
     Raises:
         BackendError: none of them can run here; the message has the reasons and the cure.
@@ -288,7 +291,7 @@ def set_backend(name: str | None) -> None:
     A model keeps the backend that it was built with.
 
     Args:
-        name: a name, "auto", or a comma-separated list of names of which the first usable one is taken.
+        name: a name, "auto", or a comma-separated list of names of which the first that can run is taken.
 
     Raises:
         BackendError: none of them can run here.

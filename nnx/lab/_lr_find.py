@@ -1,5 +1,6 @@
 """The learning-rate range test: the rate grows from step to step until the loss diverges."""
 
+import itertools
 import math
 import textwrap
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from ..errors import InputError
 from ..model import MLP, Sequential
 from ..ops import HostArray
 from ..optimizers import Optimizer
-from ..training import DeviceData, Trainer
+from ..training import DeviceData, Order, Trainer
 from ._training import check_parts, own_trainer, ticking
 
 if TYPE_CHECKING:
@@ -194,13 +195,10 @@ def lr_find(
 
 def _batches(rows: int, size: int, seed: int) -> Iterator[HostArray]:
     """Yield whole batches of row numbers without end, in the order in which `fit` takes them."""
-    epoch = 0
-    while True:
-        order = np.arange(rows)
-        np.random.default_rng((seed, 1, epoch)).shuffle(order)
+    order = Order(rows, seed)
+    for epoch in itertools.count():
         for start in range(0, rows - size + 1, size):
-            yield order[start : start + size]
-        epoch += 1
+            yield order.rows(epoch, start, start + size)
 
 
 def _smooth(at: HostArray, values: HostArray, width: float) -> HostArray:

@@ -7,6 +7,8 @@ backend captures steps.
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
+
 from ..ops import Array, HostArray, Ops
 from ._plan import Plan, Program
 
@@ -41,7 +43,10 @@ class Captured:
         def uploading(*inputs: Array) -> Any:
             return step(*(i if isinstance(i, ops.array_type) else ops.to_device(i) for i in inputs))
 
-        self._step = step if ops.on_host else uploading
+        # A loss that overflows is reported by fit, with the layer; NumPy's own warnings would only precede that. A
+        # recorded step meets them while it is recorded, and need not enter this at every call.
+        silently = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        self._step = silently(step) if ops.on_host else uploading
 
     def __call__(self, *inputs: Array) -> Array:
         if self.run is None:

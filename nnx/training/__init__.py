@@ -4,6 +4,7 @@ from ._device_data import DeviceData
 from ._evaluation import Evaluation, check_tells_accuracy, evaluate
 from ._history import plot_history
 from ._loop import interruption
+from ._order import Order, Window
 from ._pictures import Pictures, read_pictures
 from ._run_folder import MODELS, OF_TABLES, RUNS, SCHEDULES, RunConfig, RunData, RunFolder, next_free, read_settings
 from ._trainer import History, ResumeWarning, Trainer
@@ -21,6 +22,7 @@ __all__ = [
     "EarlyStopping",
     "Evaluation",
     "History",
+    "Order",
     "Pictures",
     "ReduceOnPlateau",
     "ResumeWarning",
@@ -29,6 +31,7 @@ __all__ = [
     "RunFolder",
     "TensorBoard",
     "Trainer",
+    "Window",
     "check_tells_accuracy",
     "evaluate",
     "interruption",

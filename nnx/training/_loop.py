@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..errors import DivergedError
 from ..ops import Array, Backend, CompileSeconds
 from ..plan import TrainingStep
 from ._device_data import DeviceData
+from ._order import Order
 from ._progress import Progress
 from ._verdict import not_learned
 from .callbacks import EarlyStopping, has_hook
@@ -73,6 +72,7 @@ class FitLoop:
         self.last_loss = math.nan
         self.compiled_before = _compile_seconds(trainer.model.backend)
         self.step = TrainingStep(trainer.plan, data)
+        self.order = Order(fit.rows, trainer.seed, shuffle=fit.shuffle)
         # A callback that looks at every step gets them one by one.
         together = trainer.plan.capturable and not any(has_hook(hook, "on_step") for hook in hooks)
         self.at_once = trainer.model.ops.steps_per_capture if together else 1
@@ -96,10 +96,7 @@ class FitLoop:
         began = time.perf_counter()
         if fit.step == 0:
             self.call("on_epoch_begin", trainer.epochs + 1)
-        order = np.arange(fit.rows)
-        if fit.shuffle:
-            np.random.default_rng((trainer.seed, 1, trainer.epochs)).shuffle(order)
-        index = trainer.model.ops.to_device(order)
+        index = trainer.model.ops.to_device(self.order.rows(trainer.epochs, 0, fit.rows))
         size = fit.batch_size
         while fit.step * size < fit.rows:
             start, steps = fit.step * size, self.next_steps()

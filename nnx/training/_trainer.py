@@ -220,12 +220,7 @@ class Trainer:
             every = range(first, first + steps)
             hyper = np.array([optimizer.hyper(step, decay) for step in every], plan.host_dtype)
             rng = np.array([plan.keys(self.seed, step) for step in every]) if plan.random else None
-        if plan.ops.on_host:
-            # A loss that overflows is reported by fit, with the layer; NumPy's own warnings would only precede that.
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                loss = update(n, batch, hyper, rng, steps=steps)
-        else:
-            loss = update(n, batch, hyper, rng, steps=steps)
+        loss = update(n, batch, hyper, rng, steps=steps)
         self.steps += steps
         return loss
 

@@ -106,7 +106,7 @@ def passed(monkeypatch):
 def test_a_good_one_is_tried_once_on_a_machine_and_taken(auto, trials, cache):
     for _ in range(3):
         assert auto(Device).backend.name == "cupy"
-        assert registry.choose().why == "nothing was asked for: auto, the first usable"
+        assert registry.choose().why == "chosen automatically: the best that can run here"
     assert trials == ["cupy"]
     (file,) = cache.iterdir()
     assert '"driver": "580.1"' in file.read_text()
@@ -131,9 +131,9 @@ def test_one_that_fails_is_passed_over_and_told_once(auto, cache, target, reason
         choice = auto(target)
     registry.choose()  # warnings are errors here: it says nothing
     assert choice.backend.name == "numpy"
-    assert choice.why == "asked for by backend=: auto, the first usable; cupy did not prove itself here"
+    assert choice.why == "asked for by backend=: the best that can run here; cupy failed the trial on this machine"
     (warning,) = told
-    assert str(warning.message).startswith("auto passes over the backend 'cupy': ")
+    assert str(warning.message).startswith("the automatic choice passes over the backend 'cupy': ")
     assert str(warning.message).endswith(
         ". `nnx doctor --backend cupy` tells what is wrong; backend='cupy' uses it all the same."
     )

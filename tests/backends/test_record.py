@@ -14,7 +14,7 @@ from nnx.formula import Formula
 from nnx.ops import Ops
 
 pytest.importorskip("numba")
-from nnx_numba._record import CaptureWarning, Pace, RecordedStep, Traced
+from nnx_numba._record import CaptureWarning, Pace, RecordedStep, Traced, _address
 from nnx_numba._team import Team
 
 backend = nnx.get_backend("numba")
@@ -182,6 +182,24 @@ def test_what_the_interpreter_does_is_done_once_a_step():
         runs.append(trained(nnx.Sequential(nnx.Flatten(), nnx.Affine(9), layer, nnx.Affine(10)), kind))
         assert layer.calls == 8
     same(*runs)
+
+
+class Overflowing(Doubled):
+    def forward(self, x, train_flg=True):
+        return np.minimum(np.exp(1000 * np.abs(x) + 1000), 1) * x
+
+
+def test_numpy_does_not_warn_in_recorded_steps_either():  # warnings are errors here
+    trainer = nnx.Trainer(nnx.Sequential(nnx.Flatten(), nnx.Affine(9), Overflowing(), nnx.Affine(10)), backend="numba")
+    for _ in range(5):
+        trainer.step(DATA.inputs()[:50], DATA.t[:50])
+    assert recorded(trainer)[0].program is not None
+
+
+def test_the_address_of_any_array_is_known():
+    a = np.arange(12.0).reshape(3, 4)
+    for array in (a, a[1:], a[:, ::-1], a.T, a.view(Traced), np.array(1.0), np.ma.masked_array(a)):
+        assert _address(array) == array.ctypes.data
 
 
 def test_steps_are_shared_or_not_by_what_is_faster():
