@@ -8,10 +8,13 @@ from ..errors import InputError
 from ..losses import Loss
 from ..model import Sequential
 from ..ops import HostArray
+from ..parallel import Communicator, gathered, share_of
 from ..plan import infer
 from ._device_data import DeviceData
 
 _AT_ONCE = 1024  # rows
+_OF_RANKS = 256
+"""Rows at once where several ranks evaluate, on any number of ranks: few enough for each to have some."""
 
 
 class Evaluation(NamedTuple):
@@ -24,20 +27,23 @@ class Evaluation(NamedTuple):
     that is explained, the mean over the columns. None for a loss without a metric."""
 
 
-def evaluate(model: Sequential, loss: Loss, data: DeviceData) -> Evaluation:
+def evaluate(model: Sequential, loss: Loss, data: DeviceData, communicator: Communicator | None = None) -> Evaluation:
     """Evaluate a model as it predicts: without dropout, with running statistics.
 
     Args:
         model: built.
         loss: its `metric` decides the score.
         data: the rows.
+        communicator: of the ranks that share the work, and call this together; None: this process does it all.
     """
     ops, n = model.ops, len(data)
     value = loss.bound(ops, model.dtype)
     sums, right, outputs = [], [], []
+    at_once = _AT_ONCE if communicator is None else _OF_RANKS
+    own = slice(0, n) if communicator is None else share_of(communicator, n, at_once)
     with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, n, _AT_ONCE):
-            index = np.arange(start, min(start + _AT_ONCE, n))
+        for start in range(own.start, own.stop, at_once):
+            index = np.arange(start, min(start + at_once, own.stop))
             x, t, *_ = data.gather(ops.to_device(index))
             z = infer(ops, model.stages, x)
             sums.append((value(z, t), len(index)))
@@ -45,13 +51,17 @@ def evaluate(model: Sequential, loss: Loss, data: DeviceData) -> Evaluation:
                 right.append(loss.count_right(ops, z, t))
             elif loss.metric == "r2":
                 outputs.append(np.array(ops.to_host(z), np.float64))
-        total = sum(float(ops.to_host(mean)) * rows for mean, rows in sums) / n
+        parts = np.array([float(ops.to_host(mean)) * rows for mean, rows in sums])
+        counts = np.array([int(ops.to_host(count)) for count in right])
+        y = np.concatenate(outputs) if outputs else np.empty((0, *model.output_shape))
+        if communicator is not None:
+            parts, counts, y = (gathered(communicator, part) for part in (parts, counts, y))
         score = None
         if loss.metric == "accuracy":
-            score = sum(int(ops.to_host(count)) for count in right) / n
+            score = int(counts.sum()) / n
         elif loss.metric == "r2":
-            score = r_squared(loss.predicted(np.concatenate(outputs)), data.targets())
-    return Evaluation(total, score)
+            score = r_squared(loss.predicted(y), data.targets())
+    return Evaluation(sum(parts.tolist()) / n, score)
 
 
 def check_tells_accuracy(loss: Loss) -> None:
