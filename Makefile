@@ -1,4 +1,4 @@
-.PHONY: help check test test-fast test-long coverage mutants bench hooks lock wheel
+.PHONY: help check test test-fast test-long coverage mutants bench site serve hooks lock wheel
 
 PYTHON ?= .venv/bin/python
 
@@ -10,6 +10,8 @@ help:
 	@echo "make coverage    the tests, and which lines they ran: printed, and as htmlcov/index.html"
 	@echo "make mutants     small mistakes in the sources, which the tests have to find: two or three hours (pip install -e '.[mutants]')"
 	@echo "make bench       operations and training steps on every usable backend"
+	@echo "make site        the documentation as a site, in site/: open site/index.html"
+	@echo "make serve       the site at http://127.0.0.1:8000, anew whenever a page is saved"
 	@echo "make hooks       run the checks at every commit from now on"
 	@echo "make lock        renew requirements-dev.txt after a change of pyproject.toml"
 	@echo "make wheel       build the distributions, look into them, run them on the oldest and newest dependencies"
@@ -39,6 +41,13 @@ bench:
 
 mutants:
 	nice $(PYTHON) tests/mutants
+
+# Silent about the announcement of another tool that the theme prints.
+site:
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+
+serve:
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs serve --dirtyreload
 
 hooks:
 	$(PYTHON) -m pre_commit install

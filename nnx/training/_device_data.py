@@ -4,7 +4,8 @@ Whole numbers of 8 bits are uploaded as they are.
 """
 
 import zlib
-from typing import Any
+from collections.abc import Generator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,11 +14,64 @@ from .._support.labels import listed
 from ..errors import InputError, InputTypeError
 from ..losses import Loss
 from ..model import Sequential
-from ..ops import Array, HostArray, dtype_name
+from ..ops import Array, HostArray, Ops, dtype_name
+from ._order import Order
 from ._rows import Rows
 
 
-class DeviceData:
+class NativeRows:
+    """Rows in the backend's memory, of which batches are gathered, and scaled.
+
+    Args:
+        ops: the bound operations.
+        dtype: of the inputs of a batch.
+        x: (n, ...), native: floats of that dtype, or uint8.
+        t: (n, ...), native.
+        scale: 0-d, native, what uint8 is multiplied by.
+        weight: (n,), native, factors of the rows' losses.
+    """
+
+    gathers_on_host = False
+
+    def __init__(
+        self, ops: Ops, dtype: str, x: Array, t: Array, scale: Array | None = None, weight: Array | None = None
+    ) -> None:
+        self._ops, self._dtype = ops, dtype
+        self.x, self.t, self.scale, self.weight = x, t, scale, weight
+        self._batches: dict[int, tuple[Array, ...]] = {}
+
+    def gather(self, index: Array) -> tuple[Array, ...]:
+        """Return x, t and, where there are any, weights of the rows of a native int64 index (n,).
+
+        The buffers are overwritten by the next batch of n rows.
+        """
+        n = index.shape[0]
+        if n not in self._batches:
+            buffers = [self._buffer(n, self.x, self._dtype), self._buffer(n, self.t, dtype_name(self.t))]
+            if self.weight is not None:
+                buffers.append(self._buffer(n, self.weight, self._dtype))
+            self._batches[n] = tuple(buffers)
+        batch = self._batches[n]
+        self._ops.take(self.x, index, self.scale, out=batch[0])
+        self._ops.take(self.t, index, out=batch[1])
+        if self.weight is not None:
+            self._ops.take(self.weight, index, out=batch[2])
+        return batch
+
+    def _buffer(self, n: int, rows: Array, dtype: str) -> Array:
+        shape = (n, *rows.shape[1:])
+        return self._ops.xp.reshape(self._ops.allocate(int(np.prod(shape)), dtype), shape)
+
+
+class Part(NamedTuple):
+    """Whole batches, one after another, whose rows are at hand."""
+
+    rows: NativeRows
+    places: HostArray
+    """(m,) int64, where they are among the rows; only the last batch of an epoch may have fewer than the others."""
+
+
+class DeviceData(NativeRows):
     """Inputs and targets of a model, checked and uploaded.
 
     Inputs that lie on the device stay where they are. Errors are raised before anything is uploaded.
@@ -36,8 +90,6 @@ class DeviceData:
         InputError: shapes, labels or values do not fit the model and the loss.
         InputTypeError: a part is no array of numbers, or the targets are missing.
     """
-
-    gathers_on_host = False
 
     def __init__(
         self,
@@ -65,9 +117,9 @@ class DeviceData:
             check_finite(target, targets)
         _check_classes(target, rows, loss, model.output_shape)
         targets = loss.check_targets(target, targets, model.output_shape, model.dtype)
-        self.scale: Array | None = None
+        scale = None
         if dtype_name(inputs) == "uint8":
-            self.scale = ops.to_device(np.array(rows.scale, model.dtype))
+            scale = ops.to_device(np.array(rows.scale, model.dtype))
         elif isinstance(inputs, np.ndarray):
             inputs = as_floats(name, inputs, model.dtype, columns)
             inputs = inputs if rows.scale == 1.0 else inputs * np.array(rows.scale, model.dtype)
@@ -78,10 +130,14 @@ class DeviceData:
         on_host = isinstance(inputs, np.ndarray)
         inputs = np.ascontiguousarray(inputs) if on_host else in_rows(ops, inputs)
         self._given = inputs, np.ascontiguousarray(targets)
-        self.x, self.t = ops.to_device(inputs) if on_host else inputs, ops.to_device(self._given[1])
-        self.weight = None if weight is None else ops.to_device(np.ascontiguousarray(weight, model.dtype))
-        self._dtype = model.dtype
-        self._batches: dict[int, tuple[Array, ...]] = {}
+        super().__init__(
+            ops,
+            model.dtype,
+            ops.to_device(inputs) if on_host else inputs,
+            ops.to_device(self._given[1]),
+            scale,
+            None if weight is None else ops.to_device(np.ascontiguousarray(weight, model.dtype)),
+        )
 
     def _check_finite(self, name: str, x: Array, columns: tuple[str, ...]) -> None:
         ops = self._ops
@@ -97,27 +153,16 @@ class DeviceData:
         """Return all targets, on the host, in the form that the loss takes."""
         return self._given[1]
 
-    def gather(self, index: Array) -> tuple[Array, ...]:
-        """Return x, t and, where there are any, weights of the rows of a native int64 index (n,).
+    def parts(self, order: Order, epoch: int, size: int, start: int = 0) -> Generator[Part, None, None]:
+        """Go over the rows of an epoch in batches: here they are all at hand, and make one part.
 
-        The buffers are overwritten by the next batch of n rows.
+        Args:
+            order: of the rows.
+            epoch: counted from 0.
+            size: the rows of a batch.
+            start: the place in the epoch where to begin: that of a whole batch.
         """
-        n = index.shape[0]
-        if n not in self._batches:
-            buffers = [self._buffer(n, self.x, self._dtype), self._buffer(n, self.t, dtype_name(self.t))]
-            if self.weight is not None:
-                buffers.append(self._buffer(n, self.weight, self._dtype))
-            self._batches[n] = tuple(buffers)
-        batch = self._batches[n]
-        self._ops.take(self.x, index, self.scale, out=batch[0])
-        self._ops.take(self.t, index, out=batch[1])
-        if self.weight is not None:
-            self._ops.take(self.weight, index, out=batch[2])
-        return batch
-
-    def _buffer(self, n: int, rows: Array, dtype: str) -> Array:
-        shape = (n, *rows.shape[1:])
-        return self._ops.xp.reshape(self._ops.allocate(int(np.prod(shape)), dtype), shape)
+        yield Part(self, order.rows(epoch, start, len(self)))
 
     def checksum(self) -> int:
         """Return the CRC-32 of inputs, targets and weights, by which a continued run recognises its data."""

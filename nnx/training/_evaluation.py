@@ -1,5 +1,6 @@
 """The value of a network on a data set: its mean loss and, depending on the loss, accuracy or R2."""
 
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..ops import HostArray
 from ..parallel import Communicator, gathered, share_of
 from ..plan import infer
 from ._device_data import DeviceData
+from ._order import Order
 
 _AT_ONCE = 1024  # rows
 _OF_RANKS = 256
@@ -38,30 +40,49 @@ def evaluate(model: Sequential, loss: Loss, data: DeviceData, communicator: Comm
     """
     ops, n = model.ops, len(data)
     value = loss.bound(ops, model.dtype)
-    sums, right, outputs = [], [], []
+    sums, right, r2 = [], [], R2()
+    pairs: list[tuple[HostArray, HostArray]] = []
     at_once = _AT_ONCE if communicator is None else _OF_RANKS
     own = slice(0, n) if communicator is None else share_of(communicator, n, at_once)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(own.start, own.stop, at_once):
-            index = np.arange(start, min(start + at_once, own.stop))
-            x, t, *_ = data.gather(ops.to_device(index))
-            z = infer(ops, model.stages, x)
-            sums.append((value(z, t), len(index)))
-            if loss.metric == "accuracy":
-                right.append(loss.count_right(ops, z, t))
-            elif loss.metric == "r2":
-                outputs.append(np.array(ops.to_host(z), np.float64))
-        parts = np.array([float(ops.to_host(mean)) * rows for mean, rows in sums])
-        counts = np.array([int(ops.to_host(count)) for count in right])
-        y = np.concatenate(outputs) if outputs else np.empty((0, *model.output_shape))
-        if communicator is not None:
-            parts, counts, y = (gathered(communicator, part) for part in (parts, counts, y))
-        score = None
-        if loss.metric == "accuracy":
-            score = int(counts.sum()) / n
-        elif loss.metric == "r2":
-            score = r_squared(loss.predicted(y), data.targets())
-    return Evaluation(sum(parts.tolist()) / n, score)
+    done, order = own.start, Order(n, 0, shuffle=False)
+    with np.errstate(over="ignore", invalid="ignore"), closing(data.parts(order, 0, at_once, own.start)) as parts:
+        for rows, places in parts:
+            for start in range(0, min(len(places), own.stop - done), at_once):
+                index = places[start : min(start + at_once, own.stop - done)]
+                x, t, *_ = rows.gather(ops.to_device(index))
+                z = infer(ops, model.stages, x)
+                sums.append((value(z, t), len(index)))
+                if loss.metric == "accuracy":
+                    right.append(loss.count_right(ops, z, t))
+                elif loss.metric == "r2":
+                    pair = loss.predicted(np.array(ops.to_host(z), np.float64)), np.array(ops.to_host(t))
+                    r2.add(*pair) if communicator is None else pairs.append(pair)
+            done += len(places)
+            if done >= own.stop:
+                break
+        losses = [float(ops.to_host(mean)) * rows for mean, rows in sums]
+        correct = [int(ops.to_host(count)) for count in right]
+    if communicator is not None:
+        told = communicator.exchange([losses, correct])
+        losses, correct = ([number for rank in told for number in rank[i]] for i in range(2))
+        if loss.metric == "r2":
+            _add_those_of_all(r2, communicator, pairs, model.output_shape)
+    score = None
+    if loss.metric == "accuracy":
+        score = sum(correct) / n
+    elif loss.metric == "r2":
+        score = r2.value()
+    return Evaluation(sum(losses) / n, score)
+
+
+def _add_those_of_all(
+    r2: "R2", communicator: Communicator, pairs: list[tuple[HostArray, HostArray]], outputs: tuple[int, ...]
+) -> None:
+    """Add the predictions and targets of all ranks, in the parts that one process would have."""
+    none = np.empty((0, *outputs))
+    y, t = (gathered(communicator, np.concatenate([none, *(pair[i] for pair in pairs)])) for i in range(2))
+    for start in range(0, len(y), _OF_RANKS):
+        r2.add(y[start : start + _OF_RANKS], t[start : start + _OF_RANKS])
 
 
 def check_tells_accuracy(loss: Loss) -> None:
@@ -71,17 +92,31 @@ def check_tells_accuracy(loss: Loss) -> None:
         raise InputError(f"accuracy: {loss!r} is of numbers, not of classes{instead}.")
 
 
-def r_squared(y: HostArray, t: HostArray) -> float:
-    """Return 1 - sum((t - y)**2) / sum((t - mean(t))**2) of each column, averaged over the columns, in float64.
+class R2:
+    """1 - sum((t - y)**2) / sum((t - mean(t))**2) of each column, averaged over the columns; the rows come in parts.
 
-    A column of equal targets counts 1 if all predictions meet them, else 0.
-
-    Args:
-        y: (n, c) predictions.
-        t: (n, c) targets.
+    A column of equal targets counts 1 if all predictions meet them, else 0. The parts' means and sums of squares are
+    joined as Chan, Golub and LeVeque (1983) do it, in float64.
     """
-    t = np.asarray(t, np.float64)
-    missed, spread = ((t - y) ** 2).sum(axis=0), ((t - t.mean(axis=0)) ** 2).sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scores = np.where(spread > 0, 1 - missed / spread, np.where(missed > 0, 0.0, 1.0))
-    return float(scores.mean())
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._missed = self._mean = self._spread = self._origin = np.zeros(1)
+
+    def add(self, y: HostArray, t: HostArray) -> None:
+        """Add predictions and targets, (n, c) each."""
+        t, n = np.asarray(t, np.float64), len(t)
+        self._missed = self._missed + ((t - y) ** 2).sum(axis=0)
+        if not self._rows:
+            self._origin = t[0]
+        t = t - self._origin  # of equal targets exactly 0
+        mean, rows = t.mean(axis=0), self._rows + n
+        away = mean - self._mean
+        self._spread = self._spread + ((t - mean) ** 2).sum(axis=0) + away**2 * (self._rows * n / rows)
+        self._mean, self._rows = self._mean + away * (n / rows), rows
+
+    def value(self) -> float:
+        """Return R2 of all rows so far."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            missed = np.where(self._missed > 0, 0.0, 1.0)
+            return float(np.where(self._spread > 0, 1 - self._missed / self._spread, missed).mean())

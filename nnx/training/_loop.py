@@ -6,14 +6,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DivergedError, ParallelError
 from ..ops import Array, Backend, CompileSeconds
 from ..plan import ParallelPlan, TrainingStep
-from ._device_data import DeviceData
+from ._device_data import DeviceData, NativeRows, Part
 from ._order import Order
 from ._progress import Progress
 from ._verdict import not_learned
@@ -71,7 +71,7 @@ class FitLoop:
         """Losses that nobody has read yet: 0-d, or (k,) of k steps at once."""
         self.last_loss = math.nan
         self.compiled_before = _compile_seconds(trainer.model.backend)
-        self.step = TrainingStep(trainer.plan, data)
+        self.steps: dict[int, TrainingStep] = {}
         self.order = Order(fit.rows, trainer.seed, shuffle=fit.shuffle)
         # A callback that looks at every step gets them one by one.
         several = trainer.plan.capturable and not any(has_hook(hook, "on_step") for hook in hooks)
@@ -102,16 +102,26 @@ class FitLoop:
         began = time.perf_counter()
         if fit.step == 0:
             self.call("on_epoch_begin", trainer.epochs + 1)
-        index = trainer.model.ops.to_device(self.order.rows(trainer.epochs, 0, fit.rows))
-        size = fit.batch_size
-        while fit.step * size < fit.rows:
-            start, steps = fit.step * size, self.next_steps()
-            stop = min(start + steps * size, fit.rows)
+        parts = self.data.parts(self.order, trainer.epochs, fit.batch_size, fit.step * fit.batch_size)
+        with closing(parts):
+            for part in parts:
+                if not self.part(part, interrupted):
+                    return False
+        self.finish_epoch(began)
+        return True
+
+    def part(self, part: Part, interrupted: threading.Event) -> bool:
+        """Run the steps on some batches; return False if it was interrupted before the end of the epoch."""
+        fit, trainer, size, rows, done = self.fit, self.trainer, self.fit.batch_size, len(part.places), 0
+        index, update = trainer.model.ops.to_device(part.places), self.updates(part.rows)
+        while done < rows:
+            steps = self.next_steps(rows - done)
+            n = min(size, rows - done)
             if self.together is not None:
                 self.together.wishes_to_stop = interrupted.is_set()
-            own = trainer.plan.own_rows(stop - start)
-            rows = index[start + own.start : start + own.stop]
-            loss = trainer.advance(self.step, (stop - start) // steps, (rows,), steps=steps)
+            own = trainer.plan.own_rows(steps * n)
+            loss = trainer.advance(update, n, (index[done + own.start : done + own.stop],), steps=steps)
+            done += steps * n
             fit.step += steps
             self.done += steps
             self.pending.append(loss)
@@ -128,17 +138,22 @@ class FitLoop:
                 if self.stops(interrupted):
                     return False
                 self.save()
-        self.finish_epoch(began)
         return True
+
+    def updates(self, rows: NativeRows) -> TrainingStep:
+        """Return the update on rows that are at hand: captured steps have their addresses."""
+        if id(rows) not in self.steps:
+            self.steps[id(rows)] = TrainingStep(self.trainer.plan, rows)
+        return self.steps[id(rows)]
 
     def say_what_was_learned(self) -> None:
         """Print a line if the network has learned nothing; after an early end it may be as it was in another epoch."""
         if self.progress.enabled and not self.fit.stopped and (told := not_learned(self.trainer, self.data)):
             self.progress.line(told)
 
-    def next_steps(self) -> int:
-        """Return how many steps to do at once: `at_once` or 1."""
-        whole = self.fit.rows // self.fit.batch_size - self.fit.step
+    def next_steps(self, rows: int) -> int:
+        """Return how many steps to do at once on so many rows that are at hand: `at_once` or 1."""
+        whole = rows // self.fit.batch_size
         if self.checkpoint_every is not None:
             whole = min(whole, self.checkpoint_every - self.trainer.steps % self.checkpoint_every)
         return self.at_once if whole >= self.at_once else 1

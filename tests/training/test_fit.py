@@ -81,11 +81,26 @@ def test_r2_of_counts_is_of_their_expectations():
 
 
 def test_r2_of_targets_that_are_all_the_same():
-    from nnx.training._evaluation import r_squared
+    from nnx.training._evaluation import R2
 
-    same = np.ones((5, 1))
-    assert r_squared(same, same) == 1.0
-    assert r_squared(same * 2, same) == 0.0
+    same = np.full((5, 1), 0.1)
+    for factor, expected in ((1, 1.0), (2, 0.0)):
+        r2 = R2()
+        for rows in (3, 2):
+            r2.add(same[:rows] * factor, same[:rows])
+        assert r2.value() == expected
+
+
+def test_r2_of_rows_in_parts_is_that_of_all():
+    from nnx.training._evaluation import R2
+
+    t = np.random.default_rng(0).normal(1e3, 1, (50, 2))
+    y = t + np.random.default_rng(1).normal(0, 0.3, t.shape)
+    r2 = R2()
+    for begin, end in ((0, 7), (7, 8), (8, 50)):
+        r2.add(y[begin:end], t[begin:end])
+    expected = 1 - ((t - y) ** 2).sum(axis=0) / ((t - t.mean(axis=0)) ** 2).sum(axis=0)
+    assert r2.value() == pytest.approx(expected.mean(), rel=1e-12)
 
 
 def test_data_are_checked_and_uploaded_once_to_be_evaluated_again_and_again():
