@@ -313,7 +313,7 @@ class Part:
 
     def begin(self, x: Array, rng: Array | None) -> None:
         self.program.rng = None if rng is None else rng[self.number, ...]
-        self.program.values[0] = x[self.rows]
+        self.program.values[0] = x[self.rows, ...]
 
     def forward(self, i: int) -> None:
         values = self.program.values
@@ -322,7 +322,7 @@ class Part:
     def lose(self, t: Array, weight: Array | None) -> Array:
         """Return the mean loss of its rows; the gradient is that of the whole batch's."""
         self.dy = self.program.dz
-        return self.program.lose(t[self.rows], None if weight is None else weight[self.rows], self._scale)
+        return self.program.lose(t[self.rows, ...], None if weight is None else weight[self.rows], self._scale)
 
     def backward(self, i: int) -> None:
         values = self.program.values

@@ -394,7 +394,9 @@ class Trainer:
 
     def _facts(self, data: DeviceData, validation: DeviceData | None) -> dict[str, Any]:
         """Return what has to be the same on all ranks, by names for people."""
-        fit, model, arrays = self._fit, self.model, self.model.state_dict()
+        assert self._fit is not None
+        fit, model, arrays = asdict(self._fit), self.model, self.model.state_dict()
+        del fit["checksum"]  # known to who has saved or loaded
         return {
             "version of nnx": version("nnx-array"),
             "version of NumPy": np.__version__,
@@ -408,7 +410,7 @@ class Trainer:
             "precision": self.precision,
             "seed": self.seed,
             "shards": None if self.shards is None else self.shards.count,
-            "fit": None if fit is None else {**asdict(fit), "checksum": None},
+            **{name.replace("_", " ") if name != "batch_size" else name: value for name, value in fit.items()},
             "training data (checksum)": data.checksum(),
             "validation data (checksum)": None if validation is None else validation.checksum(),
             "steps done": self.steps,
