@@ -12,6 +12,7 @@ from ._load import NAMES, Data, Splits, as_splits, check_enough, load, reads_ima
 from ._pictures import Layout, as_pictures, drawable, light_background
 from ._preparation import Column, Preparation
 from ._prepare import one_hot, shuffle, split, split_rows
+from ._shuffle_file import shuffle_file
 from ._style import PictureStyle, picture_files
 from ._table import Table, as_table, is_table, read_table
 
@@ -53,6 +54,7 @@ __all__ = [
     "read_table",
     "reads_images",
     "shuffle",
+    "shuffle_file",
     "split",
     "split_rows",
     "stays_on_disk",
