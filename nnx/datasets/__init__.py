@@ -9,6 +9,7 @@ from ._folder import folder, idx_files
 from ._idx import read_idx, write_idx
 from ._images import Size, image_folder, read_image
 from ._load import NAMES, Data, Splits, as_splits, check_enough, load, reads_images
+from ._load_disk import DiskSplits, load_on_disk
 from ._pictures import Layout, as_pictures, drawable, light_background
 from ._preparation import Column, Preparation
 from ._prepare import one_hot, shuffle, split, split_rows
@@ -22,6 +23,7 @@ __all__ = [
     "Data",
     "Dataset",
     "DiskDataset",
+    "DiskSplits",
     "Layout",
     "PictureStyle",
     "Preparation",
@@ -44,6 +46,7 @@ __all__ = [
     "is_table",
     "light_background",
     "load",
+    "load_on_disk",
     "mnist",
     "on_disk",
     "one_hot",
