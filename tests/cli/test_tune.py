@@ -7,7 +7,6 @@ import pytest
 from command_line import nnx_command
 
 import nnx
-from nnx._support import plots as plotting
 from nnx.cli._tune import parse_space
 from nnx.tune import Choice, Linear, Log
 
@@ -18,7 +17,6 @@ QUICK = ["tune", "lr=log:1e-4..1e-1", "hidden=20", "--trials", 3, "--rounds", 2,
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NNX_BACKEND", "numpy")
-    monkeypatch.setattr(plotting, "available", lambda: False)
     return tmp_path
 
 
