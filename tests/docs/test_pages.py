@@ -1,4 +1,4 @@
-"""Every block of code of every page runs, or says why it does not; all commands and options that pages name are there."""
+"""Every block of every page runs, or says why it does not; all commands and options that pages name are there."""
 
 import re
 import tomllib

@@ -14,7 +14,10 @@ from command_line import nnx_command
 
 CODE = ("python", "sh", "console")
 """The languages of blocks that run; what is not run says why on the line above: <!-- not run: WHY -->."""
-BLOCK = re.compile(r"^(?:<!-- not run: (.*) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?:<!-- not run: ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+PRINTED = re.compile(r"^print\(.*\)  # ([^a-zA-Z].*)$", re.MULTILINE)
+"""What the comment beside a print says is printed; one that begins with a letter is a remark."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Reader:
         code = compile("\n" * block.line + block.text, self.page, "exec")
         with contextlib.redirect_stdout(io.StringIO()) as out:
             exec(code, self.names)
-        check_shown(out.getvalue(), re.findall(r"^print\(.*\)  # (.*)$", block.text, re.MULTILINE))
+        check_shown(out.getvalue(), PRINTED.findall(block.text))
         self.printed += out.getvalue()
 
     def _shell(self, line, shown):
