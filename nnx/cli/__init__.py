@@ -6,21 +6,29 @@ from .._support.console import say
 from ..errors import NnxError
 from ._app import app
 
+EXPLAINED = (NnxError, MemoryError)
+"""Errors whose message is enough."""
+
 
 def main() -> None:
     """Run the command line.
 
     An nnx error or a lack of memory is printed as one message, without a traceback.
     """
+    try:
+        run()
+    except EXPLAINED as error:
+        say(message(error), file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def run() -> None:
+    """Run the command line, with nnx's errors raised."""
     if sys.argv[1:2] == ["run"]:  # a script shall not wait for the other commands
         from . import _run  # noqa: F401
     else:
         _add_commands()
-    try:
-        app()
-    except (NnxError, MemoryError) as error:
-        say(f"nnx: {_with_flag(str(error))}", file=sys.stderr)
-        raise SystemExit(1) from None
+    app()
 
 
 def _add_commands() -> None:
@@ -32,6 +40,7 @@ def _add_commands() -> None:
         _export,
         _lab_basics,
         _lab_training,
+        _launch,
         _predict,
         _report,
         _run,
@@ -39,6 +48,11 @@ def _add_commands() -> None:
         _tune,
         _warmup,
     )
+
+
+def message(error: BaseException) -> str:
+    """Return what the command line says of an error that needs no traceback."""
+    return f"nnx: {_with_flag(str(error))}"
 
 
 def _with_flag(message: str) -> str:

@@ -1,0 +1,51 @@
+"""`nnx launch`: one training by several processes."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..launch import Launch, find_mpiexec
+from ._app import app
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def launch(
+    script: Annotated[
+        str, typer.Argument(metavar="SCRIPT", help="A path, `nnx` for one of its commands, or with -m a module.")
+    ],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="The script's own.")] = None,
+    ranks: Annotated[int, typer.Option("-n", metavar="RANKS", help="How many processes.")] = 2,
+    module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module's name, as for python -m.")] = False,
+    restarts: Annotated[int, typer.Option(help="How often to begin again when a process has died.")] = 0,
+    hosts: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Machines, separated by commas; default: this one.")
+    ] = None,
+    hostfile: Annotated[Path | None, typer.Option(help="A file of machines, as the MPI reads it.")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="NAME", help="By which those machines reach this one; default: its host name.")
+    ] = None,
+    silence: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", help="After which a process that is stopped, or its machine, is given up."),
+    ] = 15.0,
+    mpiexec: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Of the MPI; default: beside this Python, or on the PATH.")
+    ] = None,
+) -> None:
+    """Run a script as several processes, which train together, by the MPI's mpiexec.
+
+    All stop when one dies, and its exit status is this command's. With --restarts the script then begins again, and
+    finds its checkpoint. Ctrl-C ends the training after a step, with the checkpoint written; again, at once.
+    """
+    if Path(script).name.startswith("python") and arguments:
+        script, *arguments = arguments
+    if script == "nnx" and not module:
+        script, module = "nnx.cli", True
+    words = [*["-m"] * module, script, *(arguments or [])]
+    found = find_mpiexec(mpiexec)
+    status = Launch(
+        found, ranks, words, hosts=hosts, hostfile=hostfile, address=address, silence=silence, restarts=restarts
+    ).run()
+    sys.exit(status)
