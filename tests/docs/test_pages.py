@@ -1,6 +1,7 @@
 """Every block of every page runs, or says why it does not; all commands and options that pages name are there."""
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,12 +11,8 @@ from pages import CODE, Reader, blocks_of, commands_of, simple_commands
 from typer.main import get_command
 
 import nnx
-from nnx._support.named import FUNCTIONS
 from nnx.cli import _add_commands
 from nnx.cli._app import app
-from nnx.layers import LAYERS
-from nnx.losses import LOSSES
-from nnx.optimizers import OPTIMIZERS
 
 ROOT = Path(__file__).parents[2]
 PAGES = {
@@ -32,30 +29,28 @@ def readable(pages):
     return [
         pytest.param(name, marks=pytest.mark.slow if name in SECONDS else pytest.mark.long)
         for name, text in pages.items()
-        if any(block.language in CODE and block.why_not is None for block in blocks_of(text))
+        if any(block.runs for block in blocks_of(text))
     ]
 
 
 @pytest.fixture
 def as_in_a_new_process(monkeypatch):
-    """What a page registers or chooses does not stay."""
-    tables = LAYERS, LOSSES, OPTIMIZERS, FUNCTIONS
-    before = [dict(table) for table in tables]
+    """Nothing is chosen before, and what a page chooses does not stay."""
     monkeypatch.delenv("NNX_BACKEND", raising=False)
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys, "path", list(sys.path))
     yield
     nnx.set_backend(None)
-    for table, old in zip(tables, before, strict=True):
-        table.clear()
-        table.update(old)
 
 
 @pytest.mark.parametrize("page", readable(PAGES))
 def test_a_reader_who_copies_the_blocks_gets_what_the_page_shows(page, tmp_path, monkeypatch, as_in_a_new_process):
     monkeypatch.chdir(tmp_path)
     reader = Reader(page)
+    if page in WITH:
+        WITH[page](reader)
     for block in blocks_of(PAGES[page]):
-        if block.language in CODE and block.why_not is None:
+        if block.runs:
             reader.run(block)
     if page in LEARNED:
         LEARNED[page](reader)
@@ -94,6 +89,17 @@ def training(reader):
     assert reader.names["loss"] < 2.31
     assert reader.names["trainer"].model.backend.name == "numpy"
 
+
+def toy_plugin(reader):
+    reader.install(ROOT / "tests/toy_plugin")
+    sys.path.insert(0, str(reader.site))
+
+
+WITH = {
+    "docs/conformance.md": toy_plugin,
+    "docs/interop.md": lambda _: pytest.importorskip("torch"),
+}
+"""What a page takes to be installed."""
 
 LEARNED = {
     "docs/extending.md": extending,

@@ -8,13 +8,18 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from command_line import nnx_command
+from plugins import install
 
 CODE = ("python", "sh", "console")
-"""The languages of blocks that run; what is not run says why on the line above: <!-- not run: WHY -->."""
-BLOCK = re.compile(r"^(?:<!-- not run: ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""The languages of blocks that run. What is not run says why on the line above: <!-- not run: WHY -->. A block with a
+title (```python title="own.py") is a file."""
+BLOCK = re.compile(
+    r"^(?:<!-- not run: ([^\n]*) -->\n)?```(\w*)(?: title=\"([^\"\n]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 PRINTED = re.compile(r"^print\(.*\)  # ([^a-zA-Z].*)$", re.MULTILINE)
 """What the comment beside a print says is printed; one that begins with a letter is a remark."""
@@ -22,24 +27,38 @@ PRINTED = re.compile(r"^print\(.*\)  # ([^a-zA-Z].*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Block:
-    """A block of a page: its language, its text, the line where it begins, and why it is not run, if it is not."""
+    """A block of a page.
+
+    Args:
+        language: as its fence names it.
+        file: the name of the file that it shows, if it shows one.
+        line: where it begins.
+        why_not: why it is not run, if it is not.
+    """
 
     language: str
     text: str
+    file: str | None
     line: int
-    why_not: str | None = None
+    why_not: str | None
+
+    @property
+    def runs(self):
+        """Whether a reader can run it, or write it into a file."""
+        return self.why_not is None and (self.file is not None or self.language in CODE)
 
 
 def blocks_of(page):
     """Return the blocks of a page's text, from top to bottom."""
     return [
-        Block(match[2], match[3], page.count("\n", 0, match.start(2)) + 1, match[1]) for match in BLOCK.finditer(page)
+        Block(match[2], match[4], match[3], page.count("\n", 0, match.start(2)) + 1, match[1])
+        for match in BLOCK.finditer(page)
     ]
 
 
 def python_of(page):
     """Return the code of the blocks of Python that run."""
-    return [block.text for block in blocks_of(page) if block.language == "python" and block.why_not is None]
+    return [block.text for block in blocks_of(page) if block.runs and block.language == "python"]
 
 
 def commands_of(block):
@@ -65,10 +84,18 @@ class Reader:
         self.page = name
         self.names = {"__name__": "page"}
         self.printed = ""
+        self.site = None
+
+    def install(self, project):
+        """Let the processes that the page starts import the plugin in a folder, as if it were installed."""
+        self.site = Path.cwd() / "site-packages"
+        install(project, self.site)
 
     def run(self, block):
-        """Run a block, and hold what it prints to what the page shows."""
-        if block.language == "python":
+        """Run a block, or write it into its file, and hold what it prints to what the page shows."""
+        if block.file is not None:
+            Path(block.file).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
             self._python(block)
         else:
             for line, shown in commands_of(block):
@@ -96,15 +123,24 @@ class Reader:
         if name == "cd":
             os.chdir(arguments[0])
             return ""
-        if name == "nnx" and arguments[0] != "run":  # a script may change its process
+        if words == ["pip", "install", "-e", "."]:
+            self.install(Path.cwd())
+            return ""
+        if name == "nnx" and arguments[0] != "run" and self.site is None:  # a script may change its process
             with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
                 status = nnx_command(*arguments)
             assert status == 0, out.getvalue()
             return out.getvalue()
         start = {"nnx": ["-m", "nnx"], "python": [], "pytest": ["-m", "pytest"]}
         assert name in start, f"{name}: no command that the tests know; <!-- not run: WHY --> above the block"
+        path = [str(folder) for folder in (self.site, *sys.path) if folder]
         done = subprocess.run(
-            [sys.executable, *start[name], *arguments], capture_output=True, text=True, timeout=300, check=False
+            [sys.executable, *start[name], *arguments],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
