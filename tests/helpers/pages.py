@@ -120,10 +120,11 @@ class Reader:
 
     def _command(self, words):
         name, *arguments = words
+        name = name.removeprefix(".venv/bin/")
         if name == "cd":
             os.chdir(arguments[0])
             return ""
-        if words == ["pip", "install", "-e", "."]:
+        if [name, *arguments] == ["pip", "install", "-e", "."]:
             self.install(Path.cwd())
             return ""
         if name == "nnx" and arguments[0] != "run" and self.site is None:  # a script may change its process
