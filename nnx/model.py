@@ -3,7 +3,7 @@
 import copy
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -232,7 +232,7 @@ class Sequential:
         x = self.checked_input(name, x, first)
         return self.ops.to_device(x) if isinstance(x, np.ndarray) else x
 
-    def predict(self, x: Any) -> HostArray:
+    def predict(self, x: Any, part: Callable[[int], slice] | None = None) -> HostArray:
         """Compute the output for x, without dropout: for a classifier the scores before the softmax.
 
         It is safe from many threads at once.
@@ -240,6 +240,7 @@ class Sequential:
         Args:
             x: any array of (n, *input_shape), a table of the columns it was trained on, or a `Dataset`, whose scale is
                 applied.
+            part: given the number of rows, says which of them alone are wanted.
 
         Returns:
             A NumPy array, (n, ...).
@@ -251,12 +252,16 @@ class Sequential:
         rows = as_input(self.ops, "x", x.x if isinstance(x, Dataset) else x, self.columns)
         check_rows("x", rows, self.input_shape)
         factor = x.scale if isinstance(x, Dataset) else 1.0
+        if part is not None:
+            rows = rows[part(rows.shape[0])]
         starts = range(0, rows.shape[0], _CHUNK)
         with np.errstate(over="ignore", invalid="ignore"):
             parts = [
                 np.array(self.ops.to_host(infer(self.ops, self.stages, self.native_input("x", part, i))))
                 for i, part in ((i, _scaled(rows[i : i + _CHUNK], factor, self.dtype)) for i in starts)
             ]
+        if not parts:
+            return np.empty((0, *self.output_shape), self.dtype)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def predict_proba(self, x: Any, loss: Loss | None = None) -> HostArray:
@@ -288,8 +293,19 @@ class Sequential:
         Raises:
             InputError: the outputs are no scores of classes under this loss, or NaN.
         """
+        return self.classes_of(self.predict(x), loss)
+
+    def classes_of(self, scores: HostArray, loss: Loss | None = None) -> HostArray:
+        """Return the classes that outputs mean, as `predict_classes` does for inputs.
+
+        Args:
+            scores: (n, c), outputs of `predict`.
+            loss: as for `predict_classes`.
+
+        Raises:
+            InputError: as `predict_classes`.
+        """
         loss = self._understood_by(loss)
-        scores = self.predict(x)
         if (wrong := np.isnan(scores.reshape(len(scores), -1)).any(axis=1)).any():
             raise InputError(
                 f"predict_classes: the outputs of {wrong.sum()} of {len(scores)} rows are NaN, the first in row "

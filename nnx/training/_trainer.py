@@ -3,8 +3,10 @@
 import os
 import textwrap
 import warnings
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +34,8 @@ from ..losses import Loss, SoftmaxCrossEntropy, as_loss
 from ..model import Sequential
 from ..ops import Array, HostArray
 from ..optimizers import Adam, Optimizer, OwnOptimizer, as_optimizer
-from ..plan import Plan, TrainingStep, check_precision
+from ..parallel import Alone, Communicator, Shards, check_alike, gathered, share_of
+from ..plan import ParallelPlan, Plan, TrainingStep, check_precision
 from . import checkpoint as checkpoint_file
 from ._device_data import DeviceData
 from ._evaluation import Evaluation, check_tells_accuracy, evaluate
@@ -47,6 +50,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 History = dict[str, list[float]]
+
+_PREDICTED = 1024
+"""Rows that a rank predicts at once, at least."""
 
 
 class ResumeWarning(UserWarning):
@@ -73,6 +79,12 @@ class Trainer:
             float32, and so do evaluation and prediction. Float16 scales the loss's gradient by a factor that adapts
             itself; a step whose gradients overflow is skipped. The CPU backends round in the same way, which is slower
             there, but shows whether a network tolerates it.
+        parallel: the ranks that train together, such as `nnx.world()`. Each makes the same trainer and calls the same
+            methods of it, and computes a part of each batch. Batches, masks, schedule and history are those of one
+            process; rank 0 alone shows the progress and writes files. None: this process alone.
+        shards: into how many parts of neighbouring rows a batch is divided, a multiple of the ranks. Each one's
+            gradient is computed by itself, and they are added up in their order: so the bits are the same on any number
+            of ranks that divides it, if all have as many threads. None: one for each rank.
 
     Raises:
         InputError: a setting is out of range or unknown, or does not fit the model as it was built.
@@ -91,6 +103,8 @@ class Trainer:
         seed: int = 0,
         dtype: str | None = None,
         precision: str = "float32",
+        parallel: Communicator | None = None,
+        shards: int | None = None,
     ) -> None:
         self.model: Sequential = _expect("model", model, Sequential)
         self.optimizer: Optimizer = (
@@ -102,6 +116,11 @@ class Trainer:
         self.seed = check_seed(seed)
         self.dtype = None if dtype is None else check_dtype(dtype)
         self.precision = precision
+        self.parallel: Communicator = Alone() if parallel is None else _expect("parallel", parallel, Communicator)
+        """The ranks that train together."""
+        self._shards_given = None if shards is None else check_count("shards", shards)
+        self.shards = Shards.of(self.parallel, self._shards_given)
+        """How batches are divided among them; None where one process computes whole batches."""
         self.backend = backend
         """What was asked for; the model has the one that it was built on."""
         self.optimizer.decay(self.weight_decay)  # raises if the optimizer has a different one of its own
@@ -145,14 +164,13 @@ class Trainer:
         self.model.loss = self.loss
         if self._plan is None:
             self._check_last_layer()
-            self._plan = Plan(
-                self.model.arena,
-                self.model.stages,
-                self.loss,
-                self.optimizer,
-                clip_norm=self.clip_norm,
-                precision=self.precision,
-            )
+            parts = self.model.arena, self.model.stages, self.loss, self.optimizer
+            if self.shards is None:
+                self._plan = Plan(*parts, clip_norm=self.clip_norm, precision=self.precision)
+            else:
+                self._plan = ParallelPlan(
+                    *parts, shards=self.shards, clip_norm=self.clip_norm, precision=self.precision
+                )
             self._batches = TrainingStep(self._plan)
 
     def _check_last_layer(self) -> None:
@@ -178,7 +196,7 @@ class Trainer:
     def step(self, x: Any, t: Any) -> Array:
         """Update the parameters once, on one batch.
 
-        If the loss is not finite, the update is skipped.
+        If the loss is not finite, the update is skipped. Ranks that train together call it with the same batch.
 
         Args:
             x: (n, *input_shape), an array of any library.
@@ -205,7 +223,8 @@ class Trainer:
             t = self.loss.check_targets("t", t, model.output_shape, model.dtype)
         if t.shape[0] != x.shape[0]:
             raise InputError(f"t: got {t.shape[0]} rows for {x.shape[0]} rows of x; expected as many.")
-        return self.advance(self.training_step, x.shape[0], (x, t))
+        own = self.plan.own_rows(x.shape[0])
+        return self.advance(self.training_step, x.shape[0], (x[own], t[own]))
 
     @property
     def training_step(self) -> TrainingStep:
@@ -217,8 +236,8 @@ class Trainer:
 
         Args:
             update: runs them.
-            n: the rows of one update.
-            batch: as `update` takes it.
+            n: the rows of one update, on all ranks together.
+            batch: as `update` takes it; of several ranks, this one's rows, `plan.own_rows(n)`.
             steps: how many.
 
         Returns:
@@ -228,11 +247,11 @@ class Trainer:
         decay = optimizer.decay(self.weight_decay)
         if steps == 1:
             hyper = np.array(optimizer.hyper(first, decay), plan.host_dtype)
-            rng = plan.keys(self.seed, first)
+            rng = plan.keys(self.seed, first, n)
         else:
             every = range(first, first + steps)
             hyper = np.array([optimizer.hyper(step, decay) for step in every], plan.host_dtype)
-            rng = np.array([plan.keys(self.seed, step) for step in every]) if plan.random else None
+            rng = np.array([plan.keys(self.seed, step, n) for step in every]) if plan.random else None
         loss = update(n, batch, hyper, rng, steps=steps)
         self.steps += steps
         return loss
@@ -335,10 +354,15 @@ class Trainer:
             model.classes = rows.classes
         hooks: list[Callable[..., Any]] = [*callbacks, *stopping]
         fit = self._begin(data, epochs, batch_size, shuffle, resume)
+        if self.parallel.size > 1:
+            kinds = [getattr(hook, "__name__", type(hook).__name__) for hook in hooks]
+            kept = {"callbacks": kinds, "checkpoint": checkpoint is not None, "checkpoint_every": checkpoint_every}
+            check_alike(self.parallel, {**self._facts(data, validation), **kept, "train_accuracy": train_accuracy})
+            hooks = [hook for hook in hooks if self.parallel.rank == 0 or getattr(hook, "every_rank", True)]
         self._restore_callbacks(hooks)
 
         progress = Progress(
-            enabled=verbose,
+            enabled=verbose and self.parallel.rank == 0,
             epochs=fit.epochs,
             first_epoch=self.epochs - fit.first_epoch,
             steps=-(-fit.rows // batch_size),
@@ -384,6 +408,31 @@ class Trainer:
         products = "" if self.precision == "float32" else f"; products in {self.precision}"
         return f"backend {self.model.backend.name} ({self.model.why}): {info}; {counts}{products}"
 
+    def _facts(self, data: DeviceData, validation: DeviceData | None) -> dict[str, Any]:
+        """Return what has to be the same on all ranks, by names for people."""
+        assert self._fit is not None
+        fit, model, arrays = asdict(self._fit), self.model, self.model.state_dict()
+        del fit["checksum"]  # known to who has saved or loaded
+        return {
+            "version of nnx": version("nnx-array"),
+            "version of NumPy": np.__version__,
+            "backend": model.backend.name,
+            "network": repr(model),
+            "dtype": model.dtype,
+            "optimizer": repr(self.optimizer),
+            "loss": repr(self.loss),
+            "weight_decay": self.weight_decay,
+            "clip_norm": self.clip_norm,
+            "precision": self.precision,
+            "seed": self.seed,
+            "shards": None if self.shards is None else self.shards.count,
+            **{name.replace("_", " ") if name != "batch_size" else name: value for name, value in fit.items()},
+            "training data (checksum)": data.checksum(),
+            "validation data (checksum)": None if validation is None else validation.checksum(),
+            "steps done": self.steps,
+            "parameters (checksum)": zlib.crc32(b"".join(arrays[name].tobytes() for name in arrays)),
+        }
+
     def _validation(self, validation: Any, train: Rows, finite: bool) -> DeviceData | None:
         if validation is None:
             return None
@@ -412,17 +461,22 @@ class Trainer:
                     f"{name}: got {now}, but the training to be continued had {was}; pass the same, or resume=False to "
                     "begin a new one with the parameters as they are."
                 )
-        notes = environment.differences(self._saved_environment, environment.describe(self.model.backend))
+        notes = environment.differences(self._saved_environment, self._environment())
         if not self._saved_environment:
             notes = []
         if saved.checksum is not None and saved.checksum != data.checksum():
             notes.append("the training data are not the same")
-        if notes:
+        if notes and self.parallel.rank == 0:
             warnings.warn(
                 "the continued training may differ in its last bits: " + "; ".join(notes), ResumeWarning, stacklevel=3
             )
         saved.epochs = epochs
         return saved
+
+    def _environment(self) -> dict[str, str]:
+        """Return what the bits depend on beside settings and data."""
+        shards = {} if self.shards is None else {"shards": str(self.shards.count)}
+        return {**environment.describe(self.model.backend), **shards}
 
     def _restore_callbacks(self, hooks: Sequence[Any]) -> None:
         with_state = [hook for hook in hooks if hasattr(hook, "load_state_dict")]
@@ -437,16 +491,22 @@ class Trainer:
         self._with_state = with_state
 
     def predict(self, x: Any) -> HostArray:
-        """Compute the model's output for x, a NumPy array (n, ...); see `Sequential.predict`."""
-        return self.model.predict(x)
+        """Compute the model's output for x, a NumPy array (n, ...); see `Sequential.predict`.
+
+        Ranks that train together call it together, and each computes a part of the rows; so also of the three below.
+        """
+        if self.shards is None:
+            return self.model.predict(x)
+        own = self.model.predict(x, lambda n: share_of(self.parallel, n, _PREDICTED))
+        return gathered(self.parallel, own)
 
     def predict_proba(self, x: Any) -> HostArray:
         """Compute the probabilities that the output means under this trainer's loss, (n, c): softmax or sigmoid."""
-        return self.model.predict_proba(x, self.loss)
+        return self.loss.probabilities(self.predict(x))
 
     def predict_classes(self, x: Any) -> HostArray:
         """Predict the class of each row under this trainer's loss, by name; see `Sequential.predict_classes`."""
-        return self.model.predict_classes(x, self.loss)
+        return self.model.classes_of(self.predict(x), self.loss)
 
     def accuracy(self, x: Any, t: Any = None) -> float:
         """Return the share of rows that are right, as `evaluate` gives it.
@@ -464,6 +524,8 @@ class Trainer:
     def evaluate(self, x: Any, t: Any = None) -> Evaluation:
         """Compute loss and score on data, without dropout.
 
+        Ranks that train together call it together, and each computes a part of the rows.
+
         Args:
             x: (n, *input_shape), a table, a `Dataset`, or a `DeviceData` that is evaluated again and again.
             t: the targets, as the loss takes them, or labels by name; None for a `Dataset` and a `DeviceData`.
@@ -479,7 +541,7 @@ class Trainer:
         self.build(self.model.input_shape)
         if not isinstance(x, DeviceData):
             x = DeviceData(self.model, self.loss, x, t, name="x", target="t")
-        return evaluate(self.model, self.loss, x)
+        return evaluate(self.model, self.loss, x, None if self.shards is None else self.parallel)
 
     def penalty(self) -> float:
         """Return weight decay's part of the minimised loss, 0.5 * weight_decay * sum(W**2); 0 where it is decoupled.
@@ -494,6 +556,8 @@ class Trainer:
     def save(self, path: "str | os.PathLike[str]") -> None:
         """Write everything that the training depends on to a safetensors file, atomically.
 
+        Ranks that train together call it together, and rank 0 writes; when it returns, the file is there.
+
         Raises:
             CheckpointError: the file cannot be written, or a function has no name that it could keep.
             InputError: the model is not built.
@@ -502,8 +566,8 @@ class Trainer:
         self.build(self.model.input_shape)
         to_host = self.plan.ops.to_host
         tensors = {f"model/{name}": array for name, array in self.model.state_dict().items()}
-        for slot, views in self.plan.state.items():
-            tensors |= {f"state/{slot}/{name}": np.array(to_host(array)) for name, array in views.items()}
+        for slot, arrays in self.plan.state_arrays().items():
+            tensors |= {f"state/{slot}/{name}": np.array(to_host(array)) for name, array in arrays.items()}
         if isinstance(self.optimizer, OwnOptimizer):
             tensors |= {f"optimizer/{name}": array for name, array in state_of(self.optimizer.own, to_host).items()}
         if self.plan.scaling is not None:
@@ -525,11 +589,20 @@ class Trainer:
             "epochs": self.epochs,
             "history": self.history,
             "fit": None if self._fit is None else asdict(self._fit),
-            "environment": environment.describe(self.model.backend),
+            "environment": self._environment(),
+            "shards": self._shards_given,
             "columns": self.model.columns,
             "classes": self.model.classes,
         }
-        checkpoint_file.write(path, tensors, meta)
+        failure = None
+        try:
+            if self.parallel.rank == 0:
+                checkpoint_file.write(path, tensors, meta)
+        except CheckpointError as error:
+            failure = error
+        told = self.parallel.exchange(None if failure is None else str(failure))[0]
+        if told is not None:
+            raise failure or CheckpointError(told)
 
     @classmethod
     def load(
@@ -540,6 +613,8 @@ class Trainer:
         model: Sequential | None = None,
         optimizer: Optimizer | None = None,
         loss: Loss | None = None,
+        parallel: Communicator | None = None,
+        shards: int | None = None,
     ) -> "Trainer":
         """Make the trainer that `save` wrote, on any backend. A `fit` with the same data then continues bit for bit.
 
@@ -549,11 +624,16 @@ class Trainer:
             model: unbuilt, as it was; only for classes of your own that are not known by `nnx.register`.
             optimizer: likewise.
             loss: likewise.
+            parallel: as for `Trainer`; the number of ranks of the saved run does not matter.
+            shards: as for `Trainer`; None: as many as the saved run was given, if they can be divided among the ranks.
 
         Raises:
             CheckpointError: the file is damaged, or does not describe a training that can be rebuilt.
         """
         tensors, meta = checkpoint_file.read(path)
+        ranks, saved = 1 if parallel is None else parallel.size, meta.get("shards")  # files of before have none
+        if shards is None and saved is not None and saved % ranks == 0:
+            shards = saved
         try:
             trainer = cls(
                 models.from_config(meta["architecture"]) if model is None else model,
@@ -565,6 +645,8 @@ class Trainer:
                 seed=meta["seed"],
                 dtype=meta["dtype"],
                 precision=meta["precision"],
+                parallel=parallel,
+                shards=shards,
             )
             trainer.build(meta["input_shape"])
             trainer.model.seed = meta["model_seed"]
@@ -581,10 +663,9 @@ class Trainer:
             return {name.removeprefix(prefix): a for name, a in tensors.items() if name.startswith(prefix)}
 
         self.model.load_state_dict(part("model/"))
-        for slot, views in self.plan.state.items():
-            saved = part(f"state/{slot}/")
-            for name, view in views.items():
-                view[...] = self.plan.ops.to_device(np.array(saved[name]))
+        names = list(self.plan.arena.params)
+        slots = {slot: part(f"state/{slot}/") for slot in self.plan.state}
+        self.plan.put_state({slot: {name: np.array(saved[name]) for name in names} for slot, saved in slots.items()})
         if isinstance(self.optimizer, OwnOptimizer):
             put_state(self.optimizer.own, part("optimizer/"), self.plan.ops.to_device)
         if self.plan.scaling is not None:

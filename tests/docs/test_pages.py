@@ -25,11 +25,11 @@ SECONDS = {"docs/extending.md", "docs/my-pictures.md", "docs/pictures.md", "docs
 
 
 def readable(pages):
-    """The pages that have code to run."""
+    """The pages that have code to run, but for those of the tutorial: test_tutorial.py."""
     return [
         pytest.param(name, marks=pytest.mark.slow if name in SECONDS else pytest.mark.long)
         for name, text in pages.items()
-        if any(block.runs for block in blocks_of(text))
+        if "tutorial/" not in name and any(block.runs for block in blocks_of(text))
     ]
 
 
