@@ -104,7 +104,7 @@ def test_ranges_as_they_are_written():
         ("--resume", "there is no search under runs/; pass --out FOLDER of one"),
         ("--resume --out nowhere", "nowhere: holds no search (there is no study.db)"),
         ("--repeat 1 --out nowhere", "nowhere: holds no search"),
-        ("--storage postgresql://u:secret@h/d --name x", "needs a driver that cannot be imported"),
+        ("--storage oracle://u:secret@h/d --name x", "needs a driver that cannot be imported"),
     ],
 )
 def test_bad_flags_are_one_message(arguments, message, here, capsys):
