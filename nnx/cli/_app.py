@@ -12,7 +12,10 @@ from typer.core import TyperGroup
 
 from ..errors import InputError
 
-_ORDER = "train predict report export lab tune run launch backends doctor warmup bench".split()
+_ORDER = (
+    *("train", "predict", "report", "export", "lab", "tune", "run", "launch"),
+    *("docs", "backends", "doctor", "warmup", "bench"),
+)
 
 
 class _InOrder(TyperGroup):
@@ -54,6 +57,7 @@ app = typer.Typer(
             "nnx predict runs/digits image.png",
             "nnx lab init                      # an experiment",
             "nnx train --help                  # more examples",
+            "nnx docs                          # pages to read",
         ),
     ),
     no_args_is_help=True,

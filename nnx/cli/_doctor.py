@@ -28,7 +28,9 @@ def doctor(
 ) -> None:
     """Check every backend on this machine, and say what costs speed.
 
-    All operations of each backend are run, which takes up to a minute. Exit status 1 if an operation fails, or the backend that would be used cannot run.
+    All operations of each backend are run, which takes up to a minute.
+
+    Exit status 1 if an operation fails, or the backend that would be used cannot run.
     """
     if as_json:
         diagnosis = diagnose(backend)

@@ -60,8 +60,8 @@ def train(
         str,
         typer.Option(
             metavar="COLUMN",
-            help="The column of a table that is to be predicted; default: the column called label, target, class, species or y, "
-            "or the last one if it alone holds text.",
+            help="The column of a table that is to be predicted; default: the one called label, target, class, species "
+            "or y, or the last one if it alone holds text.",
         ),
     ] = _DEFAULT.label,
     categories: Annotated[

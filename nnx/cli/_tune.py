@@ -8,6 +8,7 @@ import typer
 
 from .. import tune as tuning
 from .._support.console import say
+from .._support.pages import see
 from ..errors import InputError
 from ..training import RUNS
 from ..tune import Choice, Linear, Log, Study
@@ -127,7 +128,9 @@ def parse_space(texts: list[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name or not value:
-            raise InputError(f"{text!r}: expected NAME=RANGE, such as lr=log:1e-5..1e-1 or optimizer=adam/sgd.")
+            raise InputError(
+                f"{text!r}: expected NAME=RANGE, such as lr=log:1e-5..1e-1 or optimizer=adam/sgd. {see('tune')}"
+            )
         if name in space:
             raise InputError(f"{name}: got it twice; expected one range.")
         space[name] = _parse_range(name, value)
