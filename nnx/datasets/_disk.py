@@ -26,7 +26,7 @@ from ._sources import Arrays, Columns, ImageFiles, ParquetRows, Samples, Source,
 from ._stored import SlicedArray, stored_arrays
 from ._table import PARQUET, TEXTS
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 22
 """Bytes that are read at once, which is nearly as fast as reading the whole file."""
 _WINDOW = 1 << 28
 """Bytes of the rows that are shuffled together by default; a constant: the order is the same on every machine."""
@@ -49,7 +49,7 @@ class DiskDataset:
         scale: what x is multiplied by to become the network's input, greater than 0.
         classes: the names of the labels 0, 1, ...; default: of texts their values, sorted, for which all are read once.
         block: rows that are read at once, of which neighbours stay neighbours until a window is shuffled; default as
-            many as have 1 MiB.
+            many as have 4 MiB.
         inputs: of columns by name, those of the inputs; default one called image or the like, else all but the label.
         label: of columns by name, the targets; default the one called label, target, class, species or y.
         note: what is to be told of the data, for people.
@@ -175,7 +175,7 @@ class DiskDataset:
         """Return the numbers of these rows, (n,) int64, among all that are stored."""
         return np.concatenate([np.arange(begin, end) for begin, end in self._ranges.tolist()])
 
-    def steps(self, bytes_at_once: int = 16 * _BLOCK) -> Iterator[tuple[int, int]]:
+    def steps(self, bytes_at_once: int = 4 * _BLOCK) -> Iterator[tuple[int, int]]:
         """Yield ranges that are read one after another in a pass over all rows."""
         row = max(1, int(np.prod(self.shape)) * self.dtype.itemsize)
         least = max(self.block, bytes_at_once // row)
@@ -254,9 +254,8 @@ class DiskDataset:
         count = min(len(self), rows)
         pieces = max(1, min(count, 100))
         each = count // pieces
-        read = [
-            self.read(begin, begin + each) for begin in (len(self) - each) * np.arange(pieces) // max(1, pieces - 1)
-        ]
+        begins = np.linspace(0, len(self) - each, pieces).astype(int).tolist()
+        read = [self.read(begin, begin + each) for begin in begins]
         x, t = (np.concatenate(part) for part in zip(*read, strict=True))
         x = x if x.dtype == np.uint8 or x.dtype.kind == "f" else x.astype(np.float32)
         t = t if self.classes else t.astype(np.float64)

@@ -12,7 +12,7 @@ from .._support.checks import check_seed
 from ..errors import DatasetError, InputError
 from ..ops import HostArray
 from ._disk import DiskDataset, on_disk, parts_of
-from ._images import Size
+from ._images import Size, holds_images
 from ._load import Splits
 from ._preparation import AS_CLASSES, Column, Preparation, label_classes, prepare
 from ._sources import Source, open_parquet, targets_alone
@@ -53,9 +53,9 @@ def load_on_disk(
 ) -> DiskSplits:
     """Load a data set in parts as `load` does, but leave its rows on the disk.
 
-    Parts that the file does not have are drawn piece by piece, see `DiskDataset.split`. What has to be known of all rows
-    is found in a pass over them: the classes, and of columns of numbers mean and standard deviation, those of the part
-    to train on. Of Parquet one column at a time is in memory for it.
+    Parts that the file does not have are drawn piece by piece, see `DiskDataset.split`. What has to be known of all
+    rows is found in a pass over them: the classes, and of columns of numbers mean and standard deviation, those of the
+    part to train on. Of Parquet one column at a time is in memory for it.
 
     Args:
         name: a file or folder as for `on_disk`.
@@ -85,9 +85,11 @@ def load_on_disk(
         except DatasetError as error:
             if "expected, for the part" not in str(error) and "has no part" not in str(error):
                 raise
-    if parts["train"].classes == () or preparation is not None:
+    if not holds_images(path):
         preparation = _of_arrays(str(path), parts, seed, loss) if preparation is None else preparation
         parts = {part: _prepared(data, preparation) for part, data in parts.items()}
+    elif loss not in ("", *AS_CLASSES):
+        raise InputError(f"loss: got {loss!r}, but {name} has folders of classes; leave it out.")
     return _divided(parts, seed)
 
 
@@ -110,6 +112,7 @@ def _of_arrays(name: str, parts: Mapping[str, DiskDataset], seed: int, loss: str
     """Find the classes of the labels, and mean and deviation of columns (n, c) of other numbers than bytes."""
     train = parts["train"]
     t = np.concatenate([data.targets() for data in parts.values()])
+    t = np.array(train.classes)[t] if train.classes else t
     if t.ndim != 1:
         raise DatasetError(f"{name}: has labels of shape {t.shape}, expected (n,); several are trained on from Python.")
     columns = len(train.shape) == 1 and train.dtype != np.uint8
@@ -176,6 +179,7 @@ class _Prepared:
         return self._targets(begin, targets_alone(self._source)(begin, end))
 
     def _targets(self, begin: int, t: HostArray) -> HostArray:
+        t = t.astype(str) if t.dtype.kind == "b" else t
         if not self._classes:
             return (t.astype(np.float64) - self._target[0]) / self._target[1]
         known = np.array(self._classes if t.dtype.kind in "OUS" else [float(name) for name in self._classes])

@@ -18,7 +18,7 @@ from ..ops import HostArray
 from ._device_data import DeviceData, NativeRows, Part, check_classes
 from ._order import Order, Window
 from ._read_ahead import read_ahead
-from ._rows import Rows
+from ._rows import Rows, names_of
 
 _AT_ONCE = 1 << 24  # bytes that are read between two looks at whether anybody still wants them
 _IN_ORDER = 1 << 25  # bytes of a window where nothing is shuffled
@@ -80,9 +80,10 @@ class DiskData:
         self.blocks = None if self.window is None else len(self._edges) - 1
         """How many blocks the rows are read in; None if all rows are shuffled together."""
         x, t = data.read(0, int(self._edges[1]))
-        if model.classes and data.classes and tuple(data.classes) != tuple(model.classes):
+        own = names_of(data.classes)
+        if model.classes and own and tuple(own) != tuple(model.classes):
             raise InputError(
-                f"{name}: {data.name} has the classes {listed(data.classes)}, but the model knows "
+                f"{name}: {data.name} has the classes {listed(own)}, but the model knows "
                 f"{listed(model.classes)}; pass classes=model.classes to what opens the data."
             )
         check_classes(target, Rows(x, t, data.scale, (), data.classes), loss, model.output_shape)
