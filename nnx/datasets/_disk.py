@@ -156,6 +156,12 @@ class DiskDataset:
         with counted_from(begin):
             return x, self._numbered(targets[0] if len(targets) == 1 else np.concatenate(targets))
 
+    def expect(self, begin: int, end: int) -> None:
+        """Let the system begin to read rows that are asked for soon, where it can be told to."""
+        if (expect := getattr(self._source, "expect", None)) is not None:
+            for low, high in self._within(begin, end):
+                expect(low, high)
+
     def _numbered(self, t: HostArray) -> HostArray:
         texts = t.dtype.kind in "OUSb" and t.ndim == 1
         return numbered("t", t, self.classes)[0].astype(np.int64) if texts and self.classes else t

@@ -159,6 +159,7 @@ class _Prepared:
         self._mean = np.array([column.mean for column in preparation.columns])
         self._std = np.array([column.std for column in preparation.columns])
         self.edges, self.shape = source.edges, source.shape
+        self.expect = getattr(source, "expect", lambda begin, end: None)
         self.dtype = np.dtype(np.float64) if preparation.columns else source.dtype
 
     def __len__(self) -> int:

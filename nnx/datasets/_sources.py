@@ -13,7 +13,7 @@ from ..errors import DatasetError, InputError, InputTypeError, unknown
 from ..ops import HostArray
 from ._images import Size, read_image
 from ._preparation import LABELS, Preparation
-from ._stored import StoredArray
+from ._stored import FileArray, StoredArray
 from ._table import Table, as_column
 
 _IMAGES = ("image", "images", "img", "pixel_values", "x", "inputs", "features", "data")
@@ -75,6 +75,11 @@ class Arrays:
         """Return inputs and targets of the rows begin, ..., end - 1; the inputs in `out`, if that is given."""
         t = self._t.read(begin, end)
         return self._x.read(begin, end, out), t[:, 0] if t.shape[1:] == (1,) else t
+
+    def expect(self, begin: int, end: int) -> None:
+        """Let the system begin to read these rows."""
+        if isinstance(self._x, FileArray):
+            self._x.expect(begin, end)
 
     def targets(self, begin: int, end: int) -> HostArray:
         """Return the targets alone."""

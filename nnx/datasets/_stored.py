@@ -77,15 +77,24 @@ class FileArray:
         out[...] = rows
         return out
 
+    def expect(self, begin: int, end: int) -> None:
+        """Let the system begin to read these rows, where it can be told to: they are asked for soon."""
+        if hasattr(os, "posix_fadvise"):
+            first = self._offset + begin * self._row
+            os.posix_fadvise(self._opened(), first, (end - begin) * self._row, os.POSIX_FADV_WILLNEED)
+
+    def _opened(self) -> int:
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDONLY)
+        return self._file
+
     def _read_into(self, view: memoryview, place: int) -> int:
         """Fill memory from a place in the file; return how many bytes there were."""
         if not hasattr(os, "preadv"):  # Windows
             with self._path.open("rb", buffering=0) as file:
                 file.seek(place)
                 return int(file.readinto(view) or 0)
-        if self._file is None:
-            self._file = os.open(self._path, os.O_RDONLY)
-        return os.preadv(self._file, [view], place)
+        return os.preadv(self._opened(), [view], place)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_file": None}  # of this process

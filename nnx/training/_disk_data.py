@@ -218,25 +218,30 @@ class DiskData:
         if self._stored != np.uint8 and self._data.scale != 1.0:
             scale = np.array(self._data.scale, self._dtype)
         step = max(1, _AT_ONCE // max(1, self._data.dtype.itemsize * int(np.prod(self._data.shape))))
-        for first, last in window.blocks.tolist():
-            for begin in range(first, last, step):
-                go_on()
-                end = min(begin + step, last)
-                rows = buffer.x[at : at + end - begin]
-                try:
-                    x, t = self._data.read(begin, end, rows if direct else None)
-                except Exception as error:
-                    error.add_note(f"while rows {begin} to {end - 1} of {self._data.name} were read")
-                    raise
-                x, t = self._checked(begin, x, t)
-                if not direct:
-                    rows[...] = x
-                if scale is not None:
-                    rows *= scale
-                buffer.t[at : at + end - begin] = t
-                if buffer.weight is not None and self.weight is not None:
-                    buffer.weight[at : at + end - begin] = self.weight[begin:end]
-                at += end - begin
+        ranges = [
+            (begin, min(begin + step, last))
+            for first, last in window.blocks.tolist()
+            for begin in range(first, last, step)
+        ]
+        for (begin, end), coming in zip(ranges, [*ranges[1:], None], strict=True):
+            go_on()
+            if coming is not None:
+                self._data.expect(*coming)
+            rows = buffer.x[at : at + end - begin]
+            try:
+                x, t = self._data.read(begin, end, rows if direct else None)
+            except Exception as error:
+                error.add_note(f"while rows {begin} to {end - 1} of {self._data.name} were read")
+                raise
+            x, t = self._checked(begin, x, t)
+            if not direct:
+                rows[...] = x
+            if scale is not None:
+                rows *= scale
+            buffer.t[at : at + end - begin] = t
+            if buffer.weight is not None and self.weight is not None:
+                buffer.weight[at : at + end - begin] = self.weight[begin:end]
+            at += end - begin
 
 
 class _Reader:

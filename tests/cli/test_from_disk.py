@@ -34,10 +34,10 @@ def test_arrays_are_prepared_and_predicted_as_in_memory(here, arrays, capsys):
     assert config["data"]["classes"] == ["5", "6", "7"]
     np.savez("new.npz", x=x[:30])
     assert nnx_command("predict", "run", "new.npz", "--out", "p.csv") == 0
-    found = [line.split(",")[0] for line in (here / "p.csv").read_text().splitlines()[1:]]
+    found = [line.split(",")[1] for line in (here / "p.csv").read_text().splitlines()[1:]]
     assert np.mean([name == str(label) for name, label in zip(found, t, strict=False)]) > 0.9
     capsys.readouterr()
-    assert nnx_command("train", "--resume", "--out", "run", "--epochs", 7) == 0
+    assert nnx_command("train", "--resume", "--out", "run", "--epochs", 7, "--backend", "numpy") == 0
     assert "continuing after epoch 6" in capsys.readouterr().out
     assert nnx_command("train", "--resume", "--out", "run", "--window", 50) == 1
     assert "--window: got 50, but the run in run has 100" in capsys.readouterr().err
@@ -58,7 +58,9 @@ def test_the_moments_are_those_of_the_training_part(arrays):
 
 def test_pictures_of_an_npz(here, capsys):
     digits = nnx.datasets.digits()
-    np.savez("d.npz", x_train=digits.x[:300], y_train=digits.t[:300], x_test=digits.x[300:350], y_test=digits.t[300:350])
+    np.savez(
+        "d.npz", x_train=digits.x[:300], y_train=digits.t[:300], x_test=digits.x[300:350], y_test=digits.t[300:350]
+    )
     assert nnx_command(*TRAIN, "--dataset", "d.npz", "--model", "simple_conv", "--epochs", 1) == 0
     assert "270 rows to train on, 30 to validate, 50 to test; 1 x 8 x 8 inputs, 10 classes" in capsys.readouterr().out
 
@@ -118,11 +120,12 @@ def test_what_cannot_stay_on_the_disk_is_told(here, arrays, capsys):
 
 def test_missing_values_are_told_by_column_and_row(here):
     x = np.ones((50, 2))
+    np.savez("m.npz", x=x, y=np.arange(50) % 2)
     x[30, 1] = np.nan
     np.savez("n.npz", x=x, y=np.arange(50) % 2)
+    seed = next(seed for seed in range(9) if 30 in load_on_disk("m.npz", seed=seed).train.rows())
     with pytest.raises(nnx.DatasetError, match=r"has NaN or infinity in column 1, first in row 30"):
-        for seed in range(9):  # in one of them the row is trained on
-            load_on_disk("n.npz", seed=seed)
+        load_on_disk("n.npz", seed=seed)
 
 
 def test_shuffle(here, arrays, capsys):
