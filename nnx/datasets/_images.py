@@ -11,6 +11,7 @@ import numpy as np
 
 from .._support.checks import check_count
 from .._support.console import Lines
+from .._support.pages import see
 from ..errors import DatasetError, InputError, InputTypeError
 from ..ops import HostArray
 from ._dataset import Dataset
@@ -269,7 +270,7 @@ def _parts(path: Path) -> dict[str, Path]:
     if folders:
         raise DatasetError(
             f"{path}: has {', '.join(folders)} beside {' and '.join(found)}; expected train and test alone, each with "
-            "a folder for each class. (The rows to validate on are taken from those to train on.)"
+            f"a folder for each class. (The rows to validate on are taken from those to train on.) {see('pictures')}"
         )
     _refuse_strays(path)
     return found
@@ -291,7 +292,9 @@ def _classes(path: Path) -> Mapping[str, list[Path]]:
 def _refuse_strays(path: Path) -> None:
     for entry in _entries(path):
         if _is_image(entry):
-            raise DatasetError(f"{entry}: lies in no class's folder; expected {path}/CLASS/{entry.name}.")
+            raise DatasetError(
+                f"{entry}: lies in no class's folder; expected {path}/CLASS/{entry.name}. {see('pictures')}"
+            )
 
 
 def image_files(path: Path) -> list[Path]:

@@ -28,6 +28,7 @@ from .._support.checks import (
 from .._support.console import counted
 from .._support.labels import Classes
 from .._support.own import put_state, state_of
+from .._support.pages import see
 from ..backend import BackendLike, choose, environment
 from ..datasets import as_disk, stays_on_disk
 from ..errors import CheckpointError, InputError, InputTypeError, LossWarning
@@ -722,7 +723,8 @@ class Trainer:
         except (KeyError, TypeError, InputError) as error:
             hint = "; layers of your own need nnx.register(Class) beforehand (nnx --import FILE), or model="
             raise CheckpointError(
-                f"{path}: does not describe a training that can be rebuilt ({error}){hint * (model is None)}."
+                f"{path}: does not describe a training that can be rebuilt ({error}){hint * (model is None)}. "
+                f"{see('extending')}"
             ) from error
         return trainer
 
