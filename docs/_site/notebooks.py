@@ -34,9 +34,7 @@ def notebook(page: str) -> str:
 
 def showing(code: str) -> str:
     """Return the code of a cell that ends with a figure of nnx's, where it saves one: pyplot does not show that."""
-    return re.sub(
-        r"^(nnx\..*)\.savefig\((.*)\)\Z", r"figure = \1\nfigure.savefig(\2)\nfigure", code, flags=re.MULTILINE
-    )
+    return re.sub(r"^(nnx\..*)\.savefig(.*)\Z", r"figure = \1\nfigure.savefig\2\nfigure", code, flags=re.MULTILINE)
 
 
 def without_links(text: str) -> str:

@@ -25,7 +25,7 @@ def code_of(notebook):
 def test_a_notebook_holds_the_page(page):
     text = page.read_text(encoding="utf-8")
     notebook = made(page)
-    assert [cell.source + "\n" for cell in code_of(notebook)] == [notebooks.showing(code) for code, _ in blocks(text)]
+    assert [cell.source for cell in code_of(notebook)] == [notebooks.showing(code[:-1]) for code, _ in blocks(text)]
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     assert re.findall(r"^#+ .*$", prose, re.MULTILINE) == re.findall(r"^#+ .*$", text, re.MULTILINE)
     assert not re.search(r"\]\((?!\d\d-[\w-]+\.ipynb\)|[a-z]+:)", prose)
@@ -50,7 +50,5 @@ def test_a_notebook_runs_and_shows_what_the_page_shows(page, tmp_path, monkeypat
                 printed[out.name] += out.text
             drawn += "image/png" in out.get("data", {})
         assert [line.rstrip() for line in printed["stdout"].splitlines()] == shown.splitlines(), code
-        assert all(line.startswith("nnx: compiling kernels") for line in printed["stderr"].splitlines()), printed[
-            "stderr"
-        ]
+        assert re.fullmatch(r"(nnx: compiling kernels.*\n)?", printed["stderr"])
     assert drawn == len(images(text))
