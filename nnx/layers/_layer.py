@@ -10,6 +10,7 @@ import numpy as np
 
 from .._support.arena import Arena, Spec
 from .._support.checks import check_count, check_float
+from .._support.pages import see
 from ..backend import get_backend
 from ..errors import InputError, InputTypeError
 from ..ops import Array, HostArray, Ops
@@ -209,14 +210,18 @@ class Layer:
         """
         name = type(self).__name__
         if not hasattr(self, "attached"):
-            raise InputTypeError(f"{where}, {name}: its __init__ must begin with super().__init__().")
+            raise InputTypeError(
+                f"{where}, {name}: its __init__ must begin with super().__init__(). {see('extending')}"
+            )
         for method, given in (("forward(self, x, train_flg=True)", (None, False)), ("backward(self, dout)", (None,))):
             own = getattr(self, method.partition("(")[0])
             signature = inspect.signature(own)
             try:
                 signature.bind(*given)
             except TypeError:
-                raise InputTypeError(f"{where}, {name}: got {own.__name__}{signature}, expected {method}.") from None
+                raise InputTypeError(
+                    f"{where}, {name}: got {own.__name__}{signature}, expected {method}. {see('extending')}"
+                ) from None
 
     def check_output(self, method: str, got: Array, expected: tuple[int, ...], by: str) -> Array:
         """Return what a user's own layer gave, after checking its shape.

@@ -12,7 +12,7 @@ from ..ops import HostArray
 from ..parallel import Communicator, gathered, share_of
 from ..plan import infer
 from ._device_data import DeviceData
-from ._order import Order
+from ._disk_data import DiskData
 
 _AT_ONCE = 1024  # rows
 _OF_RANKS = 256
@@ -29,7 +29,9 @@ class Evaluation(NamedTuple):
     that is explained, the mean over the columns. None for a loss without a metric."""
 
 
-def evaluate(model: Sequential, loss: Loss, data: DeviceData, communicator: Communicator | None = None) -> Evaluation:
+def evaluate(
+    model: Sequential, loss: Loss, data: DeviceData | DiskData, communicator: Communicator | None = None
+) -> Evaluation:
     """Evaluate a model as it predicts: without dropout, with running statistics.
 
     Args:
@@ -44,7 +46,7 @@ def evaluate(model: Sequential, loss: Loss, data: DeviceData, communicator: Comm
     pairs: list[tuple[HostArray, HostArray]] = []
     at_once = _AT_ONCE if communicator is None else _OF_RANKS
     own = slice(0, n) if communicator is None else share_of(communicator, n, at_once)
-    done, order = own.start, Order(n, 0, shuffle=False)
+    done, order = own.start, data.order(0, shuffle=False)
     with np.errstate(over="ignore", invalid="ignore"), closing(data.parts(order, 0, at_once, own.start)) as parts:
         for rows, places in parts:
             for start in range(0, min(len(places), own.stop - done), at_once):

@@ -14,7 +14,7 @@ from ..errors import DivergedError, ParallelError
 from ..ops import Array, Backend, CompileSeconds
 from ..plan import ParallelPlan, TrainingStep
 from ._device_data import DeviceData, NativeRows, Part
-from ._order import Order
+from ._disk_data import DiskData
 from ._progress import Progress
 from ._verdict import not_learned
 from .callbacks import EarlyStopping, has_hook
@@ -41,6 +41,10 @@ class FitState:
     """Sum of their losses, each times its rows."""
     stopped: bool = False
     """Ended early by a callback."""
+    window: int | None = None
+    """Rows that are shuffled together, where they are read from the disk; None if all are."""
+    blocks: int | None = None
+    """How many blocks they are read in; None likewise."""
     checksum: int | None = None
     """Of the data; None until a checkpoint needs it."""
 
@@ -52,8 +56,8 @@ class FitLoop:
         self,
         trainer: "Trainer",
         fit: FitState,
-        data: DeviceData,
-        validation: DeviceData | None,
+        data: DeviceData | DiskData,
+        validation: DeviceData | DiskData | None,
         hooks: Sequence[Callable[..., Any]],
         progress: Progress,
         checkpoint: "str | os.PathLike[str] | None",
@@ -72,7 +76,7 @@ class FitLoop:
         self.last_loss = math.nan
         self.compiled_before = _compile_seconds(trainer.model.backend)
         self.steps: dict[int, TrainingStep] = {}
-        self.order = Order(fit.rows, trainer.seed, shuffle=fit.shuffle)
+        self.order = data.order(trainer.seed, shuffle=fit.shuffle)
         # A callback that looks at every step gets them one by one.
         several = trainer.plan.capturable and not any(has_hook(hook, "on_step") for hook in hooks)
         self.together = trainer.plan if isinstance(trainer.plan, ParallelPlan) else None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,11 @@ from .._support.checks import (
     check_seed,
 )
 from .._support.console import counted
+from .._support.labels import Classes
 from .._support.own import put_state, state_of
+from .._support.pages import see
 from ..backend import BackendLike, choose, environment
+from ..datasets import as_disk, stays_on_disk
 from ..errors import CheckpointError, InputError, InputTypeError, LossWarning
 from ..layers import Sigmoid
 from ..losses import Loss, SoftmaxCrossEntropy, as_loss
@@ -38,6 +41,7 @@ from ..parallel import Alone, Communicator, Shards, check_alike, gathered, on_fi
 from ..plan import ParallelPlan, Plan, TrainingStep, check_precision
 from . import checkpoint as checkpoint_file
 from ._device_data import DeviceData
+from ._disk_data import DiskData, data_of
 from ._evaluation import Evaluation, check_tells_accuracy, evaluate
 from ._history import plot_history
 from ._loop import FitLoop, FitState, interruption
@@ -276,7 +280,8 @@ class Trainer:
         checkpoint: "str | os.PathLike[str] | None" = None,
         checkpoint_every: int | None = None,
         resume: bool = True,
-        train_accuracy: bool = True,
+        train_accuracy: bool | None = None,
+        window: int | None = None,
         verbose: bool = True,
     ) -> History:
         """Train for `epochs` passes over the data, in batches drawn without replacement; the last may be smaller.
@@ -287,9 +292,10 @@ class Trainer:
         Args:
             x_train: (n, *input_shape), an array of any library, a table of columns of numbers and truth values (pandas,
                 polars, ...), or a `Dataset`; uploaded once. `model.columns` keeps the columns' names: later tables may
-                have them in any order.
+                have them in any order. A memory map, a `DiskDataset` or another library's data set, of which x[i] is a
+                pair of inputs and target, stays where it is, and is read a window at a time.
             t_train: the targets, as the loss takes them; or names of classes: text, categories, truth values, or a
-                table with a column for each class. `model.classes` keeps the names. None for a `Dataset`.
+                table with a column for each class. `model.classes` keeps the names. None for a data set.
             epochs: how many passes; a continued training counts them from its beginning.
             batch_size: the rows of a step.
             validation_data: a pair of arrays or tables, or a `Dataset`.
@@ -305,7 +311,10 @@ class Trainer:
             checkpoint: a file that is written after every epoch and at the end.
             checkpoint_every: writes it after every so many steps, too.
             resume: False begins anew with the parameters as they are.
-            train_accuracy: False leaves "accuracy" (or "r2") out, which takes a pass over the training data each epoch.
+            train_accuracy: whether the history has "accuracy" (or "r2"), which takes a pass over the training data each
+                epoch; default: unless they are read from the disk.
+            window: of data that are read from the disk, how many rows are in memory at once and shuffled together;
+                default as many as have 256 MiB. If it holds all rows, the training is that of data in memory.
             verbose: whether to show the progress.
 
         Returns:
@@ -325,7 +334,8 @@ class Trainer:
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         shuffle, resume = check_flag("shuffle", shuffle), check_flag("resume", resume)
         check_finite, verbose = check_flag("check_finite", check_finite), check_flag("verbose", verbose)
-        train_accuracy = check_flag("train_accuracy", train_accuracy)
+        train_accuracy = None if train_accuracy is None else check_flag("train_accuracy", train_accuracy)
+        window = None if window is None else check_count("window", window)
         stopping = _stopping(early_stopping)
         check_callbacks(callbacks)
         if checkpoint_every is not None:
@@ -334,24 +344,22 @@ class Trainer:
                 raise InputError("checkpoint_every: got no file to write; pass checkpoint=PATH, too.")
         if checkpoint is not None:
             _check_writable(check_path("checkpoint", checkpoint))
-        model = self.model
-        rows = Rows.of(x_train, t_train, "x_train", "t_train", model.columns, model.classes)
-        shape = tuple(rows.x.shape)
-        if len(shape) < 2 or shape[0] == 0:
-            raise InputError(f"x_train: got shape {shape}, expected (n, features) or (n, ...) with n > 0.")
-        self.build(shape[1:])
-        weight = row_weights(self.loss, model.output_shape, rows, sample_weight, class_weight)
-        if validation_split is not None:
-            if validation_data is not None:
-                raise InputError("validation_split: got validation_data as well; pass one of them.")
-            rows, weight, validation_data = held_out(model.ops, rows, weight, validation_split, self.seed)
-        data = DeviceData(
-            model, self.loss, rows, None, name="x_train", target="t_train", finite=check_finite, weight=weight
-        )
-        validation = self._validation(validation_data, rows, check_finite)
-        model.columns = rows.columns
-        if self.loss.metric == "accuracy":
-            model.classes = rows.classes
+        if validation_split is not None and validation_data is not None:
+            raise InputError("validation_split: got validation_data as well; pass one of them.")
+        given = _Given(x_train, t_train, validation_data, validation_split, sample_weight, class_weight)
+        from_disk = stays_on_disk(x_train, t_train)
+        if window is not None and not from_disk:
+            raise InputError(
+                f"window: got {window} for data in memory, which are shuffled as a whole; leave it out, or pass "
+                "nnx.datasets.DiskDataset(x, t) to have them read as from a disk."
+            )
+        data: DeviceData | DiskData
+        if from_disk:
+            data, validation = self._on_disk(given, check_finite, window)
+        else:
+            data, validation = self._in_memory(given, check_finite)
+        if train_accuracy is None:
+            train_accuracy = not from_disk
         hooks: list[Callable[..., Any]] = [*callbacks, *stopping]
         fit = self._begin(data, epochs, batch_size, shuffle, resume)
         if self.parallel.size > 1:
@@ -370,6 +378,8 @@ class Trainer:
         )
         with progress, interruption() as interrupted:
             progress.line(self.describe())
+            if isinstance(data, DiskData):
+                progress.line(data.described())
             done = self.epochs - fit.first_epoch
             begun, ended = done > 0 or fit.step > 0, done >= fit.epochs or fit.stopped
             if ended:
@@ -408,7 +418,56 @@ class Trainer:
         products = "" if self.precision == "float32" else f"; products in {self.precision}"
         return f"backend {self.model.backend.name} ({self.model.why}): {info}; {counts}{products}"
 
-    def _facts(self, data: DeviceData, validation: DeviceData | None) -> dict[str, Any]:
+    def _in_memory(self, given: "_Given", finite: bool) -> tuple[DeviceData, DeviceData | DiskData | None]:
+        """Check and upload the data to train on and to validate on; build the model for them."""
+        model, loss = self.model, self.loss
+        rows = Rows.of(given.x, given.t, "x_train", "t_train", model.columns, model.classes)
+        shape = tuple(rows.x.shape)
+        if len(shape) < 2 or shape[0] == 0:
+            raise InputError(f"x_train: got shape {shape}, expected (n, features) or (n, ...) with n > 0.")
+        self.build(shape[1:])
+        weight = row_weights(loss, model.output_shape, rows, given.sample_weight, given.class_weight)
+        validation_data = given.validation_data
+        if given.validation_split is not None:
+            rows, weight, validation_data = held_out(model.ops, rows, weight, given.validation_split, self.seed)
+        data = DeviceData(model, loss, rows, None, name="x_train", target="t_train", finite=finite, weight=weight)
+        validation = self._validation(validation_data, rows.columns, rows.classes, finite)
+        self._name(rows.columns, rows.classes)
+        return data, validation
+
+    def _on_disk(
+        self, given: "_Given", finite: bool, window: int | None
+    ) -> tuple[DiskData, DeviceData | DiskData | None]:
+        """Check what stays on the disk; build the model for it."""
+        model, loss = self.model, self.loss
+        rows, validation_data = as_disk("x_train", "t_train", given.x, given.t), given.validation_data
+        self.build(rows.shape)
+        if given.validation_split is not None:
+            if given.sample_weight is not None:
+                raise InputError(
+                    "validation_split: got sample_weight as well, which cannot be divided with rows on the disk; "
+                    "divide both beforehand, the data by data.split, and pass validation_data."
+                )
+            share = check_number("validation_split", given.validation_split, 0, 1, above=True)
+            rows, validation_data = rows.split(1 - share, share, seed=self.seed)
+        weight = None
+        if given.sample_weight is not None or given.class_weight is not None:
+            t = np.broadcast_to(np.int64(0), len(rows)) if given.class_weight is None else rows.targets()
+            named = Rows(None, t, 1.0, (), rows.classes)
+            weight = row_weights(loss, model.output_shape, named, given.sample_weight, given.class_weight)
+        data = DiskData(
+            model, loss, rows, name="x_train", target="t_train", finite=finite, weight=weight, window=window
+        )
+        validation = self._validation(validation_data, (), rows.classes, finite)
+        self._name((), rows.classes)
+        return data, validation
+
+    def _name(self, columns: tuple[str, ...], classes: Classes) -> None:
+        self.model.columns = columns
+        if self.loss.metric == "accuracy":
+            self.model.classes = classes
+
+    def _facts(self, data: DeviceData | DiskData, validation: DeviceData | DiskData | None) -> dict[str, Any]:
         """Return what has to be the same on all ranks, by names for people."""
         assert self._fit is not None
         fit, model, arrays = asdict(self._fit), self.model, self.model.state_dict()
@@ -433,7 +492,9 @@ class Trainer:
             "parameters (checksum)": zlib.crc32(b"".join(arrays[name].tobytes() for name in arrays)),
         }
 
-    def _validation(self, validation: Any, train: Rows, finite: bool) -> DeviceData | None:
+    def _validation(
+        self, validation: Any, columns: tuple[str, ...], classes: Classes, finite: bool
+    ) -> DeviceData | DiskData | None:
         if validation is None:
             return None
         x, t = validation, None
@@ -441,22 +502,31 @@ class Trainer:
             if len(validation) != 2:
                 raise InputError(f"validation_data: got {len(validation)} parts, expected (x_val, t_val) or a Dataset.")
             x, t = validation
+        if stays_on_disk(x, t):
+            data = as_disk("x_val", "t_val", x, t)
+            return DiskData(self.model, self.loss, data, name="x_val", target="t_val", finite=finite)
         if not isinstance(x, Rows):
-            x = Rows.of(x, t, "x_val", "t_val", train.columns, train.classes)
+            x = Rows.of(x, t, "x_val", "t_val", columns, classes)
         return DeviceData(self.model, self.loss, x, None, name="x_val", target="t_val", finite=finite)
 
-    def _begin(self, data: DeviceData, epochs: int, batch_size: int, shuffle: bool, resume: bool) -> FitState:
+    def _begin(
+        self, data: DeviceData | DiskData, epochs: int, batch_size: int, shuffle: bool, resume: bool
+    ) -> FitState:
         saved = self._fit
         if not (resume and self._continue and saved is not None):
-            self._fit = FitState(len(data), batch_size, shuffle, self.epochs, epochs)
+            self._fit = FitState(
+                len(data), batch_size, shuffle, self.epochs, epochs, window=data.window, blocks=data.blocks
+            )
             self._continue = False
             return self._fit
         for name, was, now in (
             ("rows of x_train", saved.rows, len(data)),
             ("batch_size", saved.batch_size, batch_size),
             ("shuffle", saved.shuffle, shuffle),
+            ("window", saved.window, data.window),
+            ("blocks of rows that are read at once", saved.blocks, data.blocks),
         ):
-            if was != now:
+            if was != now and (shuffle or name not in ("window", "blocks of rows that are read at once")):
                 raise InputError(
                     f"{name}: got {now}, but the training to be continued had {was}; pass the same, or resume=False to "
                     "begin a new one with the parameters as they are."
@@ -539,9 +609,8 @@ class Trainer:
         """
         self.model.need_built("evaluate")
         self.build(self.model.input_shape)
-        if not isinstance(x, DeviceData):
-            x = DeviceData(self.model, self.loss, x, t, name="x", target="t")
-        return evaluate(self.model, self.loss, x, None if self.shards is None else self.parallel)
+        data = data_of(self.model, self.loss, x, t, name="x", target="t")
+        return evaluate(self.model, self.loss, data, None if self.shards is None else self.parallel)
 
     def penalty(self) -> float:
         """Return weight decay's part of the minimised loss, 0.5 * weight_decay * sum(W**2); 0 where it is decoupled.
@@ -646,7 +715,8 @@ class Trainer:
         except (KeyError, TypeError, InputError) as error:
             hint = "; layers of your own need nnx.register(Class) beforehand (nnx --import FILE), or model="
             raise CheckpointError(
-                f"{path}: does not describe a training that can be rebuilt ({error}){hint * (model is None)}."
+                f"{path}: does not describe a training that can be rebuilt ({error}){hint * (model is None)}. "
+                f"{see('extending')}"
             ) from error
         return trainer
 
@@ -680,6 +750,17 @@ class Trainer:
 
     def __repr__(self) -> str:
         return f"Trainer({self.model!r}, {self.optimizer!r}, {self.loss!r}, steps={self.steps})"
+
+
+class _Given(NamedTuple):
+    """What `fit` was given to train on and to validate on."""
+
+    x: Any
+    t: Any
+    validation_data: Any
+    validation_split: float | None
+    sample_weight: Any
+    class_weight: "Mapping[Any, float] | str | None"
 
 
 def _named(name: str, value: Any, kind: "type[Optimizer] | type[Loss]") -> Any:

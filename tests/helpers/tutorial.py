@@ -1,6 +1,6 @@
 """The tutorial's pages: their code, what it prints and what it draws.
 
-`python tests/helpers/tutorial.py` runs all of them and renews what they show (`make tutorial`).
+`python tests/helpers/tutorial.py` runs all of them and renews what both languages show (`make tutorial`).
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs/tutorial").glob("*.md"))
 IMAGES = ROOT / "docs/tutorial/images"
+CHINESE = ROOT / "docs/zh-CN/tutorial"
 
 _BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n```text\n(?P<shown>.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 
@@ -66,7 +67,9 @@ def main():
                 Image.open(drawn).convert("RGB").quantize(dither=Image.Dither.NONE).save(
                     IMAGES / drawn.name, optimize=True
                 )
-        page.write_text(renewed(page.read_text(encoding="utf-8"), printed), encoding="utf-8")
+        for each in (page, CHINESE / page.name):
+            if each.exists():
+                each.write_text(renewed(each.read_text(encoding="utf-8"), printed), encoding="utf-8")
         print(page.relative_to(ROOT))
 
 
