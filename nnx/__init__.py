@@ -14,6 +14,7 @@ from .errors import (
     DivergedError,
     InputError,
     InputTypeError,
+    LossWarning,
     NnxError,
     ParallelError,
 )
@@ -133,6 +134,7 @@ __all__ = [
     "LeakyReLU",
     "Lion",
     "Loss",
+    "LossWarning",
     "MaxPooling",
     "MeanSquaredError",
     "Momentum",

@@ -30,7 +30,11 @@ class Backend(Protocol):
     """Array API namespace of the native arrays (https://data-apis.org/array-api)."""
 
     def to_device(self, host: HostArray, /) -> Array:
-        """Return a native array with the values, shape and dtype of `host`; may share its memory, must not alter it."""
+        """Return a native array with the values, shape and dtype of `host`; may share its memory, must not alter it.
+
+        Args:
+            host: a NumPy array, never a scalar, but of any layout: 0-d, read-only, transposed, with negative strides.
+        """
 
     def to_host(self, array: Array, /) -> HostArray:
         """Return a NumPy array with the values of `array`; waits for the device, may share memory."""

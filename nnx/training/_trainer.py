@@ -26,7 +26,8 @@ from .._support.checks import (
 from .._support.console import counted
 from .._support.own import put_state, state_of
 from ..backend import BackendLike, choose, environment
-from ..errors import CheckpointError, InputError, InputTypeError
+from ..errors import CheckpointError, InputError, InputTypeError, LossWarning
+from ..layers import Sigmoid
 from ..losses import Loss, SoftmaxCrossEntropy, as_loss
 from ..model import Sequential
 from ..ops import Array, HostArray
@@ -143,6 +144,7 @@ class Trainer:
             raise InputError(f"{self.model!r} has no parameters to train.")
         self.model.loss = self.loss
         if self._plan is None:
+            self._check_last_layer()
             self._plan = Plan(
                 self.model.arena,
                 self.model.stages,
@@ -152,6 +154,17 @@ class Trainer:
                 precision=self.precision,
             )
             self._batches = TrainingStep(self._plan)
+
+    def _check_last_layer(self) -> None:
+        last = self.model.layers[-1]
+        if self.loss.applies is not None and isinstance(last, Sigmoid):
+            warnings.warn(
+                f"the model ends with {last!r}, and {self.loss!r} applies the {self.loss.applies} itself: outputs are "
+                "squashed twice, and probabilities near 0 and 1 cannot be reached. Leave the last layer out; "
+                "predict_proba gives the probabilities. (For outputs between 0 and 1 as they are, take loss='mse'.)",
+                LossWarning,
+                stacklevel=4,  # the call of step or fit
+            )
 
     @property
     def plan(self) -> Plan:
@@ -286,6 +299,9 @@ class Trainer:
             CheckpointError: the checkpoint cannot be written.
             DivergedError: the loss is NaN or infinite; the message names step and layer. The history is kept.
             InputError: data or settings do not fit the model, the loss or the training to be continued.
+
+        Warns:
+            LossWarning: the model ends with a sigmoid, and the loss applies one, or the softmax, itself.
         """
         epochs, batch_size = check_count("epochs", epochs), check_count("batch_size", batch_size)
         shuffle, resume = check_flag("shuffle", shuffle), check_flag("resume", resume)

@@ -13,7 +13,7 @@ from ..errors import CheckpointError, InputError, InputTypeError
 from ..training import RUNS, RunFolder
 from ._settings import Settings
 from ._space import ranges_to_json
-from ._storage import create, create_file, file_url, load_round, names, need_optuna, opened, shown
+from ._storage import check_url, create, create_file, file_url, load_round, names, need_optuna, opened, shown
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -58,6 +58,7 @@ class Place:
             raise InputError("name: several searches share a storage; pass the name of this one.")
         if storage.removeprefix("sqlite://") in ("", "/", "/:memory:"):
             raise InputError(f"storage: {storage} is in memory and gone with its process; pass the path of a file.")
+        check_url(storage)
         return cls(RUNS / name if folder is None else check_path("folder", folder), storage, name)
 
     @property

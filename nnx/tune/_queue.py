@@ -12,7 +12,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -135,10 +135,9 @@ class RoundQueue:
             count = 0
             while not done.wait(BEAT):
                 count += 1
-                try:
+                # Another process may have finished the trial; a server that is gone may come back: `finish` meets both.
+                with suppress(Exception):
                     self.storage.set_trial_user_attr(identity, "beat", f"{self.worker} {count}")
-                except Exception:  # another process has finished the trial, or the database is gone: `finish` meets it
-                    return
             self.storage.remove_session()
 
         thread = threading.Thread(target=beat, daemon=True)

@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
@@ -23,10 +24,17 @@ if TYPE_CHECKING:
 
 LOCK_SECONDS = 30.0
 """How long a process waits for the transaction of another, which takes milliseconds."""
+CONNECT_SECONDS = 10
+"""How long a server may take to answer, where the URL has no connect_timeout of its own."""
+_TRIES = 5
 _DRIVERS = {
-    "postgresql": "pip install psycopg2-binary, or name another driver in the URL, as postgresql+psycopg://...",
-    "mysql": "pip install pymysql and write the URL as mysql+pymysql://..., or pip install mysqlclient",
+    "psycopg": "pip install 'nnx-array[postgres]'",
+    "psycopg2": "pip install psycopg2-binary, or 'nnx-array[postgres]' and write postgresql://",
+    "mysqldb": "pip install mysqlclient, or pymysql and write mysql+pymysql://",
+    "pymysql": "pip install pymysql",
 }
+"""How drivers are installed, for those that take connect_timeout: the first is PostgreSQL's in SQLAlchemy, the third
+MySQL's."""
 
 
 def need_optuna() -> None:
@@ -36,23 +44,37 @@ def need_optuna() -> None:
 
 
 def file_url(path: Path) -> str:
-    """Return the URL of an SQLite file, with braces doubled, because Optuna formats the text."""
+    """Return the URL of an SQLite file."""
     from sqlalchemy import URL
 
-    url = URL.create("sqlite", database=str(path.absolute())).render_as_string()
-    return url.replace("{", "{{").replace("}", "}}")
+    return URL.create("sqlite", database=str(path.absolute())).render_as_string()
 
 
 def shown(url: str) -> str:
-    """Return a URL without its password, or the path of an SQLite file."""
+    """Return a URL, or what should be one, without its passwords; of an SQLite file, its path."""
+    from sqlalchemy.engine import make_url
+
+    if url.startswith("sqlite:"):
+        return str(make_url(url).database)
+    hidden = re.sub(r"^(\w[\w+]*://)?([^:/?@]*):.*@", r"\1\2:***@", url)
+    return re.sub(r"([?&]\w*pass\w*=)[^&]*", r"\1***", hidden)
+
+
+def check_url(url: str) -> None:
+    """Raise `InputError` for what is no URL of a database that SQLAlchemy knows."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
+    need_optuna()
+    if not url.startswith("sqlite") and url.partition("?")[0].count("@") > 1:
+        # The rest of a password would be taken for the server's name, and be shown as such.
+        raise InputError("storage: the URL has more than one @; write that of a user or password as %40.")
     try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return re.sub(r":[^:@]*@", ":***@", url)
-    return str(parsed.database) if parsed.drivername == "sqlite" else parsed.render_as_string(hide_password=True)
+        make_url(url).get_dialect()
+    except (ArgumentError, ValueError):
+        raise InputError(
+            f"storage: got {shown(url)!r}, expected a URL such as postgresql://user:password@host/database."
+        ) from None
 
 
 @contextmanager
@@ -63,32 +85,15 @@ def opened(url: str) -> "Iterator[RDBStorage]":
         InputError: For a URL that leads nowhere, a locked file and a missing driver.
         CheckpointError: For a damaged file, and for the tables of another version of Optuna.
     """
-    need_optuna()
-    from optuna.storages import RDBStorage
-    from sqlalchemy import exc
-
+    check_url(url)
     sqlite = url.startswith("sqlite")
-    where = shown(url.replace("{{", "{").replace("}}", "}"))
-    with _translated(where):
+    where = shown(url)
+    with _translated(where, sqlite):
         if sqlite:  # RDBStorage would raise the same, but leave its connection open
             with closing(sqlite3.connect(where)) as file:
                 file.execute("SELECT * FROM studies LIMIT 1")
         try:
-            storage = RDBStorage(
-                url,
-                engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True},
-                skip_table_creation=sqlite,  # such a file comes whole: see `create_file`
-            )
-        except ImportError as error:
-            kind = next((kind for kind in _DRIVERS if url.startswith(kind)), "")
-            cure = _DRIVERS.get(kind, "install the driver that SQLAlchemy names for it")
-            raise InputError(
-                f"storage: {where} needs a driver that is not installed ({error.__cause__}); {cure}."
-            ) from None
-        except exc.ArgumentError:
-            raise InputError(
-                f"storage: got {where!r}, expected a URL such as postgresql://user:password@host/database."
-            ) from None
+            storage = _of_optuna(url) if sqlite else _of_a_server(url)
         except RuntimeError as error:  # the tables of another version of Optuna
             raise CheckpointError(f"{where}: {error}") from error
         if sqlite:
@@ -98,6 +103,48 @@ def opened(url: str) -> "Iterator[RDBStorage]":
         finally:
             storage.remove_session()
             storage.engine.dispose()
+
+
+def _of_a_server(url: str) -> "RDBStorage":
+    """Make the tables on a server, if they are not there, and connect to it."""
+    from sqlalchemy.engine import make_url
+
+    parsed = make_url(url)
+    driver = parsed.get_driver_name()
+    patient = driver in _DRIVERS and "connect_timeout" not in parsed.query
+    options = {"connect_args": {"connect_timeout": CONNECT_SECONDS} if patient else {}}
+    try:
+        _make_tables(url, options)
+    except ImportError as error:
+        why = str(error.__cause__).partition("\n")[0]
+        raise InputError(
+            f"storage: {shown(url)} needs a driver that cannot be imported ({why}); "
+            f"{_DRIVERS.get(driver, f'install {driver}')}."
+        ) from None
+    return _of_optuna(url, engine_kwargs=options | {"pool_pre_ping": True})
+
+
+def _make_tables(url: str, options: dict[str, Any]) -> None:
+    """Make the tables, by connections that are closed even when it fails: where another process was about to do so."""
+    from sqlalchemy import NullPool, exc
+
+    tries = 0
+    while True:
+        try:
+            _of_optuna(url, engine_kwargs=options | {"poolclass": NullPool})
+            return
+        except (exc.IntegrityError, exc.ProgrammingError):
+            tries += 1
+            if tries == _TRIES:
+                raise
+            time.sleep(0.2)
+
+
+def _of_optuna(url: str, **options: Any) -> "RDBStorage":
+    """Return Optuna's storage, which formats the URL as a text."""
+    from optuna.storages import RDBStorage
+
+    return RDBStorage(url.replace("{", "{{").replace("}", "}}"), **options)
 
 
 def _serialise(storage: "RDBStorage") -> None:
@@ -124,7 +171,7 @@ def _serialise(storage: "RDBStorage") -> None:
 
 
 @contextmanager
-def _translated(where: str) -> Iterator[None]:
+def _translated(where: str, sqlite: bool) -> Iterator[None]:
     """Raise errors of the database as nnx's."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy import exc
@@ -132,7 +179,13 @@ def _translated(where: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, exc.DBAPIError, StorageInternalError) as error:
-        text = str(getattr(error, "orig", None) or error.__cause__ or error).splitlines()[0]
+        raised = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+        text = str(getattr(raised, "orig", None) or raised).partition("\n")[0]
+        if not sqlite:
+            cure = "check the URL's address, user, password and database, and that the server runs"
+            if not isinstance(raised, exc.OperationalError):
+                cure = "the user must be allowed to make tables there and to use them"
+            raise InputError(f"storage: {where}: {text}; {cure}.") from error
         if "locked" in text:
             raise InputError(
                 f"{where}: is locked by another program for more than {LOCK_SECONDS:.0f} s; close what has it open "
@@ -142,8 +195,6 @@ def _translated(where: str) -> Iterator[None]:
             raise InputError(
                 f"{where}: cannot be opened ({text}); pass a folder that exists and is writable."
             ) from error
-        if "connect" in text or "server" in text:
-            raise InputError(f"storage: {where} cannot be reached ({text}); check the URL and the server.") from error
         raise CheckpointError(f"{where}: is no study that can be read ({text}); use another copy.") from error
 
 
@@ -197,12 +248,10 @@ def create_file(path: Path, name: str, metric: str, attrs: dict[str, Any]) -> No
     It is written under a temporary name and then linked, so that no process meets half a file, and of several processes
     that begin at the same time one wins.
     """
-    from optuna.storages import RDBStorage
-
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
-    with _translated(str(path)):
-        storage = RDBStorage(file_url(temporary))
+    with _translated(str(path), sqlite=True):
+        storage = _of_optuna(file_url(temporary))
         create(storage, name, 1, metric, attrs)
         storage.remove_session()
         storage.engine.dispose()

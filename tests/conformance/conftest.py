@@ -24,6 +24,7 @@ class MembersOnly:
         return None
 
     def to_device(self, host: Any, /) -> Any:
+        assert type(host) is np.ndarray, "the contract: never a scalar"
         return host
 
     def to_host(self, array: Any, /) -> Any:
@@ -76,7 +77,7 @@ def toy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def wrong_site(tmp_path: Path) -> Path:
-    """A directory in which a plugin is installed whose one operation is wrong in float64; it needs `toy_site`, too."""
+    """A directory with a plugin that has a wrong operation and one that raises; it needs `toy_site`, too."""
     source, site = tmp_path / "wrong-source", tmp_path / "wrong-site"
     source.mkdir()
     (source / "pyproject.toml").write_text(
@@ -91,6 +92,8 @@ def wrong_site(tmp_path: Path) -> Path:
         "        if x.dtype == 'float32':\n"
         "            return super().activation(formula, x, out=out)\n"
         "        return self.xp.positive(x, out=out)\n"
+        "    def softmax(self, x, *, out=None):\n"
+        "        raise RuntimeError('not done yet')\n"
     )
     install(source, site)
     return site

@@ -5,17 +5,16 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import urllib.parse
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
 from PIL import Image
+from searches import SPACE, data, facts, search, start, trained
 
 import nnx
 from nnx import tune
@@ -25,24 +24,6 @@ from nnx.tune._choose import as_good, choose
 from nnx.tune._settings import check_settings
 
 pytestmark = pytest.mark.slow
-
-SPACE = {"lr": Log(1e-4, 1.0), "optimizer": Choice("adam", "sgd"), "hidden": (8,), "batch_size": 300}
-
-
-def data(rows=100, features=6, seed=0):
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((rows, features)).astype(np.float32)
-    return nnx.datasets.Dataset("blobs", x, (x[:, 0] > 0).astype(int), 1.0, ("low", "high"))
-
-
-def search(folder, space=SPACE, given=None, **settings):
-    defaults = {"trials": 5, "rounds": 2, "epochs": 2, "backend": "numpy", "verbose": False}
-    return tune.search(space, data() if given is None else given, folder=folder, **{**defaults, **settings})
-
-
-def facts(study):
-    """What must not depend on who trained when."""
-    return [(t.number, t.round, t.params, t.state, t.score, t.history) for t in study.trials]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -326,43 +307,6 @@ def test_a_trial_whose_process_dies_again_and_again_fails(tmp_path, monkeypatch)
     assert [trial.reason for trial in study.trials] == ["the process that trained it died 3 times"]
 
 
-SCRIPT = """
-import sys, time
-import nnx, nnx._support.plots
-from nnx.tune import _queue
-sys.path.insert(0, {tests!r})
-from test_tune import search
-
-nnx._support.plots.available = lambda: False
-_queue.SILENCE = 1.0
-_queue.BEAT = 0.2
-fit = nnx.Trainer.fit
-
-def slow(self, *args, **keywords):
-    print("training", flush=True)
-    time.sleep({sleep})
-    return fit(self, *args, **keywords)
-
-nnx.Trainer.fit = slow
-study = search({folder!r})
-print("finished" if study.finished else "not finished", flush=True)
-"""
-
-
-def start(folder, sleep):
-    code = SCRIPT.format(tests=str(Path(__file__).parent), folder=str(folder), sleep=sleep)
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def trained(process):
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (0, "")
-    assert out.splitlines()[-1] == "finished"
-    return out.count("training")
-
-
 @pytest.mark.long
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 def test_killed_and_resumed(study, tmp_path):
@@ -424,11 +368,31 @@ def test_two_processes_share_a_search(study, tmp_path):
         ({"storage": "sqlite://", "name": "x"}, "storage: sqlite:// is in memory and gone with its process"),
         ({"storage": "postgres://u:secret@h/d", "name": "x"}, "expected a URL such as postgresql://"),
         ({"storage": "u:secret@h/d", "name": "x"}, "expected a URL such as postgresql://"),
-        ({"storage": "mysql+pymysql://u:secret@h/d", "name": "x"}, "needs a driver that is not installed"),
+        (
+            {"storage": "postgresql://u:secret@h:port/d", "name": "x"},
+            "got 'postgresql://u:***@h:port/d', expected",
+        ),
+        (
+            {"storage": "postgresql://u:p@secret@h/d", "name": "x"},
+            "more than one @; write that of a user or",
+        ),
+        (
+            {"storage": "nosql://h/d?password=secret&x=1", "name": "x"},
+            "got 'nosql://h/d?password=***&x=1'",
+        ),
+        (
+            {"storage": "postgresql://u:secret@h/d", "name": "x"},
+            "cannot be imported (import of psycopg halted",
+        ),
+        ({"storage": "postgresql://u:{secret}@h/d", "name": "x"}, "pip install 'nnx-array[postgres]'"),
+        ({"storage": "mysql://u:secret@h/d", "name": "x"}, "mysql+pymysql://"),
+        ({"storage": "mysql+pymysql://u:secret@h/d", "name": "x"}, "pip install pymysql"),
     ],
 )
 def test_refused_before_any_work(change, message, tmp_path, monkeypatch):
     monkeypatch.setattr(nnx.Trainer, "fit", lambda *a, **k: pytest.fail("trained"))
+    for driver in ("psycopg", "pymysql", "MySQLdb"):
+        monkeypatch.setitem(sys.modules, driver, None)
     with pytest.raises(nnx.NnxError) as error:
         search(tmp_path / "study", **change)
     assert message in str(error.value)
