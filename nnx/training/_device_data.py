@@ -92,6 +92,9 @@ class DeviceData(NativeRows):
         InputTypeError: a part is no array of numbers, or the targets are missing.
     """
 
+    window: int | None = None
+    blocks: int | None = None
+
     def __init__(
         self,
         model: Sequential,
@@ -117,7 +120,7 @@ class DeviceData(NativeRows):
         if finite is not False:
             self._check_finite(name, inputs, columns, cure)
             check_finite(target, targets, cure=cure)
-        _check_classes(target, rows, loss, model.output_shape)
+        check_classes(target, rows, loss, model.output_shape)
         targets = loss.check_targets(target, targets, model.output_shape, model.dtype)
         scale = None
         if dtype_name(inputs) == "uint8":
@@ -156,6 +159,10 @@ class DeviceData(NativeRows):
         """Return all targets, on the host, in the form that the loss takes."""
         return self._given[1]
 
+    def order(self, seed: int, *, shuffle: bool) -> Order:
+        """Return the order of the rows: shuffled one by one."""
+        return Order(len(self), seed, shuffle=shuffle)
+
     def parts(self, order: Order, epoch: int, size: int, start: int = 0) -> Generator[Part, None, None]:
         """Go over the rows of an epoch in batches: here they are all at hand, and make one part.
 
@@ -176,7 +183,7 @@ class DeviceData(NativeRows):
         return value
 
 
-def _check_classes(target: str, rows: Rows, loss: Loss, outputs: tuple[int, ...]) -> None:
+def check_classes(target: str, rows: Rows, loss: Loss, outputs: tuple[int, ...]) -> None:
     """Raise unless the loss takes labels by name, and the model's outputs are as many as there are classes."""
     if rows.t.ndim == 1 and rows.t.dtype.kind != "b" and rows.classes and loss.metric != "accuracy":
         raise InputTypeError(

@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+from pages import blocks_of
+
 import nnx
 from nnx.formula import OPERATIONS
 from nnx.ops._dtypes import BACKEND_DTYPES
@@ -37,7 +39,7 @@ def test_the_list_of_names_is_what_nnx_asks_for():
 
 
 def test_the_plugin_of_the_page_is_the_one_that_is_tested():
-    (project,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    module = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
-    assert project == (ROOT / "tests/toy_plugin/pyproject.toml").read_text(encoding="utf-8")
-    assert module == (ROOT / "tests/toy_plugin/nnx_toy.py").read_text(encoding="utf-8")
+    files = {block.file: block.text for block in blocks_of(PAGE) if block.file}
+    assert set(files) == {"pyproject.toml", "nnx_toy.py"}
+    for name, text in files.items():
+        assert text == (ROOT / "tests/toy_plugin" / name).read_text(encoding="utf-8")
