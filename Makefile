@@ -1,4 +1,4 @@
-.PHONY: help check test test-fast test-long coverage mutants bench site serve hooks lock wheel
+.PHONY: help check test test-fast test-long coverage mutants bench site serve tutorial hooks lock wheel
 
 PYTHON ?= .venv/bin/python
 
@@ -12,6 +12,7 @@ help:
 	@echo "make bench       operations and training steps on every usable backend"
 	@echo "make site        the documentation as a site, in site/: open site/index.html"
 	@echo "make serve       the site at http://127.0.0.1:8000, anew whenever a page is saved"
+	@echo "make tutorial    run the tutorial's pages, and renew what they show of their output and their figures"
 	@echo "make hooks       run the checks at every commit from now on"
 	@echo "make lock        renew requirements-dev.txt after a change of pyproject.toml"
 	@echo "make wheel       build the distributions, look into them, run them on the oldest and newest dependencies"
@@ -48,6 +49,9 @@ site:
 
 serve:
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs serve --dirtyreload
+
+tutorial:
+	$(PYTHON) tests/helpers/tutorial.py
 
 hooks:
 	$(PYTHON) -m pre_commit install

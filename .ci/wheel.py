@@ -67,6 +67,8 @@ def look_into(wheel: Path, sdist: Path) -> None:
 
     package = re.compile(rf"^(?:(?:backends|kernels)/)?((?:{'|'.join(IN_WHEEL)})/.*)")
     sources = {found[1] for found in map(package.match, tracked) if found}
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    sources |= set(build["targets"]["wheel"]["force-include"].values())
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
     same("wheel", {file for file in held if ".dist-info/" not in file}, sources)
@@ -102,6 +104,7 @@ def use(wheel: Path, folder: Path, options: tuple[str | Path, ...]) -> None:
     if f"nnx {version}" not in run(nnx, "--version", cwd=folder, show=False):
         sys.exit(f"nnx --version does not say {version}")
     run(python, "-c", IMPORTS, cwd=folder)
+    run(nnx, "docs", "tables", cwd=folder, show=False)
     run(nnx, "doctor", cwd=folder)
     shown = run(nnx, "train", cwd=folder)
     accuracy = re.search(r"^test accuracy (\S+)", shown, re.MULTILINE)

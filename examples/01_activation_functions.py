@@ -1,5 +1,8 @@
 """Activation functions, their slopes, and why a network without them is a single layer:
-`python examples/01_activation_functions.py`."""
+`python examples/01_activation_functions.py`.
+
+The tutorial explains it: docs/tutorial/01-activation-functions.md.
+"""
 
 import numpy as np
 

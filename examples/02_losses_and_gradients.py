@@ -1,5 +1,8 @@
 """One-hot labels, losses, the numerical gradient, and descent with the learning rate:
-`python examples/02_losses_and_gradients.py`."""
+`python examples/02_losses_and_gradients.py`.
+
+The tutorial explains it: docs/tutorial/02-loss.md to 04-gradient-descent.md.
+"""
 
 import numpy as np
 

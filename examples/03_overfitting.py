@@ -1,4 +1,7 @@
-"""Overfitting, and weight decay against it: `python examples/03_overfitting.py`."""
+"""Overfitting, and weight decay against it: `python examples/03_overfitting.py`.
+
+The tutorial explains it: docs/tutorial/08-overfitting.md.
+"""
 
 import numpy as np
 

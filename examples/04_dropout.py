@@ -1,4 +1,7 @@
-"""Dropout: a random part of the units is silent at every step: `python examples/04_dropout.py`."""
+"""Dropout: a random part of the units is silent at every step: `python examples/04_dropout.py`.
+
+The tutorial explains it: docs/tutorial/09-dropout.md.
+"""
 
 import numpy as np
 

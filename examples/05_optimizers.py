@@ -1,4 +1,7 @@
-"""Optimizers on an elongated bowl and on digits: `python examples/05_optimizers.py`."""
+"""Optimizers on an elongated bowl and on digits: `python examples/05_optimizers.py`.
+
+The tutorial explains it: docs/tutorial/05-optimizers.md.
+"""
 
 import numpy as np
 

@@ -1,5 +1,8 @@
 """Initial weights: what becomes of the activations in five layers, and of the learning:
-`python examples/06_initial_values.py`."""
+`python examples/06_initial_values.py`.
+
+The tutorial explains it: docs/tutorial/06-initial-values.md.
+"""
 
 import numpy as np
 

@@ -1,5 +1,8 @@
 """Batch normalization: what it does to a layer, and what that makes possible:
-`python examples/07_batch_normalization.py`."""
+`python examples/07_batch_normalization.py`.
+
+The tutorial explains it: docs/tutorial/07-batch-normalization.md.
+"""
 
 import numpy as np
 
@@ -7,7 +10,7 @@ import nnx
 
 backend = nnx.get_backend()
 layer = nnx.BatchNorm(*(backend.to_device(np.full(3, value)) for value in (1.0, 0.0)))
-x = np.random.default_rng(0).normal([5.0, -1.0, 0.0], [10.0, 1.0, 0.01], (100, 3))
+x = np.random.default_rng(0).normal([5.0, -1.0, 0.0], [10.0, 1.0, 0.1], (100, 3))
 y = backend.to_host(layer.forward(backend.to_device(x)))
 print(f"three columns before: means {x.mean(axis=0).round(2)}, standard deviations {x.std(axis=0).round(2)}")
 print(f"and after:            means {np.abs(y.mean(axis=0)).round(2)}, standard deviations {y.std(axis=0).round(2)}")

@@ -1,4 +1,7 @@
-"""Search for a learning rate, weight decay and dropout on validation data: `python examples/08_hyper_parameters.py`."""
+"""Search for a learning rate, weight decay and dropout on validation data: `python examples/08_hyper_parameters.py`.
+
+The tutorial explains it: docs/tutorial/10-hyper-parameters.md.
+"""
 
 import importlib.util
 import sys

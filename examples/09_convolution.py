@@ -1,5 +1,8 @@
 """A convolutional network, what its filters look for, and what it makes of shifted pictures:
-`python examples/09_convolution.py` (of MNIST, a minute or more: `python examples/09_convolution.py mnist`)."""
+`python examples/09_convolution.py` (of MNIST, a minute or more: `python examples/09_convolution.py mnist`).
+
+The tutorial explains it: docs/tutorial/11-pictures.md.
+"""
 
 import sys
 
@@ -20,7 +23,7 @@ moved = np.zeros_like(test.x)
 moved[..., 1:] = test.x[..., :-1]  # every test picture one pixel to the right
 for name, model in networks.items():
     trainer = nnx.Trainer(model, nnx.Adam(lr=2e-3), seed=0)
-    trainer.fit(train, epochs=15, batch_size=50, validation_data=val, verbose=False)
+    trainer.fit(train, epochs=10, batch_size=50, validation_data=val, verbose=False)
     plain, right = model.accuracy(test), model.accuracy(moved * test.scale, test.t)
     print(f"{name:<21} test accuracy {plain:.4f}, of pictures moved by a pixel {right:.4f}")
 # A convolution sees the same thing wherever it lies; shifts in training make the whole network less sensitive to it.

@@ -1,4 +1,7 @@
-"""A two-layer network in the style of the study notes, dictionaries and all: `python examples/study_notes.py`."""
+"""A two-layer network in the style of the study notes, dictionaries and all: `python examples/study_notes.py`.
+
+The tutorial explains it: docs/tutorial/05-optimizers.md.
+"""
 
 import numpy as np
 

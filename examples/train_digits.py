@@ -1,4 +1,7 @@
-"""Train a network on real digits, look at it, save it, and continue it: `python examples/train_digits.py`."""
+"""Train a network on real digits, look at it, save it, and continue it: `python examples/train_digits.py`.
+
+The tutorial explains it: docs/tutorial/12-what-next.md.
+"""
 
 import tempfile
 from pathlib import Path

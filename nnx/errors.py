@@ -47,6 +47,10 @@ class BackendWarning(RuntimeWarning):
     """The automatic choice skips a backend that could run here, because it did not pass its trial on this machine."""
 
 
+class LossWarning(UserWarning):
+    """The outputs of a model are not what its loss takes, so that the training can hardly learn."""
+
+
 def look_up(kind: str, name: object, known: Mapping[str, T]) -> T:
     """Return the entry of a name, in any case of letters; raise the error of `unknown` if there is none."""
     if not isinstance(name, str) or name.lower() not in known:

@@ -30,6 +30,8 @@ class Loss:
     arrays each time, and nothing else."""
     classes: ClassVar[bool] = False
     """Whether targets are labels of classes, one of which holds."""
+    applies: ClassVar[str | None] = None
+    """What it applies to the outputs itself, "softmax" or "sigmoid": a network for it ends with an `Affine`."""
     settings: ClassVar[tuple[str, ...]] = ()
     """Names of its numbers: attributes and constructor arguments."""
 
@@ -272,6 +274,7 @@ class SoftmaxCrossEntropy(Loss):
     metric = "accuracy"
     capturable = True
     classes = True
+    applies = "softmax"
     settings = ("label_smoothing",)
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -405,6 +408,7 @@ class SigmoidCrossEntropy(ElementwiseLoss):
     """
 
     metric = "accuracy"
+    applies = "sigmoid"
 
     def count_right(self, ops: Ops, y: Array, t: Array) -> Array:
         """Count the rows in which every output is on the target's side of one half.

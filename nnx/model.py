@@ -3,7 +3,7 @@
 import copy
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from ._support.checks import (
 )
 from ._support.labels import Classes, as_names
 from .backend import BackendLike, choose
-from .datasets import Dataset
+from .datasets import Dataset, as_disk, stays_on_disk
 from .errors import CheckpointError, InputError, InputTypeError, look_up, unknown
 from .initializers import Init
 from .layers import (
@@ -232,14 +232,15 @@ class Sequential:
         x = self.checked_input(name, x, first)
         return self.ops.to_device(x) if isinstance(x, np.ndarray) else x
 
-    def predict(self, x: Any) -> HostArray:
+    def predict(self, x: Any, part: Callable[[int], slice] | None = None) -> HostArray:
         """Compute the output for x, without dropout: for a classifier the scores before the softmax.
 
         It is safe from many threads at once.
 
         Args:
             x: any array of (n, *input_shape), a table of the columns it was trained on, or a `Dataset`, whose scale is
-                applied.
+                applied; also a `DiskDataset`, or another library's data set, which are read as they are needed.
+            part: given the number of rows, says which of them alone are wanted.
 
         Returns:
             A NumPy array, (n, ...).
@@ -248,16 +249,29 @@ class Sequential:
             InputError: the model is not built, or x has another shape.
         """
         self.need_built("predict")
+        with np.errstate(over="ignore", invalid="ignore"):
+            parts = [
+                np.array(self.ops.to_host(infer(self.ops, self.stages, self.native_input("x", chunk, first))))
+                for first, chunk in self._chunks(x, (lambda n: slice(0, n)) if part is None else part)
+            ]
+        if not parts:
+            return np.empty((0, *self.output_shape), self.dtype)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _chunks(self, x: Any, part: Callable[[int], slice]) -> Iterator[tuple[int, Any]]:
+        """Yield inputs some rows at a time, scaled, each after the number of its first row."""
+        if not isinstance(x, np.memmap) and stays_on_disk(x):
+            data = as_disk("x", "t", x)
+            wanted = part(len(data))
+            for i in range(wanted.start, wanted.stop, _CHUNK):
+                yield i, data.inputs(i, min(i + _CHUNK, wanted.stop), self.dtype)
+            return
         rows = as_input(self.ops, "x", x.x if isinstance(x, Dataset) else x, self.columns)
         check_rows("x", rows, self.input_shape)
         factor = x.scale if isinstance(x, Dataset) else 1.0
-        starts = range(0, rows.shape[0], _CHUNK)
-        with np.errstate(over="ignore", invalid="ignore"):
-            parts = [
-                np.array(self.ops.to_host(infer(self.ops, self.stages, self.native_input("x", part, i))))
-                for i, part in ((i, _scaled(rows[i : i + _CHUNK], factor, self.dtype)) for i in starts)
-            ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        wanted = part(rows.shape[0])
+        for i in range(wanted.start, wanted.stop, _CHUNK):
+            yield i, _scaled(rows[i : min(i + _CHUNK, wanted.stop)], factor, self.dtype)
 
     def predict_proba(self, x: Any, loss: Loss | None = None) -> HostArray:
         """Compute the probabilities for x that the output means under a loss: its softmax or its sigmoid.
@@ -288,8 +302,19 @@ class Sequential:
         Raises:
             InputError: the outputs are no scores of classes under this loss, or NaN.
         """
+        return self.classes_of(self.predict(x), loss)
+
+    def classes_of(self, scores: HostArray, loss: Loss | None = None) -> HostArray:
+        """Return the classes that outputs mean, as `predict_classes` does for inputs.
+
+        Args:
+            scores: (n, c), outputs of `predict`.
+            loss: as for `predict_classes`.
+
+        Raises:
+            InputError: as `predict_classes`.
+        """
         loss = self._understood_by(loss)
-        scores = self.predict(x)
         if (wrong := np.isnan(scores.reshape(len(scores), -1)).any(axis=1)).any():
             raise InputError(
                 f"predict_classes: the outputs of {wrong.sum()} of {len(scores)} rows are NaN, the first in row "
@@ -309,18 +334,18 @@ class Sequential:
         """Compute loss and score on data, as `Trainer.evaluate` does.
 
         Args:
-            x: (n, *input_shape), a table, or a `Dataset`.
-            t: the targets, as the loss takes them, or labels by name; None for a `Dataset`.
+            x: (n, *input_shape), a table, a `Dataset` or a `DiskDataset`.
+            t: the targets, as the loss takes them, or labels by name; None for a data set.
             loss: default the one that the model was trained with.
 
         Returns:
             (loss, score): the mean over the rows, and the accuracy, R2 or None, depending on the loss.
         """
-        from .training import DeviceData, evaluate
+        from .training import data_of, evaluate
 
         self.need_built("evaluate")
         loss = self._understood_by(loss)
-        return evaluate(self, loss, DeviceData(self, loss, x, t, name="x", target="t"))
+        return evaluate(self, loss, data_of(self, loss, x, t, name="x", target="t"))
 
     def accuracy(self, x: Any, t: Any = None, loss: Loss | None = None) -> float:
         """Return the share of rows that are right, as `evaluate` gives it.

@@ -1,5 +1,6 @@
 """Random words, and dropout by them: the same bits on every backend."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ _FILE = "dropout.cu"
 
 
 class RandomOps(BiasOps):
-    def philox(self, rng: Array, size: int) -> Any:
+    def philox(self, rng: Array, size: int, row: int = 1) -> Any:
         if not _is_stream(rng):
             return NotImplemented
         out = self.empty((size,), np.uint32)
-        self.device.kernel(_FILE, "philox", "float32")(self._fours(size), (BLOCK,), (rng, out, np.int64(size)))
+        given = rng, out, np.int64(row), np.int64(size)
+        self.device.kernel(_FILE, "philox", "float32")(self._fours(size), (BLOCK,), given)
         return out
 
     def dropout(
@@ -24,7 +26,8 @@ class RandomOps(BiasOps):
         if not (takes(x, factor, out) and _is_stream(rng) and contiguous(mask)):
             return NotImplemented
         y = self.empty(x.shape, x.dtype) if out is None else out
-        self.kernel(_FILE, "dropout", x)(self._fours(x.size), (BLOCK,), (x, rng, factor, y, mask, size(x.size)))
+        given = x, rng, factor, y, mask, size(math.prod(x.shape[1:])), size(x.size)
+        self.kernel(_FILE, "dropout", x)(self._fours(x.size), (BLOCK,), given)
         return y
 
     def dropout_backward(
@@ -40,4 +43,4 @@ class RandomOps(BiasOps):
 
 
 def _is_stream(rng: Array) -> bool:
-    return rng.dtype == np.uint32 and contiguous(rng)
+    return rng.dtype == np.uint32 and rng.size >= 7 and contiguous(rng)

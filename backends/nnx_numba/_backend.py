@@ -27,6 +27,8 @@ SHARE = 200_000
 """Multiplications of a part of a product, about."""
 # Elements beyond which a call that is no part of a recorded step wakes the team.
 _LARGE = 2_097_152
+_KEY = 7
+"""Words of a random key."""
 _SMALL = 2**20
 """Bytes of memory that every call of a recorded step may have for itself."""
 _KERNELS = {"affine": "after_product", "update_": "update"}
@@ -389,19 +391,21 @@ class NumbaBackend(PictureOps):
 
     # Random numbers ---------------------------------------------------------------------------------------------------
 
-    def philox(self, rng: Array, size: int) -> Any:
+    def philox(self, rng: Array, size: int, row: int = 1) -> Any:
+        if rng.size < _KEY:
+            return NotImplemented
         words = np.empty(size, np.uint32)
-        return done(self._philox.philox(rng, words), words)
+        return done(self._philox.philox(rng, words, row), words)
 
     def dropout(
         self, x: Array, rng: Array, factor: Array, *, out: Array | None = None, mask: Array | None = None
     ) -> Any:
         y = np.empty_like(x) if out is None else out
         kept = np.empty(x.shape, bool) if mask is None else mask
-        if not (x.flags.c_contiguous and y.flags.c_contiguous and kept.flags.c_contiguous):
+        if not (x.flags.c_contiguous and y.flags.c_contiguous and kept.flags.c_contiguous) or rng.size < _KEY:
             return NotImplemented
         flat = x.reshape(-1), rng, one(factor), y.reshape(-1), kept.reshape(-1)
-        return done(self._run(self._philox.dropout, *flat, 0), y)
+        return done(self._run(self._philox.dropout, *flat, math.prod(x.shape[1:]), 0), y)
 
     def dropout_backward(
         self, dy: Array, mask: Array, factor: Array, *, out: Array | None = None, db: Array | None = None

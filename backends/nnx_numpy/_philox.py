@@ -1,5 +1,6 @@
 """Philox4x32-10 in place on uint64 words, block by block."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,15 +41,16 @@ def _block(first: int, words: Array, rng: Array) -> None:
 class PhiloxOps:
     """Random words, and dropout, which uses them."""
 
-    def philox(self, rng: Array, size: int) -> Array:
-        words = np.empty(((size + 3) // 4, 4), np.uint32)
+    def philox(self, rng: Array, size: int, row: int = 1) -> Array:
+        block, skipped = divmod(int(rng[6]) * row, 4)
+        words = np.empty(((skipped + size + 3) // 4, 4), np.uint32)
         for low in range(0, len(words), _BLOCK):
-            _block(low, words[low : low + _BLOCK], rng)
-        return words.reshape(-1)[:size]
+            _block(block + low, words[low : low + _BLOCK], rng)
+        return words.reshape(-1)[skipped : skipped + size]
 
     def dropout(
         self, x: Array, rng: Array, factor: Array, *, out: Array | None = None, mask: Array | None = None
     ) -> Array:
-        kept = np.greater_equal(self.philox(rng, x.size).reshape(x.shape), rng[5], out=mask)
+        kept = np.greater_equal(self.philox(rng, x.size, math.prod(x.shape[1:])).reshape(x.shape), rng[5], out=mask)
         y = np.multiply(kept, factor, out=out, dtype=x.dtype)
         return np.multiply(y, x, out=y)

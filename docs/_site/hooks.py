@@ -16,7 +16,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
-IN_THE_NAVIGATION = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/results/README.md")
+IN_THE_NAVIGATION = ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/results/README.md")
 COMMANDS = "reference/command-line.md"
 
 CODE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)

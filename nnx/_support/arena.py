@@ -4,6 +4,7 @@ One optimizer launch, one copy or one norm thus covers them all. Views start on 
 is zero and stays so. Parameters under weight decay come first.
 """
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,13 @@ class Arena:
         self.params = self.buffer()
         self.grads = self.buffer()
         self.running, self.batch = (Views(ops, statistics, ops.allocate(statistics.size, dtype)) for _ in range(2))
+
+    def sibling(self) -> "Arena":
+        """Return an arena of the same parameters, with gradients and batch statistics of its own."""
+        other = copy.copy(self)
+        other.grads = self.buffer()
+        other.batch = Views(self.ops, self.batch.layout, self.ops.allocate(self.batch.layout.size, self.dtype))
+        return other
 
     def buffer(self) -> Views:
         """Allocate a further zeroed buffer in the layout of the parameters, for gradients or an optimizer's state."""

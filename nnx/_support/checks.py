@@ -214,8 +214,15 @@ def check_rows(name: str, x: Array, shape: tuple[int, ...]) -> None:
         raise InputError(f"{name}: got no rows, expected at least one.")
 
 
-def check_finite(name: str, x: HostArray, columns: Sequence[str] = ()) -> None:
-    """Raise if x, (n, ...), holds NaN or infinity; the message names the columns, if they have names."""
+def check_finite(name: str, x: HostArray, columns: Sequence[str] = (), cure: str = "") -> None:
+    """Raise if x, (n, ...), holds NaN or infinity.
+
+    Args:
+        name: the argument's name, for the message.
+        x: the data, on the host.
+        columns: their names, if they have names: the message tells which are wrong.
+        cure: what the caller has in place of cleaning, such as "pass check_finite=False".
+    """
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         wrong = ~np.isfinite(x.reshape(len(x), -1))
         rows = np.flatnonzero(wrong.any(axis=1))
@@ -230,7 +237,7 @@ def check_finite(name: str, x: HostArray, columns: Sequence[str] = ()) -> None:
             )
         raise InputError(
             f"{name}: got NaN or infinite values in {len(rows)} of {len(x)} rows, the first being row {rows[0]}. "
-            "Clean the data, or pass check_finite=False to train on it as it is."
+            f"Clean the data{', or ' if cure else ''}{cure}."
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import InputError, InputTypeError
 from ..ops import HostArray
+from .pages import see
 
 _CATEGORIES = ("category", "categorical", "enum", "dictionary")
 """How the dtypes of categories begin: pandas', polars' two, Arrow's."""
@@ -157,7 +158,7 @@ def _objects(name: str, array: HostArray) -> HostArray:
         if one.kind != "numbers":
             such = f" (such as {one.example!r})" if one.example else ""
             hint = TEXT if one.kind == "text" else ""
-            raise InputTypeError(f"{name}: got dtype {array.dtype}{such}, expected numbers.{hint}")
+            raise InputTypeError(f"{name}: got dtype {array.dtype}{such}, expected numbers.{hint} {see('interop')}")
         return one.values.reshape(array.shape)
     found = [column(str(i), array[:, i]) for i in range(array.shape[1])]
     _refuse(name, array, [one for one in found if one.kind != "numbers"])
@@ -194,7 +195,9 @@ def _refuse(name: str, frame: Any, wrong: list[Column]) -> None:
     )
     more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
     s = "s" if len(wrong) > 1 else ""
-    raise InputTypeError(f"{name}: expected numbers, got column{s} {told}{more}. {_cure(name, frame, wrong)}")
+    raise InputTypeError(
+        f"{name}: expected numbers, got column{s} {told}{more}. {_cure(name, frame, wrong)} {see('interop')}"
+    )
 
 
 def _cure(name: str, frame: Any, wrong: list[Column]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import CheckpointError, unknown
+from .pages import see
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """Filled by `nnx.register`."""
@@ -15,7 +16,8 @@ def named(function: Callable[..., Any]) -> str:
         if known is function:
             return name
     raise CheckpointError(
-        f"{function!r} has no name that a checkpoint could keep; before, call nnx.register(function, 'its_name')."
+        f"{function!r} has no name that a checkpoint could keep; before, call nnx.register(function, 'its_name'). "
+        f"{see('extending')}"
     )
 
 

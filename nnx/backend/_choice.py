@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
+from .._support.pages import see
 from ..errors import BackendError, BackendWarning, InputError, InputTypeError, unknown
 from ..ops import Backend, Ops, missing_members
 from . import _trial as trial
@@ -111,7 +112,10 @@ def _load(name: str, entries: "list[EntryPoint]") -> "type[Backend] | str":
 
 
 def _lacking(entry: "EntryPoint", missing: list[str]) -> str:
-    return f"its plugin, from {_provider(entry)}, lacks {', '.join(missing)}, which every backend has (nnx.Backend)"
+    return (
+        f"its plugin, from {_provider(entry)}, lacks {', '.join(missing)}, which every backend has (nnx.Backend; "
+        "`nnx docs writing-a-backend`)"
+    )
 
 
 def list_backends() -> list[BackendStatus]:
@@ -149,7 +153,8 @@ def _one(name: str, why: str) -> Choice:
     if isinstance(made, str):
         usable = [status.name for status in list_backends() if status.usable]
         raise BackendError(
-            f"the backend {name!r} ({why}) cannot run here: {made}. Usable here: {', '.join(usable) or 'none'}."
+            f"the backend {name!r} ({why}) cannot run here: {made}. Usable here: {', '.join(usable) or 'none'}. "
+            f"{see('backends')}"
         )
     return Choice(made, why)
 

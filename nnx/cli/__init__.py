@@ -36,6 +36,7 @@ def _add_commands() -> None:
     from . import (  # noqa: F401
         _backends,
         _bench,
+        _docs,
         _doctor,
         _export,
         _lab_basics,

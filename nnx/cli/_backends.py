@@ -6,13 +6,15 @@ from rich.table import Table
 
 from .._support.console import say
 from ..backend import choose, list_backends
-from ._app import app
+from ._app import command
 
 
-@app.command()
+@command(
+    "nnx backends",
+)
 def backends() -> None:
-    """Show every installed backend, whether it can run here, and which one would be used now."""
-    table = Table("backend", "usable", "brought by", "why not, and what to do")
+    """Show the installed backends, whether each can run here, and which one would be used now."""
+    table = Table("backend", "can run", "comes with", "why not, and what to do")
     for status in list_backends():
         table.add_row(
             status.name, "yes" if status.usable else "no", escape(status.provider), escape(status.reason or "")

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..doctor import BackendDiagnosis, diagnose
-from ._app import app
+from ._app import command
 
 _LEGEND = """
 fused: the backend's own; composed: made of Array API calls
@@ -18,12 +18,17 @@ ms: how long all its checks took (nnx bench measures its speed)
 declined: inputs that the backend's own left to the composition"""
 
 
-@app.command()
+@command(
+    "nnx doctor",
+    "nnx doctor --backend numba",
+)
 def doctor(
     backend: Annotated[str | None, typer.Option(help="Look at this backend only.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")] = False,
 ) -> None:
-    """Check every backend on this machine, run all its operations, and say what costs speed.
+    """Check every backend on this machine, and say what costs speed.
+
+    All operations of each backend are run, which takes up to a minute.
 
     Exit status 1 if an operation fails, or the backend that would be used cannot run.
     """

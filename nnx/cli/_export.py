@@ -8,16 +8,18 @@ import typer
 
 from .._support.console import say
 from ..errors import InputError
-from ._app import app
+from ._app import command
 from ._predict import load
 
 
-@app.command()
+@command(
+    "nnx export runs/digits digits.onnx",
+)
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder that `nnx train` wrote.")],
     file: Annotated[Path, typer.Argument(help="The ONNX file to write, such as digits.onnx.")],
 ) -> None:
-    """Write the network of a run as an ONNX file, which any runtime of ONNX can compute."""
+    """Write the network of a run as an ONNX file, for any ONNX runtime."""
     if file.suffix != ".onnx":
         raise InputError(f"{file}: expected a name that ends in .onnx.")
     model, data = load(run, backend="numpy")

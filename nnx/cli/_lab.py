@@ -11,11 +11,17 @@ from .._support.console import say
 from ..errors import InputError
 from ..lab import Result
 from ..training import next_free
-from ._app import app
+from ._app import app, help_text
 
 LAB = Path("lab")
 
-lab = typer.Typer(help="The study notes' experiments, on your own data.", no_args_is_help=True)
+lab = typer.Typer(
+    help=help_text(
+        "Run the experiments of the study notes, on your own data: each prints what it finds, and draws it.",
+        ("nnx lab init", "nnx lab rates --dataset mnist", "nnx lab optimizers --help"),
+    ),
+    no_args_is_help=True,
+)
 app.add_typer(lab, name="lab")
 
 

@@ -8,6 +8,7 @@ import typer
 from .. import lab as laboratory
 from ..datasets import Splits, as_splits
 from . import _values as values
+from ._app import command
 from ._lab import Out, lab, show
 from ._options import (
     Activation,
@@ -25,7 +26,11 @@ from ._options import (
 )
 
 
-@lab.command()
+@command(
+    "nnx lab batchnorm",
+    "nnx lab batchnorm --stds 0.01,0.1 --lrs 0.1,1",
+    group=lab,
+)
 def batchnorm(
     dataset: DatasetName = "digits",
     backend: BackendName = None,
@@ -42,7 +47,7 @@ def batchnorm(
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
-    """Train a network with and without batch normalization: with which initial weights and learning rates it learns."""
+    """Show with which initial weights and learning rates a network learns, with and without batch normalization."""
     result = laboratory.batchnorm(
         dataset,
         stds=values.numbers("--stds", stds) or [],
@@ -59,7 +64,11 @@ def batchnorm(
     show(result, out)
 
 
-@lab.command()
+@command(
+    "nnx lab overfit",
+    "nnx lab overfit --rows 100 --dropout 0.4",
+    group=lab,
+)
 def overfit(
     dataset: DatasetName = "digits",
     backend: BackendName = None,
@@ -67,8 +76,8 @@ def overfit(
     hidden: Hidden = "100,100,100",
     activation: Activation = "relu",
     init: Annotated[str, typer.Option(help="he, xavier or a standard deviation of the initial weights.")] = "0.3",
-    weight_decay: Annotated[float, typer.Option(help="L2 penalty of the trainings that have one.")] = 0.02,
-    dropout: Annotated[float, typer.Option(help="Share of hidden units dropped in those that drop some.")] = 0.2,
+    weight_decay: Annotated[float, typer.Option(help="Weight decay of the trainings that have it.")] = 0.02,
+    dropout: Annotated[float, typer.Option(help="Share of hidden units dropped, in the trainings with dropout.")] = 0.2,
     optimizer: OptimizerName = "sgd",
     lr: Annotated[float | None, typer.Option(help="Learning rate; default: 0.1 for SGD, else its own.")] = None,
     epochs: Epochs = 100,
@@ -76,7 +85,7 @@ def overfit(
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
-    """Train a large network on few rows as it is, with weight decay, dropout or both: the gap to other rows."""
+    """Train a large network on few rows, plain, with weight decay, dropout or both, and measure the overfitting."""
     result = laboratory.overfit(
         dataset,
         rows=rows,
@@ -95,7 +104,11 @@ def overfit(
     show(result, out)
 
 
-@lab.command()
+@command(
+    "nnx lab rates",
+    "nnx lab rates --lrs 1e-4,0.01,1 --optimizer sgd",
+    group=lab,
+)
 def rates(
     dataset: DatasetName = "digits",
     backend: BackendName = None,
@@ -115,7 +128,7 @@ def rates(
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
-    """Train a network at several learning rates: which are too small, good and too large, with their curves."""
+    """Train a network at several learning rates, and show which are too small, good and too large."""
     config = values.network(hidden, activation, init, batchnorm, dropout)
     splits: Splits = as_splits(dataset, seed)
     result = laboratory.rates(
@@ -132,7 +145,11 @@ def rates(
     show(result, out)
 
 
-@lab.command()
+@command(
+    "nnx lab lr-find",
+    "nnx lab lr-find --optimizer sgd --hidden 50",
+    group=lab,
+)
 def lr_find(
     dataset: DatasetName = "digits",
     backend: BackendName = None,
@@ -145,13 +162,15 @@ def lr_find(
     optimizer: OptimizerName = "adam",
     lowest: Annotated[float, typer.Option(help="Learning rate to begin with.")] = 1e-6,
     highest: Annotated[float, typer.Option(help="Learning rate to end with, if the loss does not diverge.")] = 10.0,
-    steps: Annotated[int, typer.Option(help="Updates from the one to the other.")] = 200,
-    smoothing: Annotated[float, typer.Option(help="Decades of learning rate that a loss is averaged over.")] = 0.15,
+    steps: Annotated[int, typer.Option(help="Updates from the lowest to the highest rate.")] = 200,
+    smoothing: Annotated[
+        float, typer.Option(help="How far the losses are averaged, in decades of the learning rate.")
+    ] = 0.15,
     batch_size: BatchSize = 32,
     seed: Seed = 0,
     out: Out = None,
 ) -> None:
-    """Run a learning-rate range test: the rate grows from step to step until the loss diverges; with a suggestion."""
+    """Suggest a learning rate: it grows from step to step until the loss diverges (a range test)."""
     config = values.network(hidden, activation, init, batchnorm, dropout)
     splits: Splits = as_splits(dataset, seed)
     result = laboratory.lr_find(
@@ -170,16 +189,20 @@ def lr_find(
     show(result, out)
 
 
-@lab.command()
+@command(
+    "nnx lab inspect runs/digits",
+    "nnx lab inspect runs/digits --images 50",
+    group=lab,
+)
 def inspect(
     run: Annotated[Path, typer.Argument(help="A run folder that `nnx train` wrote.")],
     dataset: Annotated[
         str | None, typer.Option(help="Another data set to look at it with; default: the run's own.")
     ] = None,
     backend: BackendName = None,
-    batch_size: Annotated[int, typer.Option(help="Rows that the gradients are taken of.")] = 100,
-    images: Annotated[int, typer.Option(help="Of the worst mistakes, so many as pictures.")] = 25,
+    batch_size: Annotated[int, typer.Option(help="Rows of the batch whose gradients are shown.")] = 100,
+    images: Annotated[int, typer.Option(help="How many of the worst mistakes are drawn.")] = 25,
     out: Out = None,
 ) -> None:
-    """Show weights, activations, gradients, dead units, confusion matrix and worst mistakes of a trained run."""
+    """Look into a trained network: weights, activations, gradients, dead units, and its worst mistakes."""
     show(laboratory.inspect(run, dataset, batch_size=batch_size, images=images, backend=backend), out)

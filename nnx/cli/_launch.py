@@ -7,10 +7,15 @@ from typing import Annotated
 import typer
 
 from ..launch import Launch, find_mpiexec
-from ._app import app
+from ._app import command
 
 
-@app.command(context_settings={"allow_interspersed_args": False})
+@command(
+    "nnx launch -n 4 train.py",
+    "nnx launch -n 2 nnx train --epochs 50",
+    "nnx launch -n 4 --restarts 3 train.py",
+    context_settings={"allow_interspersed_args": False},
+)
 def launch(
     script: Annotated[
         str, typer.Argument(metavar="SCRIPT", help="A path, `nnx` for one of its commands, or with -m a module.")

@@ -22,7 +22,7 @@ from ..functions import softmax
 from ..model import Sequential
 from ..ops import HostArray
 from ..training import RunData, RunFolder, Trainer
-from ._app import app
+from ._app import command
 from ._options import BackendName
 from ._predict_table import predict_tables, reads_tables
 
@@ -30,14 +30,18 @@ _MOST = 3  # classes that are shown of each image, unless all are
 _SHOWN = (".png", ".pdf", ".svg")
 
 
-@app.command()
+@command(
+    "nnx predict runs/digits image.png",
+    "nnx predict runs/mnist scans '*.png' --show saw.png",
+    "nnx predict runs/iris new.csv --out answers.csv",
+)
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder that `nnx train` wrote.")],
     images: Annotated[
         list[str],
         typer.Argument(
             help="Pictures (PNG and the like), folders of them, patterns such as '*.png', idx files, NumPy's arrays; "
-            "or tables, as the run has one."
+            "or tables, for a run that was trained on one."
         ),
     ],
     every: Annotated[bool, typer.Option("--all", help="Show all probabilities, not the three greatest ones.")] = False,
@@ -54,10 +58,10 @@ def predict(
     backend: BackendName = None,
     out: Annotated[Path | None, typer.Option(help="CSV file to write all predictions to.")] = None,
 ) -> None:
-    """Show the class and the probabilities, or the number, that a trained network gives to images or rows.
+    """Classify pictures, or predict the rows of a table, with a trained network.
 
-    Pictures are made to look like those of the training; what was done to each is said. One that cannot be read, is
-    empty or shows several drawings is refused, and the others are shown.
+    Pictures are first made to look like those of the training, and a line says what was done to each. One that cannot
+    be read, is empty or shows several drawings is refused, and the others are shown.
     """
     if show is not None:
         _check_show(show)

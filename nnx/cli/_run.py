@@ -8,13 +8,18 @@ import typer
 
 from .. import accel
 from ..backend import get_backend
-from ._app import app
+from ._app import command
 
 
-@app.command(context_settings={"allow_interspersed_args": False})
+@command(
+    "nnx run train.py",
+    "nnx run --verbose train.py --epochs 5",
+    "nnx run --backend numpy -m package.module",
+    context_settings={"allow_interspersed_args": False},
+)
 def run(
     script: Annotated[str, typer.Argument(metavar="SCRIPT", help="A path, a module's name, or - for standard input.")],
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="The script's own.")] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="Arguments of the script.")] = None,
     module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module's name, as for python -m.")] = False,
     no_sklearn: Annotated[bool, typer.Option("--no-sklearn", help="Leave scikit-learn's classes as they are.")] = False,
     no_book: Annotated[bool, typer.Option("--no-book", help="Leave the book's modules as they are.")] = False,
@@ -32,7 +37,11 @@ def run(
         bool, typer.Option("--verbose", help="Say on standard error what was replaced, and what not.")
     ] = False,
 ) -> None:
-    """Run a script as it is, with nnx's in place of scikit-learn's MLP and of Deep Learning from Scratch's modules."""
+    """Run a script written for scikit-learn or for Deep Learning from Scratch on nnx, as it is.
+
+    nnx's classes take the place of scikit-learn's MLPClassifier and MLPRegressor, and of the book's modules. The script
+    itself is not changed.
+    """
     if backend is not None:
         get_backend(backend)  # an unknown name is an error before the script starts
         os.environ["NNX_BACKEND"] = backend  # for the processes that the script starts, too

@@ -18,7 +18,7 @@ from ..datasets import Dataset
 from ..errors import InputError
 from ..training import MODELS, EarlyStopping, RunConfig, RunData, RunFolder, Trainer, read_settings
 from . import _values as values
-from ._app import app, is_given
+from ._app import command, is_given
 from ._options import (
     Activation,
     BackendName,
@@ -38,7 +38,13 @@ _DEFAULT = RunConfig()
 _HIDDEN = ",".join(map(str, _DEFAULT.hidden))
 
 
-@app.command()
+@command(
+    "nnx train",
+    "nnx train --dataset iris.csv --hidden 20 --epochs 50",
+    "nnx train --dataset pictures/ --model simple_conv",
+    "nnx train --optimizer sgd --lr 0.1 --batchnorm",
+    "nnx train --resume --epochs 40     # go on",
+)
 def train(
     ctx: typer.Context,
     dataset: DatasetName = _DEFAULT.dataset,
@@ -54,22 +60,25 @@ def train(
         str,
         typer.Option(
             metavar="COLUMN",
-            help="Of a table: what is to be predicted; default: the column called label, target, class, species or y, "
-            "or the last one if it alone holds text.",
+            help="The column of a table that is to be predicted; default: the one called label, target, class, species "
+            "or y, or the last one if it alone holds text.",
         ),
     ] = _DEFAULT.label,
     categories: Annotated[
         str,
-        typer.Option(metavar="COLUMNS", help="Of a table: text columns to make a column of 0 and 1 of for each value."),
+        typer.Option(
+            metavar="COLUMNS",
+            help="Text columns of a table, each of which becomes columns of 0 and 1, one for each value.",
+        ),
     ] = "",
-    drop: Annotated[str, typer.Option(metavar="COLUMNS", help="Of a table: columns to leave out.")] = "",
+    drop: Annotated[str, typer.Option(metavar="COLUMNS", help="Columns of a table to leave out.")] = "",
     fill: Annotated[
-        str, typer.Option(help="Of a table: what missing numbers become: mean, median or a number.")
+        str, typer.Option(help="What missing numbers of a table become: mean, median or a number.")
     ] = _DEFAULT.fill,
     loss: Annotated[
         str,
         typer.Option(
-            help="cross_entropy for classes; of a table also mse or huber, for a number; default: what suits the label."
+            help="cross_entropy for classes, mse or huber for a number of a table; default: what suits the label."
         ),
     ] = _DEFAULT.loss,
     model: Annotated[
@@ -93,7 +102,9 @@ def train(
     batchnorm: BatchNormalized = _DEFAULT.batchnorm,
     dropout: DropoutRatio = _DEFAULT.dropout,
     weight_decay: WeightDecay = _DEFAULT.weight_decay,
-    clip_norm: Annotated[float | None, typer.Option(help="Greatest norm of the gradient.")] = _DEFAULT.clip_norm,
+    clip_norm: Annotated[
+        float | None, typer.Option(help="Scale gradients of a greater norm down to this.")
+    ] = _DEFAULT.clip_norm,
     optimizer: OptimizerName = _DEFAULT.optimizer,
     lr: Annotated[float | None, typer.Option(help="Learning rate; default: the optimizer's own.")] = _DEFAULT.lr,
     schedule: Annotated[
@@ -105,10 +116,11 @@ def train(
     seed: Seed = _DEFAULT.seed,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = _DEFAULT.dtype,
     precision: Annotated[
-        str, typer.Option(help="Of the products of Affine layers while training: float32, bfloat16 or float16.")
+        str, typer.Option(help="Precision of matrix products while training: float32, bfloat16 or float16.")
     ] = _DEFAULT.precision,
     early_stopping: Annotated[
-        int | None, typer.Option(metavar="EPOCHS", help="Stop when the validation loss has not fallen for so long.")
+        int | None,
+        typer.Option(metavar="EPOCHS", help="Stop when the validation loss has not fallen for so many epochs."),
     ] = _DEFAULT.early_stopping,
     config_file: Annotated[
         Path | None,
@@ -116,11 +128,12 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the run; default: a new one under runs/.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in --out (default: the last), with its own settings.")
+        bool,
+        typer.Option("--resume", help="Go on with the run in --out (default: the last one), with its own settings."),
     ] = False,
     checkpoint_every: Annotated[
         int | None,
-        typer.Option(metavar="STEPS", help="Write checkpoints within epochs, too; default: after each epoch."),
+        typer.Option(metavar="STEPS", help="Write a checkpoint after so many steps, too; default: after each epoch."),
     ] = None,
 ) -> None:
     """Train a network on a data set, and write the run into a folder.

@@ -8,10 +8,11 @@ import typer
 
 from .. import tune as tuning
 from .._support.console import say
+from .._support.pages import see
 from ..errors import InputError
 from ..training import RUNS
 from ..tune import Choice, Linear, Log, Study
-from ._app import app, is_given
+from ._app import command, is_given
 from ._options import BackendName, DatasetName
 
 _DEFAULT_SPACE = ["lr=log:1e-5..1e-1", "weight_decay=log:1e-8..1e-2"]
@@ -19,7 +20,12 @@ _LONGER = 5  # times the epochs of a trial
 _OF_THE_SEARCH = ("dataset", "trials", "rounds", "epochs", "seed", "metric", "sampler", "prune")
 
 
-@app.command()
+@command(
+    "nnx tune lr=log:1e-5..1e-1 dropout=0..0.5",
+    "nnx tune optimizer=adam/sgd hidden=100/200,100",
+    "nnx tune --dataset iris.csv --trials 10 --prune",
+    "nnx tune --resume                  # go on",
+)
 def tune(
     ctx: typer.Context,
     space: Annotated[
@@ -33,12 +39,16 @@ def tune(
     ] = None,
     dataset: DatasetName = "digits",
     backend: BackendName = None,
-    trials: Annotated[int, typer.Option(help="Trainings of each round.")] = 20,
-    rounds: Annotated[int, typer.Option(help="After each, the ranges are narrowed around the best.")] = 4,
+    trials: Annotated[int, typer.Option(help="Trials of each round.")] = 20,
+    rounds: Annotated[int, typer.Option(help="Rounds; after each, the ranges are narrowed around the best.")] = 4,
     epochs: Annotated[int, typer.Option(help="Passes over the training data, of each trial.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of the split, the values that are drawn, and the trainings.")] = 0,
-    metric: Annotated[str, typer.Option(help="val_accuracy or val_loss.")] = "val_accuracy",
-    sampler: Annotated[str, typer.Option(help="random or tpe.")] = "random",
+    seed: Annotated[
+        int, typer.Option(help="Seed of the split, of the values that are drawn, and of the trainings.")
+    ] = 0,
+    metric: Annotated[str, typer.Option(help="What is compared: val_accuracy or val_loss.")] = "val_accuracy",
+    sampler: Annotated[
+        str, typer.Option(help="How values are drawn: random, or tpe (Optuna's, which learns from the trials before).")
+    ] = "random",
     prune: Annotated[
         bool, typer.Option("--prune", help="Stop trials that are worse than the median of the others.")
     ] = False,
@@ -49,17 +59,22 @@ def tune(
     storage: Annotated[
         str | None, typer.Option(metavar="URL", help="A PostgreSQL or MySQL database that several machines share.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the search in --storage.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the search in --storage.")] = None,
     repeat: Annotated[
         int | None, typer.Option(metavar="TRIAL", help="Train a trial of the search in --out again, and compare.")
     ] = None,
     test: Annotated[
-        bool, typer.Option("--test", help="At the end, evaluate the choice on the test part: once, and kept.")
+        bool,
+        typer.Option(
+            "--test", help="At the end, evaluate the best settings on the test data: once, and the result is kept."
+        ),
     ] = False,
 ) -> None:
-    """Search for good hyper-parameters, and write tune.csv, tune.png, tune-curves.png, rounds.csv and best.json.
+    """Search for good hyper-parameters: the learning rate, sizes, and other settings of a training.
 
-    Trials are trained and compared without the test part. `nnx train --config best.json` trains the choice.
+    Trials, short trainings with other settings each, are compared on validation data; the test data are left alone. The
+    search writes tune.csv, tune.png, tune-curves.png, rounds.csv and best.json. `nnx train --config best.json` trains
+    with the best settings.
     """
     given = {name for name in _OF_THE_SEARCH if is_given(ctx, name)}
     settings: dict[str, Any] = {name: ctx.params[name] for name in _OF_THE_SEARCH}
@@ -113,7 +128,9 @@ def parse_space(texts: list[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name or not value:
-            raise InputError(f"{text!r}: expected NAME=RANGE, such as lr=log:1e-5..1e-1 or optimizer=adam/sgd.")
+            raise InputError(
+                f"{text!r}: expected NAME=RANGE, such as lr=log:1e-5..1e-1 or optimizer=adam/sgd. {see('tune')}"
+            )
         if name in space:
             raise InputError(f"{name}: got it twice; expected one range.")
         space[name] = _parse_range(name, value)

@@ -14,14 +14,17 @@ from ..layers import LAYERS, RUNNING_AVERAGE, Activation
 from ..losses import LOSSES, ElementwiseLoss
 from ..ops import WarmUp
 from ..optimizers import OPTIMIZERS
-from ._app import app
+from ._app import command
 
 
-@app.command()
+@command(
+    "nnx warmup",
+    "nnx warmup --backend numba",
+)
 def warmup(
     backend: Annotated[str | None, typer.Option(help="Backend by name; default: all that can run.")] = None,
 ) -> None:
-    """Compile the kernels of the backends that have any, and keep them on disk."""
+    """Compile all kernels and keep them on disk, so that no first training has to."""
     names = [backend] if backend else [status.name for status in list_backends() if status.usable]
     for name in names:
         chosen = get_backend(name)

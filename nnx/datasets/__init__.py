@@ -3,6 +3,7 @@
 from ._arrays import is_arrays, read_rows
 from ._dataset import Dataset
 from ._digits import digits
+from ._disk import DiskDataset, as_disk, counted_from, on_disk, stays_on_disk
 from ._download import fashion_mnist, mnist
 from ._folder import folder, idx_files
 from ._idx import read_idx, write_idx
@@ -19,16 +20,19 @@ __all__ = [
     "Column",
     "Data",
     "Dataset",
+    "DiskDataset",
     "Layout",
     "PictureStyle",
     "Preparation",
     "Size",
     "Splits",
     "Table",
+    "as_disk",
     "as_pictures",
     "as_splits",
     "as_table",
     "check_enough",
+    "counted_from",
     "digits",
     "drawable",
     "fashion_mnist",
@@ -40,6 +44,7 @@ __all__ = [
     "light_background",
     "load",
     "mnist",
+    "on_disk",
     "one_hot",
     "picture_files",
     "read_idx",
@@ -50,5 +55,6 @@ __all__ = [
     "shuffle",
     "split",
     "split_rows",
+    "stays_on_disk",
     "write_idx",
 ]

@@ -4,7 +4,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,6 +99,31 @@ def holds_arrays(folder: Path) -> bool:
     """Return whether a folder has .npy files whose names tell inputs and labels."""
     kinds = {told for file in folder.glob("*.npy") if (told := _told(file.stem))}
     return {("inputs", "train"), ("labels", "train")} <= kinds
+
+
+def inputs_and_targets(path: Path, arrays: Sequence[str], part: str) -> tuple[tuple[str, str], list[str]]:
+    """Tell by their names which arrays are the inputs and the labels of a part.
+
+    Args:
+        path: where they are, for messages.
+        arrays: their names.
+        part: "train", "validation" or "test".
+
+    Returns:
+        The names of inputs and labels, and those of arrays that belong to no part.
+
+    Raises:
+        DatasetError: they are not to be told.
+    """
+    told = {name: found for name in arrays if (found := _told(name))}
+    kinds: dict[str, list[str]] = {"inputs": [], "labels": []}
+    for name, (kind, of) in told.items():
+        if of == part:
+            kinds[kind].append(name)
+    if len(kinds["inputs"]) != 1 or len(kinds["labels"]) != 1:
+        there = ", ".join(arrays) or "no arrays"
+        raise DatasetError(f"{path}: has {there}; expected, for the part {part}, {_EXPECTED}.")
+    return (kinds["inputs"][0], kinds["labels"][0]), [name for name in arrays if name not in told]
 
 
 def _told(name: str) -> tuple[str, str] | None:

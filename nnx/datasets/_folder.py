@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._support.pages import see
 from ..errors import DatasetError, InputError, NnxError
 from ..ops import HostArray
 from ._dataset import Dataset
@@ -164,7 +165,7 @@ def folder(path: "str | os.PathLike[str]", size: Size | None = None) -> dict[str
             f"{path}: holds no data set; expected images and labels in idx files named {names}, or a folder of image "
             f"files ({', '.join(ENDINGS)}) for each class: {path}/CLASS/FILE, or {path}/train/CLASS/FILE and "
             f"{path}/test/CLASS/FILE.{hint} nnx.datasets.write_idx writes arrays as idx files, numpy.savez as an .npz "
-            "with x and y."
+            f"with x and y. {see('pictures')}"
         )
     refuse_size(path, size)
     found = {}

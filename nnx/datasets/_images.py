@@ -5,12 +5,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._support.checks import check_count
 from .._support.console import Lines
+from .._support.pages import see
 from ..errors import DatasetError, InputError, InputTypeError
 from ..ops import HostArray
 from ._dataset import Dataset
@@ -180,6 +181,34 @@ def image_folder(path: "str | os.PathLike[str]", size: Size | None = None) -> di
         InputError: the size is out of range, or Pillow is not installed.
         InputTypeError: the size is no pair of whole numbers.
     """
+    found = look_at_folder(path, size)
+    files = [file for files, _ in found.parts.values() for file in files]
+    x = np.empty((len(files), *found.size, *([] if found.channels == 1 else [3])), np.uint8)
+    with _Bar(files) as bar:
+        for row, file in enumerate(bar.over("reading image files")):
+            x[row] = read_image(file, found.channels, found.size)[0]
+    parts, begin = {}, 0
+    for part, (_, t) in found.parts.items():
+        parts[part] = Dataset(
+            Path(path).resolve().name, x[begin : begin + len(t)], t, 1 / 255, found.classes, found.note
+        )
+        begin += len(t)
+    return parts
+
+
+class ImageFolder(NamedTuple):
+    """What there is in a folder of image files, none of which has been read."""
+
+    parts: dict[str, tuple[list[Path], HostArray]]
+    """The files of "train", "test" or both, and their labels, int64."""
+    classes: tuple[str, ...]
+    size: Size
+    channels: int
+    note: str
+
+
+def look_at_folder(path: "str | os.PathLike[str]", size: Size | None = None) -> ImageFolder:
+    """Look at the image files that `image_folder` reads; arguments and errors are the same."""
     path = Path(path)
     size = None if size is None else check_size(size)
     found = {part: _classes(folder) for part, folder in _parts(path).items()}
@@ -193,29 +222,25 @@ def image_folder(path: "str | os.PathLike[str]", size: Size | None = None) -> di
     files = [file for folders in found.values() for name in sorted(folders) for file in folders[name]]
     with _Bar(files) as bar:
         looks = [_look(file) for file in bar.over("looking at image files")]
-        sizes = sorted({size for _, size in looks}, key=lambda size: (size[0] * size[1], size))
-        if size is None:
-            size = sizes[0] if len(sizes) == 1 else _median([size for _, size in looks])
-        channels = 1 if all(grey for grey, _ in looks) else 3
-        if channels == 3 and size[0] < _LEAST_HEIGHT:
-            raise DatasetError(
-                f"{path}: got a height of {size[0]} pixels, expected at least {_LEAST_HEIGHT} of coloured pictures; "
-                "give another size."
-            )
-        x = np.empty((len(files), *size, *([] if channels == 1 else [3])), np.uint8)
-        for row, file in enumerate(bar.over("reading image files")):
-            x[row] = read_image(file, channels, size)[0]
+    sizes = sorted({size for _, size in looks}, key=lambda size: (size[0] * size[1], size))
+    if size is None:
+        size = sizes[0] if len(sizes) == 1 else _median([size for _, size in looks])
+    channels = 1 if all(grey for grey, _ in looks) else 3
+    if channels == 3 and size[0] < _LEAST_HEIGHT:
+        raise DatasetError(
+            f"{path}: got a height of {size[0]} pixels, expected at least {_LEAST_HEIGHT} of coloured pictures; "
+            "give another size."
+        )
     extremes = " .. ".join(dict.fromkeys(map(_text, (sizes[0], sizes[-1]))))
     resized = "" if sizes == [size] else f"resized to {_text(size)} from {extremes}"
     strays = [entry.name for entry in _entries(path) if not entry.is_dir()]
     note = "; ".join(filter(None, [resized, f"not used: {', '.join(strays)}" if strays else ""]))
 
-    parts, begin = {}, 0
+    parts = {}
     for part, folders in found.items():
         t = np.repeat(np.arange(len(classes)), [len(folders.get(name, ())) for name in classes])
-        parts[part] = Dataset(path.resolve().name, x[begin : begin + len(t)], t, 1 / 255, classes, note)
-        begin += len(t)
-    return parts
+        parts[part] = [file for name in sorted(folders) for file in folders[name]], t
+    return ImageFolder(parts, classes, size, channels, note)
 
 
 def check_size(size: Any) -> Size:
@@ -245,7 +270,7 @@ def _parts(path: Path) -> dict[str, Path]:
     if folders:
         raise DatasetError(
             f"{path}: has {', '.join(folders)} beside {' and '.join(found)}; expected train and test alone, each with "
-            "a folder for each class. (The rows to validate on are taken from those to train on.)"
+            f"a folder for each class. (The rows to validate on are taken from those to train on.) {see('pictures')}"
         )
     _refuse_strays(path)
     return found
@@ -267,7 +292,9 @@ def _classes(path: Path) -> Mapping[str, list[Path]]:
 def _refuse_strays(path: Path) -> None:
     for entry in _entries(path):
         if _is_image(entry):
-            raise DatasetError(f"{entry}: lies in no class's folder; expected {path}/CLASS/{entry.name}.")
+            raise DatasetError(
+                f"{entry}: lies in no class's folder; expected {path}/CLASS/{entry.name}. {see('pictures')}"
+            )
 
 
 def image_files(path: Path) -> list[Path]:

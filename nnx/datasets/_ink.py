@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._support.pages import see
 from ..errors import InputError
 from ..ops import HostArray
 
@@ -124,7 +125,10 @@ def _strokes(pieces: list[_Piece], shape: tuple[int, ...], plain: bool) -> list[
         inner = inner if enough else pieces
     pieces = [piece for piece in inner if plain or max(piece.height, piece.width) >= _LEAST_SIZE * max(shape)]
     if not pieces:
-        raise InputError("shows no drawing that lies wholly on the sheet; leave paper around it, or draw it larger.")
+        raise InputError(
+            "shows no drawing that lies wholly on the sheet; leave paper around it, or draw it larger. "
+            f"{see('my-pictures')}"
+        )
     main = max(pieces, key=lambda piece: piece.pixels)
     pieces = [piece for piece in pieces if piece.pixels >= _SPECK * main.pixels]
     near = _NEAR * max(main.height, main.width)
@@ -146,7 +150,7 @@ def _strokes(pieces: list[_Piece], shape: tuple[int, ...], plain: bool) -> list[
     if others or beside:
         raise InputError(
             "shows several drawings, side by side or one below the other, but those of the training have one each; "
-            "cut it into a picture for each."
+            f"cut it into a picture for each. {see('my-pictures')}"
         )
     return strokes
 

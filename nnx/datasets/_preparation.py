@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._support.pages import see
 from ..errors import DatasetError, InputError, InputTypeError, unknown
 from ..ops import HostArray
 from ._table import Table, as_table
@@ -233,7 +234,7 @@ def _label(table: Table, label: str) -> str:
     why = f"columns {_listed(named)} could all be the label" if named else "no column is called label, target or class"
     raise DatasetError(
         f"{table.name}: {why}; say which one is to be predicted: label=NAME (--label NAME), one of "
-        f"{_listed(list(table.columns), 30)}."
+        f"{_listed(list(table.columns), 30)}. {see('tables')}"
     )
 
 
@@ -312,7 +313,8 @@ def _refuse_texts(table: Table, names: Sequence[str]) -> None:
         raise DatasetError(
             f"{table.name}: expected numbers, but column {'; '.join(_example(table, name) for name in texts[:5])}. For "
             f"a column of 0 and 1 for each text: categories=[...] (--categories {_flag(texts[:5])}); to leave columns "
-            "out: drop=[...] (--drop ...); a few texts among numbers are to be cleaned, or emptied and filled."
+            f"out: drop=[...] (--drop ...); a few texts among numbers are to be cleaned, or emptied and filled. "
+            f"{see('tables')}"
         )
 
 
@@ -325,7 +327,8 @@ def _refuse_missing(table: Table, names: Sequence[str], cure: str = "") -> None:
             gaps[name] = f"{name} in {missing.sum()} of {len(table)} rows (first in {table.place(np.argmax(missing))})"
     if gaps:
         raise DatasetError(
-            f"{table.name}: values are missing: {_listed(list(gaps.values()))}; {cure or _cure(list(gaps))}."
+            f"{table.name}: values are missing: {_listed(list(gaps.values()))}; {cure or _cure(list(gaps))}. "
+            f"{see('tables')}"
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from .._support.checks import check_path
 from .._support.files import write_atomically
+from .._support.pages import see
 from ..errors import InputError, InputTypeError
 from ..formula import Formula
 from ..layers import (
@@ -145,7 +146,10 @@ class Graph:
         by_formula = isinstance(layer, Activation) and kind.forward is Activation.forward
         if not by_formula and kind not in _CONVERTED:
             known = ", ".join(["an activation by a formula", *(cls.__name__ for cls in _CONVERTED)])
-            raise InputError(f"to_onnx: layer {index}, {layer!r}: has no known equal in ONNX; expected one of {known}.")
+            raise InputError(
+                f"to_onnx: layer {index}, {layer!r}: has no known equal in ONNX; expected one of {known}. "
+                f"{see('interop')}"
+            )
         arrays = {n: self._model.ops.to_host(a) for n, a in (layer.params | layer.running).items()}
         if kind is ReLU:
             self._node(index, "Relu", {})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._support.checks import check_dtype
+from .._support.pages import see
 from ..backend import BackendLike
 from ..errors import InputError, InputTypeError
 from ..layers import (
@@ -210,7 +211,7 @@ def _layer(part: "torch.nn.Module", dtype: str) -> Layer:
             if setting and getattr(part, setting) != only:
                 raise InputError(f"has no equal in nnx; expected {setting}={only!r}.")
             return cls(**{ours: getattr(part, theirs) for ours, theirs in settings.items()})
-    raise InputError(f"has no equal in nnx; expected Sequential or one of {', '.join(_KNOWN)}.")
+    raise InputError(f"has no equal in nnx; expected Sequential or one of {', '.join(_KNOWN)}. {see('interop')}")
 
 
 def _convolution(part: Any, dtype: str) -> Convolution:
@@ -303,7 +304,9 @@ def to_torch(model: Sequential) -> "torch.nn.Sequential":
         kind: Any = type(layer)  # a subclass may do something else
         if kind not in _CONVERTED:
             known = ", ".join(cls.__name__ for cls in _CONVERTED)
-            raise InputError(f"to_torch: {place}: has no known equal in PyTorch; expected one of {known}.")
+            raise InputError(
+                f"to_torch: {place}: has no known equal in PyTorch; expected one of {known}. {see('interop')}"
+            )
         if owed is not None and kind not in (Affine, Convolution, Dropout, *_SCALABLE):
             raise _not_expressible(owed[1])
         arrays = {name: model.ops.to_host(array) for name, array in (layer.params | layer.running).items()}

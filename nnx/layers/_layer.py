@@ -10,6 +10,7 @@ import numpy as np
 
 from .._support.arena import Arena, Spec
 from .._support.checks import check_count, check_float
+from .._support.pages import see
 from ..backend import get_backend
 from ..errors import InputError, InputTypeError
 from ..ops import Array, HostArray, Ops
@@ -38,6 +39,8 @@ class Layer:
     """Of a random layer: its model's, or its own where it stands alone."""
     index: int = 0
     """Of a random layer: its place in the model, so that no two layers draw alike."""
+    rows: int | None = None
+    """Of a random layer in a training step: the rows of the batch, or of this process' part of it."""
 
     def __init__(self) -> None:
         self.params: dict[str, Array] = {}
@@ -111,14 +114,15 @@ class Layer:
             step: the training step, counted from 0.
 
         Returns:
-            uint32 (6,) on the host: [seed low, seed high, layer, step low, step high, 0].
+            uint32 (7,) on the host: [seed low, seed high, layer, step low, step high, 0, first row]. The first row is
+            0; of a process that has some of a batch's rows the trainer writes which one comes first.
         """
         low = 0xFFFFFFFF
-        return np.array([seed & low, seed >> 32, self.index, step & low, step >> 32, 0], np.uint32)
+        return np.array([seed & low, seed >> 32, self.index, step & low, step >> 32, 0, 0], np.uint32)
 
     @property
     def rng(self) -> Array:
-        """The random key of this training step, a native array (6,).
+        """The random key of this training step, a native array (7,).
 
         In a model it is the trainer's. A layer that stands alone makes the next key of its own each time it is asked.
         """
@@ -137,20 +141,20 @@ class Layer:
         """Draw random numbers in [0, 1) by this step's key; they are the same on every backend.
 
         Args:
-            shape: of the result.
+            shape: of the result; a first axis as long as the batch is that of its rows, which have the same numbers
+                however the batch is divided among processes.
 
         Returns:
             float32: the upper 24 bits of each word of Philox, times 2**-24.
         """
         xp = self.ops.xp
-        words = xp.astype(self.ops.philox(self.rng, math.prod(shape)), xp.int64)  # PyTorch shifts no unsigned numbers
-        return xp.reshape(xp.astype(words >> 8, xp.float32) * 2.0**-24, tuple(shape))
+        return xp.reshape(xp.astype(self._words(shape) >> 8, xp.float32) * 2.0**-24, tuple(shape))
 
     def integers(self, shape: Sequence[int], count: int) -> Array:
         """Draw whole numbers in 0..count-1 by this step's key; they are the same on every backend.
 
         Args:
-            shape: of the result.
+            shape: as for `uniform`.
             count: how many numbers there are to draw from, at most 2**31.
 
         Returns:
@@ -161,9 +165,13 @@ class Layer:
         """
         if check_count("count", count) > 2**31:
             raise InputError(f"count: got {count}, expected at most 2**31.")
-        xp = self.ops.xp
-        words = xp.astype(self.ops.philox(self.rng, math.prod(shape)), xp.int64)
-        return xp.reshape((words * count) >> 32, tuple(shape))
+        return self.ops.xp.reshape((self._words(shape) * count) >> 32, tuple(shape))
+
+    def _words(self, shape: Sequence[int]) -> Array:
+        """Return this step's random words for an array of that shape, as int64: PyTorch shifts no unsigned numbers."""
+        by_row = len(shape) > 0 and shape[0] == self.rows
+        words = self.ops.philox(self.rng, math.prod(shape), math.prod(shape[1:]) if by_row else 0)
+        return self.ops.xp.astype(words, self.ops.xp.int64)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the model and the last input: `copy` and `pickle` give a layer of its own."""
@@ -202,14 +210,18 @@ class Layer:
         """
         name = type(self).__name__
         if not hasattr(self, "attached"):
-            raise InputTypeError(f"{where}, {name}: its __init__ must begin with super().__init__().")
+            raise InputTypeError(
+                f"{where}, {name}: its __init__ must begin with super().__init__(). {see('extending')}"
+            )
         for method, given in (("forward(self, x, train_flg=True)", (None, False)), ("backward(self, dout)", (None,))):
             own = getattr(self, method.partition("(")[0])
             signature = inspect.signature(own)
             try:
                 signature.bind(*given)
             except TypeError:
-                raise InputTypeError(f"{where}, {name}: got {own.__name__}{signature}, expected {method}.") from None
+                raise InputTypeError(
+                    f"{where}, {name}: got {own.__name__}{signature}, expected {method}. {see('extending')}"
+                ) from None
 
     def check_output(self, method: str, got: Array, expected: tuple[int, ...], by: str) -> Array:
         """Return what a user's own layer gave, after checking its shape.

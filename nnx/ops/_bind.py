@@ -11,7 +11,7 @@ import numpy as np
 
 from . import spec
 from ._dtypes import BACKEND_DTYPES, register
-from .protocol import MEMBERS, Array, Backend, HostArray, InPython, StepsPerCapture, ToHostAll
+from .protocol import MEMBERS, Array, Backend, HostArray, InPython, Pinned, StepsPerCapture, ToHostAll
 
 if TYPE_CHECKING:
     from ._operations import Operations
@@ -65,6 +65,7 @@ class Ops(Operations):
         self.to_host_all: Callable[[Sequence[Array]], list[HostArray]] = (
             backend.to_host_all if isinstance(backend, ToHostAll) else lambda arrays: list(map(self.to_host, arrays))
         )
+        self.pinned: Callable[..., HostArray] = backend.pinned if isinstance(backend, Pinned) else np.empty
         self.steps_per_capture = backend.steps_per_capture if isinstance(backend, StepsPerCapture) else 1
         self.records_operations_alone = isinstance(backend, InPython)
         """Whether a captured step is made of operations and of what `in_python` has wrapped."""

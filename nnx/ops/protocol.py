@@ -21,8 +21,8 @@ class Backend(Protocol):
     has written anything, for an input that it does not support (a dtype, a layout); the composition then runs. The
     class is made without arguments, once per process, when the backend is first chosen.
 
-    Further members are optional: `compile_seconds`, `warm_up`, `steps_per_capture`, `in_python` and `to_host_all`, each
-    with a protocol below.
+    Further members are optional: `compile_seconds`, `warm_up`, `steps_per_capture`, `in_python`, `pinned` and
+    `to_host_all`, each with a protocol below.
     """
 
     name: str
@@ -30,7 +30,11 @@ class Backend(Protocol):
     """Array API namespace of the native arrays (https://data-apis.org/array-api)."""
 
     def to_device(self, host: HostArray, /) -> Array:
-        """Return a native array with the values, shape and dtype of `host`; may share its memory, must not alter it."""
+        """Return a native array with the values, shape and dtype of `host`; may share its memory, must not alter it.
+
+        Args:
+            host: a NumPy array, never a scalar, but of any layout: 0-d, read-only, transposed, with negative strides.
+        """
 
     def to_host(self, array: Array, /) -> HostArray:
         """Return a NumPy array with the values of `array`; waits for the device, may share memory."""
@@ -98,6 +102,14 @@ class InPython(Protocol):
         Args:
             function: of arrays, which may write to them; it returns an array of always the same shape, or None.
         """
+
+
+@runtime_checkable
+class Pinned(Protocol):
+    """Optional, for a backend with a device: rows from the disk are read into memory from which uploads are fast."""
+
+    def pinned(self, shape: tuple[int, ...], dtype: npt.DTypeLike, /) -> HostArray:
+        """Return an uninitialised array in the host's memory that `to_device` uploads fastest."""
 
 
 @runtime_checkable

@@ -550,29 +550,33 @@ def swap_axes(ops: Any, x: Array, *, out: Array | None = None) -> Array:
 _M0, _M1, _W0, _W1, _LOW = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85, 0xFFFFFFFF
 
 
-def philox(ops: Any, rng: Array, size: int) -> Array:
-    """Return `size` uint32 random words of Philox4x32-10.
+def philox(ops: Any, rng: Array, size: int, row: int = 1) -> Array:
+    """Return `size` uint32 random words of Philox4x32-10, from the word rng[6] * row of the stream on.
 
-    From Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3". Word e is word e % 4 of the block with the
-    counter (e // 4, layer, step low, step high) under the key (seed low, seed high): a function of integers, so that it
-    has the same bits on every backend.
+    From Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3". Word e of the stream is word e % 4 of the
+    block with the counter (e // 4, layer, step low, step high) under the key (seed low, seed high): a function of
+    integers, so that it has the same bits on every backend. A process that has the rows from rng[6] on of a batch, and
+    `row` words for each, thus gets their words.
 
     Args:
         ops: the bound operations.
-        rng: uint32 [seed low, seed high, layer, step low, step high, ...].
+        rng: uint32 [seed low, seed high, layer, step low, step high, any, first row].
         size: how many words.
+        row: how many words a row has.
     """
     xp = ops.xp
     wide = xp.astype(rng, xp.uint64)
-    c0 = xp.arange((size + 3) // 4, dtype=xp.uint64)
+    first = wide[6] * row
+    c0 = xp.arange(size // 4 + 2, dtype=xp.uint64) + first // 4
     c1, c2, c3 = (xp.zeros_like(c0) + wide[i] for i in (2, 3, 4))
     k0, k1 = wide[0], wide[1]
     for _ in range(10):
         p0, p1 = c0 * _M0, c2 * _M1
         c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & _LOW, (p0 >> 32) ^ c3 ^ k1, p0 & _LOW
         k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-    words = xp.reshape(xp.stack((c0, c1, c2, c3), axis=1), (-1,))[:size]
-    return xp.astype(words, xp.uint32)
+    words = xp.reshape(xp.stack((c0, c1, c2, c3), axis=1), (-1,))
+    places = xp.arange(size, dtype=xp.int64) + xp.astype(first % 4, xp.int64)
+    return xp.astype(xp.take(words, places, axis=0), xp.uint32)
 
 
 def dropout(
@@ -580,7 +584,7 @@ def dropout(
 ) -> Array:
     """Return x * kept * factor, where an element is kept if its random word is at least the threshold.
 
-    From Srivastava et al. (2014). Word e of `philox` belongs to the element e of x in row-major order.
+    From Srivastava et al. (2014). Word e of `philox`, for rows as long as x's, belongs to the element e of x.
 
     Args:
         ops: the bound operations.
@@ -591,10 +595,8 @@ def dropout(
         mask: bool, of x's shape, receives what was kept.
     """
     xp = ops.xp
-    size = 1
-    for length in x.shape:
-        size *= length
-    kept = xp.reshape(ops.philox(rng, size) >= rng[5], x.shape)
+    row = math.prod(x.shape[1:])
+    kept = xp.reshape(ops.philox(rng, x.shape[0] * row, row) >= rng[5], x.shape)
     if mask is not None:
         mask[...] = kept
     return _write(out, x * xp.astype(kept, x.dtype) * factor)

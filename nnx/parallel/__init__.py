@@ -1,6 +1,20 @@
 """Processes that train together: what they say to each other, by whom, and where a process finds the others."""
 
+from ._alike import check_alike
 from ._communicator import Alone, Communicator
+from ._native import Collectives, native
+from ._rows import gathered, share_of
+from ._shards import Shards
 from ._world import world
 
-__all__ = ["Alone", "Communicator", "world"]
+__all__ = [
+    "Alone",
+    "Collectives",
+    "Communicator",
+    "Shards",
+    "check_alike",
+    "gathered",
+    "native",
+    "share_of",
+    "world",
+]

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol, runtime_checkable
 
-from ..ops import Array
+from ..ops import HostArray
 
 
 @runtime_checkable
@@ -10,18 +10,16 @@ class Communicator(Protocol):
     """The processes of a training, its *ranks*, as one of them sees them.
 
     Every method is called by all ranks, in the same order, with arrays of the same size and dtype; it returns when this
-    rank has what it is to receive. Arrays are flat and contiguous, and two of one call do not overlap. Numbers travel
-    as they are: nothing is added up on the way, so that the bits do not depend on the library beneath.
+    rank has what it is to receive. Arrays are NumPy's, flat and contiguous, and two of one call do not overlap. Numbers
+    travel as they are: nothing is added up on the way, so that the bits do not depend on the library beneath.
     """
 
     rank: int
     """This process' number, 0..size-1."""
     size: int
     """How many processes there are."""
-    on_host: bool
-    """Whether the arrays are NumPy's; otherwise they are the device's."""
 
-    def all_to_all(self, send: Array, receive: Array, /) -> None:
+    def all_to_all(self, send: HostArray, receive: HostArray, /) -> None:
         """Give each rank its slice of `send`: the slice r of `receive` is what the rank r has for this one.
 
         Args:
@@ -29,7 +27,7 @@ class Communicator(Protocol):
             receive: (size * k,).
         """
 
-    def all_gather(self, send: Array, receive: Array, /) -> None:
+    def all_gather(self, send: HostArray, receive: HostArray, /) -> None:
         """Give `send` to all ranks: the slice r of `receive` is the `send` of the rank r.
 
         Args:
@@ -37,7 +35,7 @@ class Communicator(Protocol):
             receive: (size * k,).
         """
 
-    def broadcast(self, array: Array, /, root: int = 0) -> None:
+    def broadcast(self, array: HostArray, /, root: int = 0) -> None:
         """Overwrite `array`, (k,), with that of the rank `root`."""
 
     def exchange(self, value: Any, /) -> list[Any]:
@@ -47,15 +45,15 @@ class Communicator(Protocol):
 class Alone:
     """The communicator of one process that trains by itself."""
 
-    rank, size, on_host = 0, 1, True
+    rank, size = 0, 1
 
-    def all_to_all(self, send: Array, receive: Array, /) -> None:
+    def all_to_all(self, send: HostArray, receive: HostArray, /) -> None:
         receive[...] = send
 
-    def all_gather(self, send: Array, receive: Array, /) -> None:
+    def all_gather(self, send: HostArray, receive: HostArray, /) -> None:
         receive[...] = send
 
-    def broadcast(self, array: Array, /, root: int = 0) -> None:
+    def broadcast(self, array: HostArray, /, root: int = 0) -> None:
         pass
 
     def exchange(self, value: Any, /) -> list[Any]:

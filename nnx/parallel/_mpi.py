@@ -20,8 +20,6 @@ class MPI:
     A rank that waits looks whether the message is there, again and again, and so stays open to signals.
     """
 
-    on_host = True
-
     def __init__(self) -> None:
         self._comm = mpi.COMM_WORLD.Dup()
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()

@@ -7,7 +7,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class Plan:
         self.host_dtype = np.dtype(arena.dtype)
         self.random = [stage.layer for stage in stages if stage.layer.random]
         """The layers with randomness, in the order of their keys."""
-        self.state = {slot: arena.buffer() for slot in optimizer.slots}
+        self.state = self._new_state(optimizer.slots)
         self.own = optimizer if isinstance(optimizer, OwnOptimizer) else None
         self.update = None if self.own is not None else optimizer.formula()
         self.clip_norm = None if clip_norm is None else self.constant(clip_norm)
@@ -64,12 +64,16 @@ class Plan:
         self.precision = precision
         self.narrow = NarrowParameters(self, precision) if precision != "float32" else None
         self.scaling = LossScaling(self) if precision == "float16" else None
-        self.capturable = self._capturable()
+        self.capturable = self._is_capturable()
         """Whether a step may be recorded once and launched from then on."""
-        self.capacity = 0
-        self._programs: dict[int, Program] = {}
+        self.lanes: Sequence[Plan] = ()
+        """Plans of the parts of a step; none where it is done as a whole."""
+        self.forget(0)
 
-    def _capturable(self) -> bool:
+    def _new_state(self, slots: Sequence[str]) -> Mapping[str, Any]:
+        return {slot: self.arena.buffer() for slot in slots}
+
+    def _is_capturable(self) -> bool:
         if self.own is not None:
             return False
         unknown = [stage.name for stage in self.stages if not stage.capturable]
@@ -93,14 +97,25 @@ class Plan:
     def program(self, n: int) -> "Program":
         """Return the step for batches of n rows, made when n is first seen."""
         if n > self.capacity:
-            self.capacity = n
-            self._programs.clear()
-            self._buffers: list[Array] = []
+            self.forget(n)
         if n not in self._programs:
             if len(self._programs) >= 8:  # sizes that change all the time: forget the oldest
                 del self._programs[next(iter(self._programs))]
-            self._programs[n] = Program(self, n)
+            self._programs[n] = self._new_program(n)
         return self._programs[n]
+
+    def forget(self, capacity: int) -> None:
+        """Let go of all programs and buffers; the next ones are for batches of up to so many rows."""
+        self.capacity = capacity
+        self._programs: dict[int, Program] = {}
+        self._buffers: list[Array] = []
+
+    def _new_program(self, n: int) -> "Program":
+        return Program(self, n)
+
+    def own_rows(self, n: int) -> slice:
+        """Return which rows of a batch of n this process computes."""
+        return slice(0, n)
 
     def buffer(self, index: int, size: int, dtype: str) -> Array:
         """Return the index-th buffer of the plan: `size` elements for each row of the largest batch."""
@@ -110,9 +125,65 @@ class Plan:
             self._buffers.append(self.ops.narrow(buffer, dtype) if narrow else buffer)
         return self._buffers[index]
 
-    def keys(self, seed: int, step: int) -> HostArray | None:
-        """Return the random keys of a step, uint32 (layers with randomness, 6); None without such layers."""
+    def keys(self, seed: int, step: int, n: int = 1) -> HostArray | None:
+        """Return the random keys of a step on n rows, uint32 (layers with randomness, 7); None without such layers."""
         return np.stack([layer.random_key(seed, step) for layer in self.random]) if self.random else None
+
+    def state_arrays(self) -> Mapping[str, Mapping[str, Array]]:
+        """Return the optimizer's state: by slot an array for each parameter."""
+        return self.state
+
+    def put_state(self, state: Mapping[str, Mapping[str, HostArray]]) -> None:
+        """Take over an optimizer's state, by slot an array for each parameter."""
+        for slot, arrays in state.items():
+            for name, array in arrays.items():
+                self.state[slot][name] = array
+
+    def limited(self, loss: Array, hyper: Array, norm: Callable[[], Array]) -> Array | None:
+        """Make the optimizer clip the gradients and take out the loss scale, if it is to.
+
+        Args:
+            loss: 0-d.
+            hyper: the optimizer's scalars, which are changed.
+            norm: computes the norm of the gradients, if it is needed.
+
+        Returns:
+            The guard of the update.
+        """
+        guard = loss
+        if self.clip_norm is not None or self.scaling is not None:
+            length = norm()
+            if self.scaling is not None:
+                self.scaling.unscale(hyper, length)
+            if self.clip_norm is not None:
+                self.ops.clip_(hyper, length, self.clip_norm)
+            guard = guard + length
+        return guard if self.guarded else None
+
+    def move_running(self, running: Sequence[tuple[slice, Array]], guard: Array | None) -> None:
+        """Take the batch statistics at these places into the running ones."""
+        arena = self.arena
+        for span, constants in running:
+            of_all, of_batch = arena.running.buffer[span], arena.batch.buffer[span]
+            self.ops.update_(RUNNING_AVERAGE, constants, of_all, of_batch, guard=guard)
+
+    def update_by_own(self, hyper: Array, guard: Array | None) -> bool:
+        """Update by a user's own `update(params, grads)`, which knows of neither weight decay nor scales.
+
+        Returns whether the update was done: not if `guard` is not finite.
+        """
+        arena, to_host = self.arena, self.ops.to_host
+        if guard is not None and not np.isfinite(to_host(guard)):
+            return False
+        decay, scale = (float(number) for number in to_host(hyper)[-2:])
+        params, grads, decayed = arena.params.buffer, arena.grads.buffer, arena.layout.decay
+        if scale != 1:
+            grads[...] = grads * hyper[-1]
+        if decay:
+            grads[:decayed] = grads[:decayed] + hyper[-2] * params[:decayed]
+        assert self.own is not None
+        self.own.update(arena.params, arena.grads)
+        return True
 
     def sum_squares(self) -> Array:
         """Return the sum of the squares of all parameters under weight decay, 0-d."""
@@ -217,13 +288,27 @@ class Program:
         values[0] = x
         for i, forward in enumerate(self.forwards):
             values[i + 1] = x = forward(x)
-        weights = {} if weight is None else {"weight": weight}
-        loss = self.loss(x, t, bias=self.bias, dz=self.dz, db=self.db, **weights)
+        loss = self.lose(t, weight)
         dy = self.dz
-        if self.plan.scaling is not None:
-            self.plan.scaling.scale(self.dz, self.db)
         for i, backward in self.backwards:
             dy = backward(dy, values[i], values[i + 1])
+        return loss
+
+    def lose(self, t: Array, weight: Array | None = None, share: Array | None = None) -> Array:
+        """Return the loss of the last forward; its gradient is in `dz` afterwards, times the loss scale.
+
+        Args:
+            t: as for `differentiate`.
+            weight: as for `differentiate`.
+            share: its first element is a further factor of the gradient.
+        """
+        weights = {} if weight is None else {"weight": weight}
+        loss = self.loss(self.values[-1], t, bias=self.bias, dz=self.dz, db=self.db, **weights)
+        for gradient in (self.dz, self.db):
+            if gradient is not None and share is not None:
+                self.ops.rescale_(gradient, share)
+        if self.plan.scaling is not None:
+            self.plan.scaling.scale(self.dz, self.db)
         return loss
 
     def step(self, x: Array, t: Array, hyper: Array, rng: Array | None = None, weight: Array | None = None) -> Array:
@@ -240,52 +325,29 @@ class Program:
             The loss before the update, fresh, 0-d; or what the plan's `report` makes of it.
         """
         plan, ops, arena = self.plan, self.ops, self.plan.arena
-        loss = guard = self.differentiate(x, t, rng, weight)
+        loss = self.differentiate(x, t, rng, weight)
         params, grads = arena.params.buffer, arena.grads.buffer
-        if plan.report is not None:
-            loss = plan.report(loss, hyper)
-        if plan.clip_norm is not None or plan.scaling is not None:
-            norm = ops.global_norm(grads)
-            if plan.scaling is not None:
-                plan.scaling.unscale(hyper, norm)
-            if plan.clip_norm is not None:
-                ops.clip_(hyper, norm, plan.clip_norm)
-            guard = guard + norm
-        if not plan.guarded:
-            guard = None
+        value, loss = loss, loss if plan.report is None else plan.report(loss, hyper)
+        guard = plan.limited(value, hyper, lambda: ops.global_norm(grads))
         if plan.update is None:
-            if not self._update_by_own(hyper, guard):
+            if not plan.update_by_own(hyper, guard):
                 return loss
         else:
             state = [views.buffer for views in plan.state.values()]
             ops.update_(plan.update, hyper, params, grads, *state, decay=arena.layout.decay, guard=guard)
-        for span, constants in self.running:
-            ops.update_(RUNNING_AVERAGE, constants, arena.running.buffer[span], arena.batch.buffer[span], guard=guard)
+        plan.move_running(self.running, guard)
         return loss
-
-    def _update_by_own(self, hyper: Array, guard: Array | None) -> bool:
-        """Update by a user's own `update(params, grads)`, which knows of neither weight decay nor scales.
-
-        Returns whether the update was done: not if `guard` is not finite.
-        """
-        arena, to_host = self.plan.arena, self.ops.to_host
-        if guard is not None and not np.isfinite(to_host(guard)):
-            return False
-        decay, scale = (float(number) for number in to_host(hyper)[-2:])
-        params, grads, decayed = arena.params.buffer, arena.grads.buffer, arena.layout.decay
-        if scale != 1:
-            grads[...] = grads * hyper[-1]
-        if decay:
-            grads[:decayed] = grads[:decayed] + hyper[-2] * params[:decayed]
-        assert self.plan.own is not None
-        self.plan.own.update(arena.params, arena.grads)
-        return True
 
     def first_non_finite(self) -> str | None:
         """Return the name of the first stage whose output in the last step held NaN or infinity, or None."""
-        for stage, value in zip(self.plan.stages, self.values[1:], strict=True):
+        found = self.first_non_finite_stage()
+        return None if found is None else self.plan.stages[found].name
+
+    def first_non_finite_stage(self) -> int | None:
+        """Return the place of that stage."""
+        for i, (stage, value) in enumerate(zip(self.plan.stages, self.values[1:], strict=True)):
             if not isinstance(stage, TurnStage) and not np.isfinite(self.ops.to_host(value)).all():
-                return stage.name
+                return i
         return None
 
 

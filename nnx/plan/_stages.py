@@ -5,6 +5,7 @@
 - Between layers of pictures the channels are last, so that bias, normalization and column sums are those of matrices.
 """
 
+import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -81,6 +82,14 @@ class Stage:
     def _checked(self, x: Array, y: Array) -> Array:
         return self.layer.check_output("forward", y, (x.shape[0], *self.shape), "declare said")
 
+    def of_twins(self, twin: Callable[[Layer], Layer]) -> "Stage":
+        """Return the same stage of other layers: `twin` gives the one for each."""
+        other = copy.copy(self)
+        other.layer = twin(self.layer)
+        other.owes_db = None if self.owes_db is None else twin(self.owes_db)
+        other.bias_below = None if self.bias_below is None else twin(self.bias_below)
+        return other
+
     def forward(self, program: "Program") -> Forward:
         """Return f(x), bound for batches of one size; `program.output(shape)` is a buffer for the result."""
         layer, checked = self.layer, self._checked
@@ -89,9 +98,9 @@ class Stage:
         row = program.random_row(layer)
 
         def forward(x: Array) -> Array:
-            layer.rng = program.rng[row, ...]
+            layer.rng, layer.rows = program.rng[row, ...], program.n
             y = layer.forward(x)
-            layer.rng = None
+            layer.rng = layer.rows = None
             return checked(x, y)
 
         return forward

@@ -125,7 +125,10 @@ class TrainingStep:
             x, t, *weight = gather(index)
             return step(x, t, hyper, *rng, *weight)
 
-        return gathering
+        def without_rows(index: Array, hyper: Array, *rng: Array) -> Array:
+            return step(None, None, hyper, *rng)
+
+        return gathering if program.n > 0 else without_rows
 
     def _several(self, program: Program, steps: int) -> Callable[..., list[Array]]:
         step, n = self._one(program), program.n

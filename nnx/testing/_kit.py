@@ -11,6 +11,7 @@ from . import _members, _narrow, training
 from ._case import FLOATS, SUMS
 from ._cases import CASES
 from ._checks import check_case
+from ._failure import is_verdict, place
 from ._gradients import PROBLEMS, check_gradients
 
 
@@ -163,10 +164,9 @@ def run(backend: Backend, ops: Iterable[str] | None = None) -> Report:
         error = None
         try:
             check.run(bound)
-        except AssertionError as failure:
-            error = str(failure)
         except Exception as failure:
-            error = f"{check.name}: {type(failure).__name__}: {failure}"
+            where = f"{check.name}: {type(failure).__name__}: {failure} ({place(failure, backend)})"
+            error = str(failure) if is_verdict(failure) else where
         results.append(Result(check, error, perf_counter() - start))
     return Report(bound.explain(), tuple(results))
 

@@ -25,7 +25,7 @@ def require_near(got: HostArray, expected: HostArray, tolerance: float, what: st
 def round_trip(ops: Ops, dtype: str) -> None:
     """Check that `to_host(to_device(x))` has x's values, shape and dtype, and that `to_device` leaves x alone."""
     for shape in ((), (1,), (7,), (5, 3), (2, 3, 5), (0, 4)):
-        host = (np.random.default_rng(0).random(shape) * 200).astype(dtype)
+        host = np.asarray(np.random.default_rng(0).random(shape) * 200).astype(dtype)
         layouts = {"contiguous": host, "transposed": host.T, "reversed": host[::-1] if shape else host}
         for layout, given in layouts.items():
             before = given.copy()

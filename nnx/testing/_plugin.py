@@ -1,6 +1,7 @@
 """The kit under pytest: one test for each check, such as `affine[float32-odd-sizes]`, and a summary."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from ..backend import get_backend
 from ..errors import NnxError
 from ..ops import Ops
+from ._failure import is_verdict, own_traceback
 from ._kit import Check, Report, Result, checks
 
 
@@ -40,9 +42,15 @@ class KitItem(pytest.Item):
         finally:
             kit.results.append(Result(self.check, error, perf_counter() - start))
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Show a failed check's message alone; any other exception is the backend's, whose traceback helps."""
-        return str(excinfo.value) if excinfo.errisinstance(AssertionError) else super().repr_failure(excinfo, style)
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Give the check's name, which becomes the heading of a failure."""
+        return self.path, None, self.check.name
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> str:
+        """Show a failed check's message alone, and of any other exception the traceback within the backend."""
+        kit = self.parent
+        assert isinstance(kit, Kit)
+        return str(excinfo.value) if is_verdict(excinfo.value) else own_traceback(excinfo.value, kit.ops.backend)
 
 
 class ConformancePlugin:

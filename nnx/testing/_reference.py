@@ -4,6 +4,7 @@ Each function takes its operation's inputs by name and returns what the operatio
 mutates more, it returns a dictionary of all that is written, by the argument's name, with the result under "result".
 """
 
+import math
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -173,14 +174,16 @@ def philox_block(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tu
     return left0, right0, left1, right1
 
 
-def philox(rng: HostArray, size: int) -> HostArray:
-    seed_low, seed_high, layer, step_low, step_high = (int(word) for word in rng[:5])
-    blocks = [philox_block((i, layer, step_low, step_high), (seed_low, seed_high)) for i in range(-(-size // 4))]
-    return np.array(blocks, np.uint32).reshape(-1)[:size]
+def philox(rng: HostArray, size: int, row: int = 1) -> HostArray:
+    seed_low, seed_high, layer, step_low, step_high, _, first_row = map(int, rng)
+    first, stop = first_row * row, first_row * row + size
+    numbers = range(first // 4, -(-stop // 4))
+    blocks = [philox_block((i, layer, step_low, step_high), (seed_low, seed_high)) for i in numbers]
+    return np.array(blocks, np.uint32).reshape(-1)[first % 4 :][:size]
 
 
 def dropout(x: HostArray, rng: HostArray, factor: HostArray) -> Written:
-    kept = philox(rng, x.size).reshape(x.shape) >= rng[5]
+    kept = philox(rng, x.size, math.prod(x.shape[1:])).reshape(x.shape) >= rng[5]
     return {"result": np.where(kept, x * factor, 0.0), "mask": kept}
 
 

@@ -1,6 +1,7 @@
 """Whole trainings: the trainer, its loop, data on the device, evaluation, callbacks, and the files that they write."""
 
 from ._device_data import DeviceData
+from ._disk_data import DiskData, OrderWarning, data_of
 from ._evaluation import Evaluation, check_tells_accuracy, evaluate
 from ._history import plot_history
 from ._loop import interruption
@@ -19,10 +20,12 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "DeviceData",
+    "DiskData",
     "EarlyStopping",
     "Evaluation",
     "History",
     "Order",
+    "OrderWarning",
     "Pictures",
     "ReduceOnPlateau",
     "ResumeWarning",
@@ -33,6 +36,7 @@ __all__ = [
     "Trainer",
     "Window",
     "check_tells_accuracy",
+    "data_of",
     "evaluate",
     "interruption",
     "next_free",

@@ -83,13 +83,17 @@ class DeviceData(NativeRows):
         t: the targets of the n rows, as the loss takes them, or labels by name; None for a `Dataset` and `Rows`.
         name: of x, for messages.
         target: of t, for messages.
-        finite: whether NaN and infinity are refused.
+        finite: whether NaN and infinity are refused; True names `check_finite`, which the caller has; None refuses them
+            without.
         weight: (n,), factors of the rows' losses.
 
     Raises:
         InputError: shapes, labels or values do not fit the model and the loss.
         InputTypeError: a part is no array of numbers, or the targets are missing.
     """
+
+    window: int | None = None
+    blocks: int | None = None
 
     def __init__(
         self,
@@ -100,7 +104,7 @@ class DeviceData(NativeRows):
         *,
         name: str,
         target: str,
-        finite: bool = True,
+        finite: bool | None = None,
         weight: HostArray | None = None,
     ) -> None:
         ops = self._ops = model.ops
@@ -112,10 +116,11 @@ class DeviceData(NativeRows):
             raise InputError(
                 f"{target}: got shape {targets.shape} for {inputs.shape[0]} rows of {name}; expected one per row."
             )
-        if finite:
-            self._check_finite(name, inputs, columns)
-            check_finite(target, targets)
-        _check_classes(target, rows, loss, model.output_shape)
+        cure = "pass check_finite=False to train on them as they are" if finite else ""
+        if finite is not False:
+            self._check_finite(name, inputs, columns, cure)
+            check_finite(target, targets, cure=cure)
+        check_classes(target, rows, loss, model.output_shape)
         targets = loss.check_targets(target, targets, model.output_shape, model.dtype)
         scale = None
         if dtype_name(inputs) == "uint8":
@@ -125,8 +130,9 @@ class DeviceData(NativeRows):
             inputs = inputs if rows.scale == 1.0 else inputs * np.array(rows.scale, model.dtype)
         else:
             inputs = native_floats(ops, name, inputs, model.dtype)
-        if finite:
-            self._check_finite(name, inputs, columns)  # again: on a device, numbers too great for the dtype overflow
+        if finite is not False:
+            # Again: on a device, numbers too great for the dtype overflow.
+            self._check_finite(name, inputs, columns, cure)
         on_host = isinstance(inputs, np.ndarray)
         inputs = np.ascontiguousarray(inputs) if on_host else in_rows(ops, inputs)
         self._given = inputs, np.ascontiguousarray(targets)
@@ -139,12 +145,12 @@ class DeviceData(NativeRows):
             None if weight is None else ops.to_device(np.ascontiguousarray(weight, model.dtype)),
         )
 
-    def _check_finite(self, name: str, x: Array, columns: tuple[str, ...]) -> None:
+    def _check_finite(self, name: str, x: Array, columns: tuple[str, ...], cure: str) -> None:
         ops = self._ops
         if isinstance(x, np.ndarray):
-            check_finite(name, x, columns)
+            check_finite(name, x, columns, cure)
         elif ops.xp.isdtype(x.dtype, "real floating") and not bool(ops.xp.all(ops.xp.isfinite(x))):
-            check_finite(name, ops.to_host(x), columns)
+            check_finite(name, ops.to_host(x), columns, cure)
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -152,6 +158,10 @@ class DeviceData(NativeRows):
     def targets(self) -> HostArray:
         """Return all targets, on the host, in the form that the loss takes."""
         return self._given[1]
+
+    def order(self, seed: int, *, shuffle: bool) -> Order:
+        """Return the order of the rows: shuffled one by one."""
+        return Order(len(self), seed, shuffle=shuffle)
 
     def parts(self, order: Order, epoch: int, size: int, start: int = 0) -> Generator[Part, None, None]:
         """Go over the rows of an epoch in batches: here they are all at hand, and make one part.
@@ -173,7 +183,7 @@ class DeviceData(NativeRows):
         return value
 
 
-def _check_classes(target: str, rows: Rows, loss: Loss, outputs: tuple[int, ...]) -> None:
+def check_classes(target: str, rows: Rows, loss: Loss, outputs: tuple[int, ...]) -> None:
     """Raise unless the loss takes labels by name, and the model's outputs are as many as there are classes."""
     if rows.t.ndim == 1 and rows.t.dtype.kind != "b" and rows.classes and loss.metric != "accuracy":
         raise InputTypeError(

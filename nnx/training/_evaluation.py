@@ -9,11 +9,14 @@ from ..errors import InputError
 from ..losses import Loss
 from ..model import Sequential
 from ..ops import HostArray
+from ..parallel import Communicator, gathered, share_of
 from ..plan import infer
 from ._device_data import DeviceData
-from ._order import Order
+from ._disk_data import DiskData
 
 _AT_ONCE = 1024  # rows
+_OF_RANKS = 256
+"""Rows at once where several ranks evaluate, on any number of ranks: few enough for each to have some."""
 
 
 class Evaluation(NamedTuple):
@@ -26,36 +29,62 @@ class Evaluation(NamedTuple):
     that is explained, the mean over the columns. None for a loss without a metric."""
 
 
-def evaluate(model: Sequential, loss: Loss, data: DeviceData) -> Evaluation:
+def evaluate(
+    model: Sequential, loss: Loss, data: DeviceData | DiskData, communicator: Communicator | None = None
+) -> Evaluation:
     """Evaluate a model as it predicts: without dropout, with running statistics.
 
     Args:
         model: built.
         loss: its `metric` decides the score.
         data: the rows.
+        communicator: of the ranks that share the work, and call this together; None: this process does it all.
     """
     ops, n = model.ops, len(data)
     value = loss.bound(ops, model.dtype)
     sums, right, r2 = [], [], R2()
-    order = Order(n, 0, shuffle=False)
-    with np.errstate(over="ignore", invalid="ignore"), closing(data.parts(order, 0, _AT_ONCE)) as parts:
+    pairs: list[tuple[HostArray, HostArray]] = []
+    at_once = _AT_ONCE if communicator is None else _OF_RANKS
+    own = slice(0, n) if communicator is None else share_of(communicator, n, at_once)
+    done, order = own.start, data.order(0, shuffle=False)
+    with np.errstate(over="ignore", invalid="ignore"), closing(data.parts(order, 0, at_once, own.start)) as parts:
         for rows, places in parts:
-            for start in range(0, len(places), _AT_ONCE):
-                index = places[start : start + _AT_ONCE]
+            for start in range(0, min(len(places), own.stop - done), at_once):
+                index = places[start : min(start + at_once, own.stop - done)]
                 x, t, *_ = rows.gather(ops.to_device(index))
                 z = infer(ops, model.stages, x)
                 sums.append((value(z, t), len(index)))
                 if loss.metric == "accuracy":
                     right.append(loss.count_right(ops, z, t))
                 elif loss.metric == "r2":
-                    r2.add(loss.predicted(np.array(ops.to_host(z), np.float64)), np.array(ops.to_host(t)))
-        total = sum(float(ops.to_host(mean)) * rows for mean, rows in sums) / n
-        score = None
-        if loss.metric == "accuracy":
-            score = sum(int(ops.to_host(count)) for count in right) / n
-        elif loss.metric == "r2":
-            score = r2.value()
-    return Evaluation(total, score)
+                    pair = loss.predicted(np.array(ops.to_host(z), np.float64)), np.array(ops.to_host(t))
+                    r2.add(*pair) if communicator is None else pairs.append(pair)
+            done += len(places)
+            if done >= own.stop:
+                break
+        losses = [float(ops.to_host(mean)) * rows for mean, rows in sums]
+        correct = [int(ops.to_host(count)) for count in right]
+    if communicator is not None:
+        told = communicator.exchange([losses, correct])
+        losses, correct = ([number for rank in told for number in rank[i]] for i in range(2))
+        if loss.metric == "r2":
+            _add_those_of_all(r2, communicator, pairs, model.output_shape)
+    score = None
+    if loss.metric == "accuracy":
+        score = sum(correct) / n
+    elif loss.metric == "r2":
+        score = r2.value()
+    return Evaluation(sum(losses) / n, score)
+
+
+def _add_those_of_all(
+    r2: "R2", communicator: Communicator, pairs: list[tuple[HostArray, HostArray]], outputs: tuple[int, ...]
+) -> None:
+    """Add the predictions and targets of all ranks, in the parts that one process would have."""
+    none = np.empty((0, *outputs))
+    y, t = (gathered(communicator, np.concatenate([none, *(pair[i] for pair in pairs)])) for i in range(2))
+    for start in range(0, len(y), _OF_RANKS):
+        r2.add(y[start : start + _OF_RANKS], t[start : start + _OF_RANKS])
 
 
 def check_tells_accuracy(loss: Loss) -> None:

@@ -10,11 +10,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DivergedError
+from ..errors import DivergedError, ParallelError
 from ..ops import Array, Backend, CompileSeconds
-from ..plan import TrainingStep
+from ..plan import ParallelPlan, TrainingStep
 from ._device_data import DeviceData, NativeRows, Part
-from ._order import Order
+from ._disk_data import DiskData
 from ._progress import Progress
 from ._verdict import not_learned
 from .callbacks import EarlyStopping, has_hook
@@ -41,6 +41,10 @@ class FitState:
     """Sum of their losses, each times its rows."""
     stopped: bool = False
     """Ended early by a callback."""
+    window: int | None = None
+    """Rows that are shuffled together, where they are read from the disk; None if all are."""
+    blocks: int | None = None
+    """How many blocks they are read in; None likewise."""
     checksum: int | None = None
     """Of the data; None until a checkpoint needs it."""
 
@@ -52,8 +56,8 @@ class FitLoop:
         self,
         trainer: "Trainer",
         fit: FitState,
-        data: DeviceData,
-        validation: DeviceData | None,
+        data: DeviceData | DiskData,
+        validation: DeviceData | DiskData | None,
         hooks: Sequence[Callable[..., Any]],
         progress: Progress,
         checkpoint: "str | os.PathLike[str] | None",
@@ -72,10 +76,12 @@ class FitLoop:
         self.last_loss = math.nan
         self.compiled_before = _compile_seconds(trainer.model.backend)
         self.steps: dict[int, TrainingStep] = {}
-        self.order = Order(fit.rows, trainer.seed, shuffle=fit.shuffle)
+        self.order = data.order(trainer.seed, shuffle=fit.shuffle)
         # A callback that looks at every step gets them one by one.
-        together = trainer.plan.capturable and not any(has_hook(hook, "on_step") for hook in hooks)
-        self.at_once = trainer.model.ops.steps_per_capture if together else 1
+        several = trainer.plan.capturable and not any(has_hook(hook, "on_step") for hook in hooks)
+        self.together = trainer.plan if isinstance(trainer.plan, ParallelPlan) else None
+        """The plan, where several ranks train together."""
+        self.at_once = trainer.model.ops.steps_per_capture if several and self.together is None else 1
         """Steps that are captured together, where so many of whole batches follow one another."""
 
     def train(self, interrupted: threading.Event) -> bool:
@@ -86,9 +92,13 @@ class FitLoop:
         while trainer.epochs < fit.first_epoch + fit.epochs and not fit.stopped:
             if not self.epoch(interrupted):
                 return False
-            if interrupted.is_set():
+            if self.stops(interrupted):
                 return trainer.epochs >= fit.first_epoch + fit.epochs or fit.stopped
         return True
+
+    def stops(self, interrupted: threading.Event) -> bool:
+        """Whether to stop after the last step: if Ctrl-C was pressed, on any rank by then."""
+        return interrupted.is_set() if self.together is None else self.together.stops
 
     def epoch(self, interrupted: threading.Event) -> bool:
         """Run one epoch, or what is left of it; return False if it was interrupted before its end."""
@@ -111,7 +121,10 @@ class FitLoop:
         while done < rows:
             steps = self.next_steps(rows - done)
             n = min(size, rows - done)
-            loss = trainer.advance(update, n, (index[done : done + steps * n],), steps=steps)
+            if self.together is not None:
+                self.together.wishes_to_stop = interrupted.is_set()
+            own = trainer.plan.own_rows(steps * n)
+            loss = trainer.advance(update, n, (index[done + own.start : done + own.stop],), steps=steps)
             done += steps * n
             fit.step += steps
             self.done += steps
@@ -119,13 +132,14 @@ class FitLoop:
             if self.done == steps:
                 self.say_what_compiling_took()
                 self.progress.first(steps * fit.batch_size)
-            if trainer.model.ops.on_host or self.progress.due:
+            # On a device as seldom as it is shown; but ranks have to find out together that one diverges.
+            if trainer.model.ops.on_host or self.together is not None or self.progress.due:
                 self.read()
             self.call("on_step", trainer.steps, loss)
             saving = self.checkpoint_every is not None and trainer.steps % self.checkpoint_every == 0
-            if (saving or interrupted.is_set()) and fit.step * size < fit.rows:
+            if (saving or self.stops(interrupted)) and fit.step * size < fit.rows:
                 self.read()
-                if interrupted.is_set():
+                if self.stops(interrupted):
                     return False
                 self.save()
         return True
@@ -212,12 +226,17 @@ class FitLoop:
         fit.step, fit.loss_total = 0, 0.0
         number = trainer.epochs - fit.first_epoch
         self.progress.epoch(number, logs, time.perf_counter() - began)
+        stops, failure = [], None
         try:
             stops = [bool(hook(trainer, trainer.epochs, logs)) for hook in self.hooks]
-        except BaseException:
+        except BaseException as error:
+            failure = error
+        told = trainer.parallel.exchange({"stops": any(stops), "failed": None if failure is None else repr(failure)})
+        fit.stopped = any(rank["stops"] for rank in told)
+        failed = [f"rank {i}: {rank['failed']}" for i, rank in enumerate(told) if rank["failed"] is not None]
+        if failed:
             self.save()  # the epoch is done, even if a callback failed
-            raise
-        fit.stopped = any(stops)
+            raise failure or ParallelError(f"a callback failed after epoch {number}, on {failed[0]}")
         for hook in (hook for hook, stop in zip(self.hooks, stops, strict=True) if stop):
             name = getattr(hook, "__name__", type(hook).__name__)
             why = hook.reason(number) if isinstance(hook, EarlyStopping) else f"{name} asked for it"

@@ -60,6 +60,11 @@ class Order:
         """The greatest number of rows of a window."""
         return max(self._window, int(np.diff(self._edges).max()))
 
+    @property
+    def shuffled(self) -> bool:
+        """Whether each epoch has an order of its own."""
+        return self._shuffle
+
     def rows(self, epoch: int, start: int, stop: int) -> HostArray:
         """Return the numbers of the rows at the places start, ..., stop - 1 of an epoch, int64.
 

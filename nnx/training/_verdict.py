@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._device_data import DeviceData
+from ._disk_data import DiskData
 
 if TYPE_CHECKING:
     from ._trainer import Trainer
@@ -16,7 +17,7 @@ _MORE = 1.1  # times the loss at the beginning
 _FAR_ABOVE = 2.0  # times the loss of giving all classes the same probability
 
 
-def not_learned(trainer: "Trainer", data: DeviceData) -> str:
+def not_learned(trainer: "Trainer", data: DeviceData | DiskData) -> str:
     """Say that the network has not learned, and what to try; an empty text if it has, or if nobody can tell.
 
     It has not where the accuracy on the training rows is that of the most frequent class alone, or R2 is not above 0.

@@ -8,7 +8,7 @@ checkpoints.
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 class Callback:
     """Base of callbacks: each method does nothing, and a subclass defines those that it wants.
 
-    An exception from a callback ends the training; the history and the checkpoint are kept.
+    An exception from a callback ends the training; the history and the checkpoint are kept. Where several ranks train
+    together, every rank calls its own callbacks with the same numbers, and if one ends the training, it ends for all.
     """
+
+    every_rank: ClassVar[bool] = True
+    """False: rank 0 alone calls it, because it writes files; it must not call what all ranks call together."""
 
     def on_begin(self, trainer: "Trainer") -> None:
         """Act when the training begins, or goes on."""

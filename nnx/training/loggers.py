@@ -34,6 +34,8 @@ class CSVLogger(Callback):
         InputError: at once, if the file is no such table or its folder does not exist.
     """
 
+    every_rank = False
+
     def __init__(self, path: "str | os.PathLike[str]") -> None:
         self.path = check_path("path", path)
         if not self.path.parent.is_dir() or self.path.is_dir():
@@ -76,6 +78,8 @@ class TensorBoard(Callback):
     Raises:
         InputError: at once, if tensorboardX is missing or the folder cannot be made.
     """
+
+    every_rank = False
 
     def __init__(self, folder: "str | os.PathLike[str]", *, histograms: bool = False) -> None:
         self.folder, self.histograms = check_path("folder", folder), check_flag("histograms", histograms)

@@ -371,7 +371,7 @@ def test_a_gpu_that_was_asked_for_and_cannot_be_used_is_one_message(here, capsys
     captured = capsys.readouterr()
     assert captured.err == (
         f"nnx: the backend 'cupy' (asked for by NNX_BACKEND) cannot run here: {status.reason}. "
-        "Usable here: numba, numpy.\n"
+        "Usable here: numba, numpy. See `nnx docs backends`.\n"
     )
     assert captured.out == ""
     assert not (here / "runs").exists()

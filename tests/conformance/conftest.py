@@ -1,16 +1,15 @@
 """Backends that have nothing but the required members, and pytest in a process of its own."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from plugins import install
 
 
 class MembersOnly:
@@ -24,6 +23,7 @@ class MembersOnly:
         return None
 
     def to_device(self, host: Any, /) -> Any:
+        assert type(host) is np.ndarray, "the contract: never a scalar"
         return host
 
     def to_host(self, array: Any, /) -> Any:
@@ -45,27 +45,6 @@ def members_only() -> type[MembersOnly]:
     return MembersOnly
 
 
-def install(source: Path, site: Path) -> None:
-    """Lay out the one-module project in `source` as an installer would: its module, and what its metadata say of it.
-
-    An installer proper would need the build backend (hatchling), which is there where nnx is developed but not where it
-    is merely installed, or else the network. Python and nnx read no more of an installed distribution than these files.
-    """
-    project = tomllib.loads((source / "pyproject.toml").read_text())["project"]
-    metadata = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    metadata.mkdir(parents=True)
-    for module in source.glob("*.py"):
-        shutil.copy(module, site)
-    (metadata / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    )
-    groups = [
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
-        for group, entries in project["entry-points"].items()
-    ]
-    (metadata / "entry_points.txt").write_text("\n".join(groups))
-
-
 @pytest.fixture(scope="session")
 def toy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory to import from, in which the third-party plugin `tests/toy_plugin` is installed."""
@@ -76,7 +55,7 @@ def toy_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def wrong_site(tmp_path: Path) -> Path:
-    """A directory in which a plugin is installed whose one operation is wrong in float64; it needs `toy_site`, too."""
+    """A directory with a plugin that has a wrong operation and one that raises; it needs `toy_site`, too."""
     source, site = tmp_path / "wrong-source", tmp_path / "wrong-site"
     source.mkdir()
     (source / "pyproject.toml").write_text(
@@ -91,6 +70,8 @@ def wrong_site(tmp_path: Path) -> Path:
         "        if x.dtype == 'float32':\n"
         "            return super().activation(formula, x, out=out)\n"
         "        return self.xp.positive(x, out=out)\n"
+        "    def softmax(self, x, *, out=None):\n"
+        "        raise RuntimeError('not done yet')\n"
     )
     install(source, site)
     return site

@@ -1,6 +1,8 @@
 """The kit itself: it covers every operation, passes what is right, and fails what is wrong."""
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import array_api_strict
@@ -203,7 +205,24 @@ class TestNotConforming:
             def activation(self, formula, x, *, out=None):
                 raise ZeroDivisionError("oh")
 
-        assert "activation[float32-relu-odd-sizes]: ZeroDivisionError: oh" in failures(Wrong(), "activation")
+        text = failures(Wrong(), "activation")
+        assert "activation[float32-relu-odd-sizes]: ZeroDivisionError: oh (" in text
+        assert re.search(rf" \({re.escape(__file__)}:\d+, in activation\)", text), "where it was raised"
+
+    def test_an_assertion_of_its_own(self, members_only):
+        class Wrong(members_only):
+            def softmax(self, x, *, out=None):
+                raise AssertionError("nine axes")
+
+        assert f"softmax[float32-odd-sizes]: AssertionError: nine axes ({__file__}:" in failures(Wrong(), "softmax")
+
+    def test_a_function_that_xp_lacks(self, members_only):
+        class Wrong(members_only):
+            xp = SimpleNamespace(**{name: value for name, value in vars(np).items() if name != "permute_dims"})
+
+        text = failures(Wrong(), "swap_axes")
+        assert "has no attribute 'permute_dims' (" in text
+        assert re.search(r"[\\/]nnx[\\/]ops[\\/]spec.py:\d+, in swap_axes\)", text), "the composition that asks for it"
 
     def test_a_backward_that_does_not_fit_its_forward(self, members_only):
         class Wrong(members_only):

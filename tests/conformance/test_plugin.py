@@ -76,6 +76,19 @@ def test_a_wrong_backend_fails_with_what_is_wrong(toy, wrong_site):
     assert "FAILED nnx.testing::activation[float32-relu-odd-sizes]" not in done.stdout
 
 
+def test_an_error_is_shown_from_the_backends_first_frame_on_under_the_checks_name(toy, wrong_site):
+    done = toy(*PYTEST, "--nnx-backend=wrong", "-k", "softmax and float32-odd-sizes and not loss", path=(wrong_site,))
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    _, shown = re.split(r"^_+ softmax\[float32-odd-sizes\] _+$", done.stdout, maxsplit=1, flags=re.MULTILINE)
+    error, traceback, where, raising, *_ = shown.strip().splitlines()
+    assert error == "RuntimeError: not done yet"
+    assert traceback == "Traceback (most recent call last):"
+    assert re.fullmatch(r'  File ".*nnx_wrong.py", line \d+, in softmax', where)
+    assert raising.strip() == "raise RuntimeError('not done yet')"
+    assert "_pytest" not in done.stdout
+    assert "FAILED nnx.testing::softmax[float32-odd-sizes] - RuntimeError: not done yet" in done.stdout
+
+
 @pytest.mark.long
 def test_the_command(toy, wrong_site):
     done = toy("-m", "nnx.testing", "toy")

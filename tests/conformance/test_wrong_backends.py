@@ -216,13 +216,24 @@ def reshaped_alone(right, x, *, out=None):
 
 
 @wrong("philox")
-def the_key_s_high_word_unused(right, rng, size):
-    return right(np.where(np.arange(len(rng)) == 1, 0, rng).astype(rng.dtype), size)
+def the_key_s_high_word_unused(right, rng, size, row=1):
+    return right(np.where(np.arange(len(rng)) == 1, 0, rng).astype(rng.dtype), size, row)
 
 
 @wrong("philox")
-def blocks_that_count_from_zero(right, rng, size):
-    return np.resize(right(rng, min(size, 256)), size)
+def blocks_that_count_from_zero(right, rng, size, row=1):
+    return np.resize(right(rng, min(size, 256), row), size)
+
+
+@wrong("philox")
+def every_part_begins_with_a_block(right, rng, size, row=1):
+    first = int(rng[6]) * row // 4 * 4
+    return right(np.array([*rng[:6], first], rng.dtype), size, 1) if first < 2**32 else right(rng, size, row)
+
+
+@wrong("dropout")
+def the_first_row_unread(right, x, rng, factor, *, out=None, mask=None):
+    return right(x, np.array([*rng[:6], 0], rng.dtype), factor, out=out, mask=mask)
 
 
 @wrong("dropout")

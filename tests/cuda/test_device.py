@@ -394,7 +394,7 @@ def test_out_of_memory_says_what_is_used_and_what_to_do(backend, cupy, limit, wo
 def test_every_operation_that_allocates_says_so(backend, cupy):
     x, t = backend.to_device(np.ones((4, 4), np.float32)), backend.to_device(np.arange(4))
     c, hyper = backend.to_device(np.ones(4, np.float32)), backend.to_device(np.ones(3, np.float32))
-    rng = backend.to_device(np.zeros(6, np.uint32))
+    rng = backend.to_device(np.zeros(7, np.uint32))
     one = backend.to_device(np.array(1, np.float32))
     cupy.pool.room = 0
     for call in (

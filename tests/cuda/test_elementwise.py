@@ -73,7 +73,7 @@ def test_sizes_and_alignments_of_two_inputs(starts: tuple[int, int], r: np.rando
 @pytest.mark.parametrize("op", ["activation", "dropout", "philox"])
 def test_grids_that_stride(op: str, r: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     x, backend = normal(r, 10_007, "float32"), EmulatedBackend()
-    rng = np.arange(6, dtype=np.uint32) << 29
+    rng = np.arange(7, dtype=np.uint32) << 29
     given = {"activation": (RELU, x), "dropout": (x, rng, np.array(2, "float32")), "philox": (rng, x.size)}[op]
     expected = getattr(backend, op)(*given)
     monkeypatch.setattr(_launch, "WAVES", 1)
@@ -138,11 +138,11 @@ def test_a_nan_reaches_its_bias_gradient_alone(r: np.random.Generator) -> None:
 @pytest.mark.parametrize("given", [True, False])
 def test_dropout_and_its_backward(dtype: str, start: int, given: bool, r: np.random.Generator) -> None:
     shape = (7, 13)
-    rng = r.integers(0, 2**32, 6, np.uint32)
+    rng = r.integers(0, 2**32, 7, np.uint32)
     backend, factor = EmulatedBackend(), np.array(2, dtype)
     x, mask = normal(r, shape, dtype, start), np.full(93, 2, np.uint8).view(bool)[start : start + 91].reshape(shape)
     y = backend.dropout(x, rng, factor, mask=mask if given else None)
-    kept = backend.philox(rng, 91).reshape(shape) >= rng[5]
+    kept = backend.philox(rng, 91, 13).reshape(shape) >= rng[5]
     np.testing.assert_array_equal(y, np.where(kept, 2 * x, 0))
     if given:
         np.testing.assert_array_equal(mask, kept)
@@ -154,13 +154,13 @@ def test_dropout_and_its_backward(dtype: str, start: int, given: bool, r: np.ran
 
 def test_what_is_dropped_stays_nan_where_it_was() -> None:
     backend, factor, x = EmulatedBackend(), np.array(2, "float32"), np.full((3, 5), np.nan, "float32")
-    y, mask = backend.dropout(x, np.array([1, 2, 3, 4, 5, 2**32 - 1], np.uint32), factor), np.zeros((3, 5), bool)
+    y, mask = backend.dropout(x, np.array([1, 2, 3, 4, 5, 2**32 - 1, 0], np.uint32), factor), np.zeros((3, 5), bool)
     assert np.isnan(y).all()
     assert np.isnan(backend.dropout_backward(x, mask, factor)).all()
 
 
 def test_streams_of_no_length() -> None:
-    rng = np.zeros(6, np.uint32)
+    rng = np.zeros(7, np.uint32)
     assert EmulatedBackend().philox(rng, 0).shape == (0,)
 
 
@@ -198,7 +198,7 @@ def test_declined_before_anything_is_written() -> None:
     backend = EmulatedBackend()
     x, wide, one = np.ones((4, 6), "float32"), np.ones((4, 12), "float32"), np.array(1, "float32")
     double, out, index = np.ones((4, 6)), np.ones((4, 6), "float32"), np.array([1, 2])
-    rng, mask, backward = np.zeros(6, np.uint32), np.zeros((4, 6), bool), nnx.Tanh().formula_backward
+    rng, mask, backward = np.zeros(7, np.uint32), np.zeros((4, 6), bool), nnx.Tanh().formula_backward
     declined = [
         backend.activation(RELU, wide[:, ::2], out=out),
         backend.activation(RELU, x.astype("float16")),

@@ -323,7 +323,8 @@ def test_schedules_reach_the_optimizer(data):
         ({"t_train": np.ones((7, 3))}, "row 0 is .*, expected probabilities of at least 0 that sum to 1"),
         (
             {"x_train": np.full((7, 4), np.nan)},
-            "x_train: got NaN or infinite values in 7 of 7 rows, the first being row 0",
+            "x_train: got NaN or infinite values in 7 of 7 rows, the first being row 0. Clean the data, or pass "
+            "check_finite=False to train on them as they are",
         ),
         ({"epochs": 0}, "epochs: got 0, expected a whole number of at least 1"),
         ({"batch_size": 0}, "batch_size: got 0"),
@@ -344,6 +345,28 @@ def test_fit_refuses_before_any_work(change, message):
     assert t.steps == 0
     assert t.history == {}
     assert all(np.array_equal(before[name], value) for name, value in t.model.state_dict().items())
+
+
+def test_evaluate_names_no_argument_that_it_does_not_have():
+    t = nnx.Trainer(nnx.Sequential(nnx.Affine(3)))
+    t.build((4,))
+    with pytest.raises(nnx.InputError, match=r"x: got NaN .*, the first being row 0. Clean the data\.$"):
+        t.evaluate(np.full((7, 4), np.nan), np.zeros(7, int))
+
+
+@pytest.mark.parametrize(
+    ("loss", "t", "applied"), [("sigmoid_cross_entropy", [[0, 1]] * 7, "sigmoid"), (None, [0] * 7, "softmax")]
+)
+def test_a_sigmoid_under_a_loss_that_applies_one_is_warned_of(loss, t, applied):
+    trainer = nnx.Trainer(nnx.Sequential(nnx.Affine(2), nnx.Sigmoid()), loss=loss)
+    with pytest.warns(nnx.LossWarning, match=f"applies the {applied} itself.* Leave the last layer out") as told:
+        trainer.step(np.zeros((7, 4)), np.array(t))
+    assert told[0].filename == __file__
+    trainer.step(np.zeros((7, 4)), np.array(t))  # warnings are errors: it says so once
+
+
+def test_a_sigmoid_under_a_loss_of_numbers_is_not():
+    nnx.Trainer(nnx.Sequential(nnx.Affine(2), nnx.Sigmoid()), loss="mse").step(np.zeros((7, 4)), np.zeros((7, 2)))
 
 
 def test_check_finite_false_trains_until_the_loss_is_not():

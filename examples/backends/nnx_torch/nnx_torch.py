@@ -4,6 +4,7 @@ An example of a plugin over a library that is not NumPy's cousin: its arrays are
 `torch.float32`, and its namespace is the Array API's only by way of `array_api_compat`. It imports nothing of nnx.
 """
 
+import math
 from importlib.util import find_spec
 from typing import Any
 
@@ -52,26 +53,27 @@ class TorchBackend:
 
     # Random words in signed 64-bit numbers, whose products and sums wrap to the same bits ---------------------------
 
-    def _words(self, rng: Tensor, size: int) -> Tensor:
-        """Philox4x32-10: `size` words, each in an int64."""
+    def _words(self, rng: Tensor, size: int, row: int) -> Tensor:
+        """Philox4x32-10: `size` words, each in an int64, from the word rng[6] * row on."""
         torch = self._torch
         wide = rng.to(torch.int64)
-        c0 = torch.arange((size + 3) // 4)
+        block, skipped = divmod(int(wide[6]) * row, 4)
+        c0 = torch.arange(block, block + (skipped + size + 3) // 4)
         c1, c2, c3 = (torch.zeros_like(c0) + wide[i] for i in (2, 3, 4))
         k0, k1 = wide[0], wide[1]
         for _ in range(10):
             p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
             c0, c1, c2, c3 = (p1 >> 32 & _LOW) ^ c1 ^ k0, p1 & _LOW, (p0 >> 32 & _LOW) ^ c3 ^ k1, p0 & _LOW
             k0, k1 = (k0 + 0x9E3779B9) & _LOW, (k1 + 0xBB67AE85) & _LOW
-        return torch.stack((c0, c1, c2, c3), dim=1).reshape(-1)[:size]
+        return torch.stack((c0, c1, c2, c3), dim=1).reshape(-1)[skipped : skipped + size]
 
-    def philox(self, rng: Tensor, size: int) -> Tensor:
-        return self._words(rng, size).to(self._torch.uint32)
+    def philox(self, rng: Tensor, size: int, row: int = 1) -> Tensor:
+        return self._words(rng, size, row).to(self._torch.uint32)
 
     def dropout(
         self, x: Tensor, rng: Tensor, factor: Tensor, *, out: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        kept = (self._words(rng, x.numel()) >= rng[5].to(self._torch.int64)).reshape(x.shape)
+        kept = (self._words(rng, x.numel(), math.prod(x.shape[1:])) >= rng[5].to(self._torch.int64)).reshape(x.shape)
         if mask is not None:
             mask.copy_(kept)
         return self._torch.mul(x * kept, factor, out=out)

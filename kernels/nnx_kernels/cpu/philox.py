@@ -32,33 +32,40 @@ def _words(first, rows, words, rng):
         words[4 * k + 2], words[4 * k + 3] = rows[2, k], rows[3, k]
 
 
-@kernel("WW", writes="words")
-def philox(rng, words):
-    """Fill `words`, uint32, with the stream of `rng`."""
+@kernel("WWi", writes="words")
+def philox(rng, words, row):
+    """Fill `words`, uint32, with the stream of `rng` from the word rng[6] * row on."""
     rows, block = np.empty((4, _BLOCKS), np.uint32), np.empty(4 * _BLOCKS, np.uint32)
-    for low in range(0, words.size, 4 * _BLOCKS):
-        _words(low // 4, rows, block, rng)
-        part = words[low : low + 4 * _BLOCKS]
+    first, low = np.int64(rng[6]) * row, 0
+    while low < words.size:
+        some = block[(first + low) % 4 :]
+        _words((first + low) // 4, rows, block, rng)
+        part = words[low : low + some.size]
         for k in range(part.size):
-            part[k] = block[k]
+            part[k] = some[k]
+        low += some.size
 
 
-@kernel("vWvvBi", writes="y mask", rows="x y mask", first="start")
-def dropout(x, rng, scale, y, mask, start):
+@kernel("vWvvBii", writes="y mask", rows="x y mask", first="start")
+def dropout(x, rng, scale, y, mask, row, start):
     """Compute mask = word >= rng[5]; y = x * mask * scale[0].
 
-    start: the place of x[0] in the whole, a multiple of 4.
+    row: how many elements a row has; the first is that of the row rng[6].
+    start: the place of x[0] in the whole.
     """
-    rows, words = np.empty((4, _BLOCKS), np.uint32), np.empty(4 * _BLOCKS, np.uint32)
+    rows, block = np.empty((4, _BLOCKS), np.uint32), np.empty(4 * _BLOCKS, np.uint32)
     threshold, zero, factor = rng[5], x.dtype.type(0), scale[0]
-    for low in range(0, x.size, 4 * _BLOCKS):
-        _words((start + low) // 4, rows, words, rng)
-        high = low + 4 * _BLOCKS
+    first, low = np.int64(rng[6]) * row + start, 0
+    while low < x.size:
+        words = block[(first + low) % 4 :]
+        _words((first + low) // 4, rows, block, rng)
+        high = low + words.size
         part, result, bits = x[low:high], y[low:high], mask[low:high]
         for e in range(part.size):
             bits[e] = words[e] >= threshold
         for e in range(part.size):
             result[e] = part[e] * (factor if words[e] >= threshold else zero)
+        low = high
 
 
 @kernel("mMvmv", writes="dx db", rows="dy mask dx", sums="db")

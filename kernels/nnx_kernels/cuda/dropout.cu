@@ -24,24 +24,27 @@ __device__ __forceinline__ void store_four(Vector<T, 4> four, T *__restrict__ y,
 }
 
 extern "C" __global__ void __launch_bounds__(BLOCK)
-    philox(const unsigned *__restrict__ rng, unsigned *__restrict__ words, index_t n) {
+    philox(const unsigned *__restrict__ rng, unsigned *__restrict__ words, index_t row, index_t n) {
   Philox stream(rng);
-  for (index_t i = global_thread(); 4 * i < n; i += all_threads()) store_four(stream(i), words, 4 * i, n);
+  index_t first = rng[6] * row;
+  for (index_t i = global_thread(); 4 * i < n; i += all_threads()) store_four(stream.from(first + 4 * i), words, 4 * i, n);
 }
 
 // Products, not choices: NaN stays NaN where it is dropped, too.
 __device__ __forceinline__ REAL dropped(REAL x, bool kept, REAL factor) { return x * (kept ? factor : REAL(0)); }
 
-// kept = word >= rng[5], y = x * kept * factor. mask, where not null, receives what was kept.
+// kept = word >= rng[5], y = x * kept * factor. mask, where not null, receives what was kept. A row has so many elements;
+// the first is that of the row rng[6].
 extern "C" __global__ void __launch_bounds__(BLOCK)
     dropout(const REAL *__restrict__ x, const unsigned *__restrict__ rng, const REAL *__restrict__ factor,
-            REAL *__restrict__ y, bool *__restrict__ mask, index_t n) {
+            REAL *__restrict__ y, bool *__restrict__ mask, index_t row, index_t n) {
   Philox stream(rng);
   unsigned threshold = rng[5];
+  index_t first = rng[6] * row;
   REAL by = *factor;
   for (index_t i = global_thread(); 4 * i < n; i += all_threads()) {
     Vector<REAL, 4> four = load_four(x, 4 * i, n);
-    Words words = stream(i);
+    Words words = stream.from(first + 4 * i);
     Vector<bool, 4> kept;
 #pragma unroll
     for (int k = 0; k < 4; k++) {

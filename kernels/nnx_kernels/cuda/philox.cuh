@@ -3,7 +3,7 @@
 
 using Words = Vector<unsigned, 4>;
 
-// The stream of `rng`: [seed low, seed high, layer, step low, step high, ...].
+// The stream of `rng`: [seed low, seed high, layer, step low, step high, any, first row].
 struct Philox {
   unsigned key0, key1, layer, step_low, step_high;
 
@@ -24,5 +24,23 @@ struct Philox {
       k1 += 0xBB67AE85;
     }
     return {c0, c1, c2, c3};
+  }
+
+  // The words first ... first + 3; of two blocks, unless `first` is a multiple of 4.
+  __device__ __forceinline__ Words from(index_t first) const {
+    Words words = (*this)(first / 4);
+    int skipped = first % 4;
+    if (skipped == 0) return words;
+    Words next = (*this)(first / 4 + 1);
+    unsigned both[8];
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+      both[k] = words.of[k];
+      both[4 + k] = next.of[k];
+    }
+#pragma unroll
+    for (int k = 0; k < 4; k++)  // choices, not an index: the words stay in registers
+      words.of[k] = skipped == 1 ? both[k + 1] : skipped == 2 ? both[k + 2] : both[k + 3];
+    return words;
   }
 };
