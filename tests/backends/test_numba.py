@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import kit
 import numpy as np
 import pytest
 from threads import at_once
@@ -33,9 +34,9 @@ def in_a_process(code, **environment):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_the_kit_passes(backend):
-    report = nnx.testing.run(backend)
-    assert report.ok, str(report)
+@kit.dtypes
+def test_the_kit_passes(backend, dtype):
+    kit.passes(backend, dtype)
 
 
 KIT = """

@@ -1,8 +1,8 @@
-"""A person's own folder, and runs without figures."""
-
-import importlib.util
+"""A person's own folder, and figures only where a test asks for them."""
 
 import pytest
+
+from nnx._support import plots
 
 
 @pytest.fixture(autouse=True)
@@ -14,7 +14,11 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def without_figures(monkeypatch):
-    """matplotlib is not installed: to draw takes ten times as long as a small training."""
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "matplotlib" else find(name, *a))
+def figures():
+    """matplotlib is installed, as it is for no other test here: to draw takes ten times as long as a small training."""
+
+
+@pytest.fixture(autouse=True)
+def _without_figures(request, monkeypatch):
+    if "figures" not in request.fixturenames:
+        monkeypatch.setattr(plots, "available", lambda: False)

@@ -63,7 +63,6 @@ def test_default_folders_are_numbered(capsys):
     assert "written to runs/digits-2:" in out
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_resume_with_more_epochs(here, capsys):
     assert nnx_command(*QUICK) == 0
     assert nnx_command("train", "--resume", "--epochs", 4) == 0
@@ -73,7 +72,6 @@ def test_resume_with_more_epochs(here, capsys):
     assert (here / "runs/digits/history.csv").read_text() == (whole / "history.csv").read_text()
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_every_flag_arrives():
     flags = "--hidden 9,8 --activation tanh --init 0.1 --batchnorm --dropout 0.5 --weight-decay 1e-4 --clip-norm 1"
     flags += " --optimizer rmsprop --lr 0.01 --epochs 1 --batch-size 77 --seed 5 --dtype float64 --backend numpy"
@@ -90,7 +88,6 @@ def test_every_flag_arrives():
     assert nnx.Trainer.load("narrow/checkpoint.safetensors").precision == "bfloat16"
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_the_learning_rate_falls_over_all_epochs_also_where_some_are_added():
     settings = ("--hidden", 9, "--batch-size", 200, "--schedule", "cosine", "--backend", "numpy", "--out", "run")
     assert nnx_command("train", *settings, "--epochs", 2, "--lr", 0.01) == 0
@@ -140,7 +137,6 @@ def test_bad_files_of_settings(here, capsys, text, message):
     assert captured.out == ""
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_a_folder_of_idx_files(here, capsys):
     data = digits()
     write_idx(here / "t10k-images-idx3-ubyte.gz", data.x)
@@ -212,7 +208,8 @@ class SignDescent(nnx.Optimizer):
 @pytest.mark.slow
 def test_commands_with_parts_of_ones_own(tmp_path):
     """In processes of their own: what is registered stays so."""
-    (tmp_path / "own.py").write_text(OWN)
+    without_figures = "from nnx._support import plots\nplots.available = lambda: False\n"
+    (tmp_path / "own.py").write_text(OWN + without_figures)
 
     def run_python(*arguments):
         command = [sys.executable, "-W", "error", *arguments]
@@ -249,7 +246,6 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"nnx {nnx.__version__}\n"
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_without_the_extra_it_says_what_is_left_out(capsys):
     assert nnx_command(*QUICK) == 0
     out = capsys.readouterr().out

@@ -72,7 +72,6 @@ def test_from_training_to_prediction(here, capsys, model, colour, shape):
     assert lines == [f"{files[i]}: 12 x 10 pixels, scaled to 12 x 11" for i in (0, 2)]
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_a_resumed_run_keeps_the_size_where_files_were_added(here, capsys):
     fill(here / "pets", colour=False)
     flags = ("--dataset", "pets", "--image-size", "8x9", "--epochs")
@@ -93,7 +92,6 @@ def test_a_resumed_run_keeps_the_size_where_files_were_added(here, capsys):
     assert "1 x 12 x 10 inputs, 2 classes; resized to 12 x 10 from 12 x 10 .. 40 x 40" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_light_pictures_are_inverted_where_the_training_had_dark_ones(here, capsys):
     for kind in ("light", "dark"):
         fill(here / kind, colour=False, light=kind == "light")

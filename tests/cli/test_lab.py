@@ -6,19 +6,13 @@ import pytest
 from command_line import nnx_command
 
 import nnx
-from nnx._support import plots as plotting
-
-
-@pytest.fixture
-def without_figures(monkeypatch):
-    monkeypatch.setattr(plotting, "available", lambda: False)
 
 
 def run(*arguments):
     return nnx_command("lab", *arguments)
 
 
-def test_activations_says_what_is_to_be_seen_and_what_was_written(here, capsys):
+def test_activations_says_what_is_to_be_seen_and_what_was_written(here, figures, capsys):
     assert run("activations", "--backend", "numpy") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("sigmoid  values  0.007 .. 0.993, greatest derivative 0.250")
@@ -30,7 +24,7 @@ def test_activations_says_what_is_to_be_seen_and_what_was_written(here, capsys):
     ]
 
 
-def test_folders_are_numbered_and_an_absent_matplotlib_is_said(here, without_figures, capsys):
+def test_folders_are_numbered_and_an_absent_matplotlib_is_said(here, capsys):
     assert run("gradient", "--steps", 5) == run("gradient", "--steps", 5) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "left out: gradient.png (matplotlib is not installed; pip install 'nnx-array[plot]')" in lines
@@ -39,14 +33,14 @@ def test_folders_are_numbered_and_an_absent_matplotlib_is_said(here, without_fig
     assert len((here / "lab/gradient/gradient.csv").read_text().splitlines()) > 4 * 6
 
 
-def test_gradient_takes_an_expression_a_start_and_rates(here, without_figures, capsys):
+def test_gradient_takes_an_expression_a_start_and_rates(here, capsys):
     assert run("gradient", "x**2 + 3*y**2", "--start=-1,2", "--lrs", "0.1,0.2", "--steps", 30) == 0
     out = capsys.readouterr().out
     assert "gradient descent on x**2 + 3*y**2 from (-1, 2), 30 steps at most" in out
     assert re.search(r"^ +0.2 .* arrives after \d+ steps$", out, re.MULTILINE)
 
 
-def test_gradient_check_takes_the_networks_flags(without_figures, capsys):
+def test_gradient_check_takes_the_networks_flags(capsys):
     flags = "--hidden 9,8 --activation tanh --init 0.1 --batchnorm --dropout 0.5 --rows 7 --samples 3 --backend numpy"
     assert run("gradient-check", *flags.split()) == 0
     out = capsys.readouterr().out
@@ -57,7 +51,7 @@ def test_gradient_check_takes_the_networks_flags(without_figures, capsys):
     assert "all below 1e-05: the gradients are right." in out
 
 
-def test_optimizers_takes_rates_by_name(here, without_figures, capsys):
+def test_optimizers_takes_rates_by_name(here, capsys):
     flags = "--optimizers sgd,adam --lr sgd=0.5,adam=0.002 --bowl-lr sgd=0.9 --hidden 10 --epochs 2 --batch-size 100"
     assert run("optimizers", *flags.split(), "--out", "here") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -67,7 +61,7 @@ def test_optimizers_takes_rates_by_name(here, without_figures, capsys):
     assert len((here / "here/optimizers.csv").read_text().splitlines()) == 1 + 2 * 2
 
 
-def test_init_takes_words_and_numbers(here, without_figures, capsys):
+def test_init_takes_words_and_numbers(here, capsys):
     flags = "--inits zero,0.5,he --activations relu --layers 2 --units 10 --epochs 1 --optimizer adam --lr 0.01"
     assert run("init", *flags.split(), "--out", "here") == 0
     out = capsys.readouterr().out

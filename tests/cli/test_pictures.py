@@ -30,7 +30,7 @@ def model_of(folder):
     return nnx.Trainer.load(folder / "checkpoint.safetensors", backend="numpy").model
 
 
-def test_a_run_from_training_to_report(here, capsys):
+def test_a_run_from_training_to_report(here, figures, capsys):
     run = here / "run"
     assert nnx_command(*SIMPLE, "--augment", "shift=1", "--epochs", 2, "--out", run) == 0
     out = capsys.readouterr().out
@@ -91,7 +91,7 @@ def test_a_run_of_before_there_were_other_networks_goes_on(here, capsys):
     )
 
 
-def test_coloured_pictures(here, capsys):
+def test_coloured_pictures(here, figures, capsys):
     x, t = coloured(here)
     flags = ("--dataset", here, "--augment", "shift=1, flip", "--epochs", 4, "--lr", 0.01, "--out", "run")
     assert nnx_command(*SIMPLE, *flags) == 0

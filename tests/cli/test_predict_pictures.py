@@ -7,6 +7,7 @@ import pytest
 from command_line import nnx_command
 from PIL import Image
 
+from nnx._support import plots
 from nnx.datasets import load
 
 THREE = np.kron(np.asarray(load("digits").test.x[list(load("digits").test.t).index(3)]) * 15, np.ones((8, 8), np.uint8))
@@ -15,7 +16,9 @@ THREE = np.kron(np.asarray(load("digits").test.x[list(load("digits").test.t).ind
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
-    assert nnx_command("train", "--epochs", 6, "--hidden", 60, "--backend", "numpy", "--out", folder) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "available", lambda: False)
+        assert nnx_command("train", "--epochs", 6, "--hidden", 60, "--backend", "numpy", "--out", folder) == 0
     return folder
 
 
@@ -64,7 +67,7 @@ def test_as_they_are(run, here, capsys):
     assert len(named(out)) == 2
 
 
-def test_a_folder_and_the_picture_of_what_the_network_saw(run, here, capsys):
+def test_a_folder_and_the_picture_of_what_the_network_saw(run, here, figures, capsys):
     save_all(here / "scans")
     for name in ("empty", "two"):
         (here / f"scans/{name}.png").unlink()

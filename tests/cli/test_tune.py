@@ -7,7 +7,6 @@ import pytest
 from command_line import nnx_command
 
 import nnx
-from nnx._support import plots as plotting
 from nnx.cli._tune import parse_space
 from nnx.tune import Choice, Linear, Log
 
@@ -18,7 +17,6 @@ QUICK = ["tune", "lr=log:1e-4..1e-1", "hidden=20", "--trials", 3, "--rounds", 2,
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NNX_BACKEND", "numpy")
-    monkeypatch.setattr(plotting, "available", lambda: False)
     return tmp_path
 
 
@@ -106,7 +104,7 @@ def test_ranges_as_they_are_written():
         ("--resume", "there is no search under runs/; pass --out FOLDER of one"),
         ("--resume --out nowhere", "nowhere: holds no search (there is no study.db)"),
         ("--repeat 1 --out nowhere", "nowhere: holds no search"),
-        ("--storage postgresql://u:secret@h/d --name x", "needs a driver that is not installed"),
+        ("--storage oracle://u:secret@h/d --name x", "needs a driver that cannot be imported"),
     ],
 )
 def test_bad_flags_are_one_message(arguments, message, here, capsys):

@@ -17,7 +17,7 @@ import pytest
 import recording
 from nnx_kernels.cuda import files, source
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 Facts = dict[str, Any]
 
@@ -81,7 +81,6 @@ def facts_of(all_facts: Facts) -> Callable[..., Facts]:
 # Launches -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("check", ["trainings", "losses", "kit"])
 def test_arguments_fit_the_compiled_kernels_and_launches_are_within_the_limits(
     facts_of: Callable[..., Facts], check: str
