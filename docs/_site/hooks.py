@@ -2,7 +2,7 @@
 
 The README is the first page. Whatever pages link to elsewhere in the repository has a page, too, so that the site needs
 no other place: Markdown as such, a source as its code, a folder as the list of its files. The page of the command line
-is made from the commands.
+is made from the commands, and a page of the tutorial can be downloaded as a notebook.
 """
 
 import os
@@ -14,10 +14,14 @@ from commands import commands_page
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
+from notebooks import notebook
 
 ROOT = Path(__file__).parents[2]
 IN_THE_NAVIGATION = ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/results/README.md")
 COMMANDS = "reference/command-line.md"
+TUTORIAL = re.compile(r"(zh-CN/)?tutorial/(\d\d-[\w-]+)\.md")
+"""The pages that are offered as notebooks: whether in Chinese, and the name."""
+NOTEBOOK = "This page as a notebook", "下载本页的 notebook"
 
 CODE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<=\]\()(?!#|[a-z]+:)([^)#\s]+)(#[^)\s]*)?(?=\))")
@@ -42,6 +46,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             _origins[page] = path
             todo += targets(text, path)
     files.append(File.generated(config, COMMANDS, content=commands_page()))
+    for file in files.documentation_pages():
+        if TUTORIAL.match(file.src_uri):
+            name = file.src_uri.replace(".md", ".ipynb")
+            files.append(File.generated(config, name, content=notebook(file.content_string)))
     return files
 
 
@@ -50,6 +58,9 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     path = _origins.get(page.file.src_uri, f"docs/{page.file.src_uri}")
     if path == "README.md":
         page.meta["hide"] = ["navigation"]  # it stands alone in its section
+    if found := TUTORIAL.match(page.file.src_uri):
+        button = f"[{NOTEBOOK[bool(found[1])]}]({found[2]}.ipynb){{ .md-button download }}"
+        markdown = re.sub(r"\A(# .*\n)", rf"\1\n{button}\n", markdown)
     here = PurePosixPath(page.file.src_uri).parent
 
     def link_to_page(link: re.Match[str]) -> str:

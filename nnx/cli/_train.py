@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -14,9 +14,10 @@ from .._support import plots as plotting
 from .._support.checks import check_count
 from .._support.console import say
 from ..backend import choose
-from ..datasets import Dataset
+from ..datasets import Dataset, Splits
 from ..errors import InputError
-from ..training import MODELS, EarlyStopping, RunConfig, RunData, RunFolder, Trainer, read_settings
+from ..parallel import Communicator, on_first, world
+from ..training import MODELS, Callback, EarlyStopping, RunConfig, RunData, RunFolder, Trainer, read_settings
 from . import _values as values
 from ._app import command, is_given
 from ._options import (
@@ -135,10 +136,19 @@ def train(
         int | None,
         typer.Option(metavar="STEPS", help="Write a checkpoint after so many steps, too; default: after each epoch."),
     ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Under `nnx launch`: divide each batch into so many parts, a multiple of the ranks, for the same bits "
+            "on any number of ranks that divides N; default: one for each rank.",
+        ),
+    ] = None,
 ) -> None:
     """Train a network on a data set, and write the run into a folder.
 
-    The folder holds the checkpoint, history.csv, curves.png and samples.png.
+    The folder holds the checkpoint, history.csv, curves.png and samples.png. Under `nnx launch -n 4 -m nnx train ...`
+    four processes share the work.
     """
     config = RunConfig(
         dataset=dataset,
@@ -174,51 +184,87 @@ def train(
         given |= settings.keys()
     own = {name: RunConfig.default(name, config.model) for name in ("hidden", "dropout") if name not in given}
     config = replace(config, **own)
+    ranks = world()
+    tell = say if ranks.rank == 0 else _nothing
     folder, known = None, None
     if resume:
-        folder = RunFolder.existing(out)
-        config, known = _resumed(config, given, folder)
+        folder = RunFolder(on_first(ranks, lambda: str(RunFolder.existing(out).path)))
+        config, known = _resumed(config, given, folder, ranks)
     _check(config, checkpoint_every)
     choose(backend)
-    config, stored = config.data(known)
+    config, stored = _data(config, known, ranks)
     splits = config.inputs(stored)
-    trainer = _trainer(config, backend, folder, len(splits.train.classes))
+    together = {"parallel": ranks, "shards": shards}
+    trainer = _trainer(config, backend, folder, len(splits.train.classes), **together)
     _build(trainer, config, splits.train.x.shape[1:])
     config.set_rate(trainer, len(splits.train))
     stopping = EarlyStopping(patience=config.early_stopping) if config.early_stopping is not None else None
     if folder is None:
-        folder = RunFolder.new(out, config.dataset)
-        folder.write_config(config, RunData.of(splits.train))
+        folder = RunFolder(on_first(ranks, lambda: _new_folder(out, config, splits)))
 
     shape = " x ".join(map(str, splits.train.x.shape[1:]))
     note = f"; {splits.train.note}" if splits.train.note else ""
     classes = f", {len(splits.train.classes)} classes" if splits.train.classes else ""
-    say(
+    tell(
         f"{config.dataset}: {len(splits.train)} rows to train on, {len(splits.validation)} to validate, "
         f"{len(splits.test)} to test; {shape} inputs{classes}{note}"
     )
-    run = folder
     history = trainer.fit(
         splits.train,
         epochs=config.epochs,
         batch_size=config.batch_size,
         validation_data=splits.validation,
-        callbacks=[lambda t, epoch, logs: run.write_history(t.history)],
+        callbacks=[_HistoryFile(folder)],
         early_stopping=stopping,
         checkpoint=folder.checkpoint,
         checkpoint_every=checkpoint_every,
     )
     if trainer.interrupted:
-        say("interrupted; continue with:", f"nnx train --resume --out {shlex.quote(str(folder.path))}")
+        tell("interrupted; continue with:", f"nnx train --resume --out {shlex.quote(str(folder.path))}")
         raise typer.Exit(130)
+    score = _score(trainer, splits.test)
+    if ranks.rank > 0:
+        return
     folder.write_history(history)
-    say(_score(trainer, splits.test))
+    say(score)
     written = [folder.checkpoint, folder.history, *_pictures(folder, config, trainer, splits.test)]
     say(f"written to {folder.path}: {', '.join(file.name for file in written)}")
     say("on one page:", f"nnx report {shlex.quote(str(folder.path))}")
 
 
-def _resumed(wanted: RunConfig, given: set[str], folder: RunFolder) -> tuple[RunConfig, RunData]:
+class _HistoryFile(Callback):
+    """Writes history.csv after every epoch."""
+
+    every_rank = False
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+
+    def __call__(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+        self._folder.write_history(trainer.history)
+
+
+def _nothing(text: str, command: str = "") -> None:
+    """Say nothing: rank 0 speaks for all."""
+
+
+def _data(config: RunConfig, known: RunData | None, ranks: Communicator) -> tuple[RunConfig, Splits]:
+    """Load the data; rank 0 does so first, for what it downloads is there for the others."""
+    if ranks.rank > 0:
+        ranks.exchange(None)
+    loaded = config.data(known)
+    if ranks.rank == 0:
+        ranks.exchange(None)
+    return loaded
+
+
+def _new_folder(out: Path | None, config: RunConfig, splits: Splits) -> str:
+    folder = RunFolder.new(out, config.dataset)
+    folder.write_config(config, RunData.of(splits.train))
+    return str(folder.path)
+
+
+def _resumed(wanted: RunConfig, given: set[str], folder: RunFolder, ranks: Communicator) -> tuple[RunConfig, RunData]:
     """Return the run's own settings; a setting that was given and differs is refused, except the number of epochs."""
     saved, data = folder.read_config()
     for name in sorted(given - {"epochs"}):
@@ -229,7 +275,7 @@ def _resumed(wanted: RunConfig, given: set[str], folder: RunFolder) -> tuple[Run
             )
     if "epochs" in given:
         saved = replace(saved, epochs=wanted.epochs)
-        folder.write_config(saved, data)
+        on_first(ranks, lambda: folder.write_config(saved, data))
     return saved, data
 
 
@@ -245,10 +291,12 @@ def _check(config: RunConfig, checkpoint_every: int | None) -> None:
     _trainer(config, None, None, 2)
 
 
-def _trainer(config: RunConfig, backend: str | None, folder: RunFolder | None, classes: int) -> Trainer:
+def _trainer(
+    config: RunConfig, backend: str | None, folder: RunFolder | None, classes: int, **together: Any
+) -> Trainer:
     if folder is not None and folder.checkpoint.exists():
-        return Trainer.load(folder.checkpoint, backend=backend)
-    return config.trainer(classes, backend)
+        return Trainer.load(folder.checkpoint, backend=backend, **together)
+    return config.trainer(classes, backend, **together)
 
 
 def _build(trainer: Trainer, config: RunConfig, shape: tuple[int, ...]) -> None:

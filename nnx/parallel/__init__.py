@@ -2,6 +2,7 @@
 
 from ._alike import check_alike
 from ._communicator import Alone, Communicator
+from ._first import on_first
 from ._native import Collectives, native
 from ._rows import gathered, share_of
 from ._shards import Shards
@@ -15,6 +16,7 @@ __all__ = [
     "check_alike",
     "gathered",
     "native",
+    "on_first",
     "share_of",
     "world",
 ]

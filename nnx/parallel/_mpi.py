@@ -1,6 +1,7 @@
 """The communicator of processes that mpiexec started, by mpi4py."""
 
 import json
+import sys
 import time
 from typing import Any
 
@@ -17,12 +18,21 @@ _PAUSE = 5e-5  # seconds between two looks
 class MPI:
     """All processes of one `mpiexec`; their messages keep apart from those that a script sends by mpi4py itself.
 
-    A rank that waits looks whether the message is there, again and again, and so stays open to signals.
+    A rank that waits looks whether the message is there, again and again, and so stays open to signals. An exception
+    that nobody catches ends all ranks.
     """
 
     def __init__(self) -> None:
         self._comm = mpi.COMM_WORLD.Dup()
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
+        shown = sys.excepthook
+
+        def end_all(*error: Any) -> None:
+            shown(*error)
+            sys.stderr.flush()
+            mpi.COMM_WORLD.Abort(1)
+
+        sys.excepthook = end_all  # otherwise the other ranks, and the end of this process, would wait for each other
 
     def all_to_all(self, send: HostArray, receive: HostArray, /) -> None:
         _wait(self._comm.Ialltoall(send, receive))

@@ -134,12 +134,13 @@ class RunConfig:
             steps = self.epochs * -(-rows // self.batch_size)
             trainer.optimizer.lr = schedules.Cosine(lr.lr if isinstance(lr, schedules.Cosine) else lr, steps)
 
-    def trainer(self, classes: int, backend: BackendLike = None) -> Trainer:
+    def trainer(self, classes: int, backend: BackendLike = None, **together: Any) -> Trainer:
         """Make the network and its trainer, not yet built. Raises for settings that do not make one.
 
         Args:
             classes: how many there are to be told apart; 0 for a number to be predicted.
             backend: as for `Trainer`.
+            together: parallel and shards, as for `Trainer`.
         """
         rate = {} if self.lr is None else {"lr": self.lr}
         if self.schedule not in SCHEDULES:
@@ -154,6 +155,7 @@ class RunConfig:
             seed=self.seed,
             dtype=self.dtype,
             precision=self.precision,
+            **together,
         )
 
 

@@ -37,7 +37,7 @@ from ..losses import Loss, SoftmaxCrossEntropy, as_loss
 from ..model import Sequential
 from ..ops import Array, HostArray
 from ..optimizers import Adam, Optimizer, OwnOptimizer, as_optimizer
-from ..parallel import Alone, Communicator, Shards, check_alike, gathered, share_of
+from ..parallel import Alone, Communicator, Shards, check_alike, gathered, on_first, share_of
 from ..plan import ParallelPlan, Plan, TrainingStep, check_precision
 from . import checkpoint as checkpoint_file
 from ._device_data import DeviceData
@@ -663,15 +663,7 @@ class Trainer:
             "columns": self.model.columns,
             "classes": self.model.classes,
         }
-        failure = None
-        try:
-            if self.parallel.rank == 0:
-                checkpoint_file.write(path, tensors, meta)
-        except CheckpointError as error:
-            failure = error
-        told = self.parallel.exchange(None if failure is None else str(failure))[0]
-        if told is not None:
-            raise failure or CheckpointError(told)
+        on_first(self.parallel, lambda: checkpoint_file.write(path, tensors, meta))
 
     @classmethod
     def load(

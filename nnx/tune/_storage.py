@@ -10,12 +10,14 @@ import re
 import sqlite3
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._support.console import in_notebook
 from ..errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ def need_optuna() -> None:
     """Raise `InputError` unless Optuna is installed."""
     if find_spec("optuna") is None:
         raise InputError("nnx.tune needs Optuna; pip install 'nnx-array[tune]'.")
+    if in_notebook():
+        with warnings.catch_warnings():  # Optuna looks for bars of tqdm's, which nnx does not show
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            import optuna  # noqa: F401
 
 
 def file_url(path: Path) -> str:
