@@ -591,7 +591,7 @@ class Trainer:
             t: as for `evaluate`.
 
         Raises:
-            InputError: the loss is of numbers, not of classes.
+            InputError: the loss predicts numbers, not classes.
         """
         check_tells_accuracy(self.loss)
         return float(self.evaluate(x, t).score or 0.0)
