@@ -16,6 +16,7 @@ from ._gather import GatherOps
 from ._graph import CapturedStep
 from ._launch import Array
 from ._losses import LossOps
+from ._nccl import Nccl, connect
 from ._optimizers import OptimizerOps
 from ._pooling import PoolingOps
 from ._random import RandomOps
@@ -39,6 +40,7 @@ class CupyBackend(ConvolutionOps, PoolingOps, ActivationOps, BatchNormOps, Rando
             with suppress(ImportError):
                 import_module("cupyx.optimizing")
         super().__init__(CudaDevice() if device is None else device)
+        self._collectives: dict[tuple[int, int], Nccl | None] = {}
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -60,6 +62,11 @@ class CupyBackend(ConvolutionOps, PoolingOps, ActivationOps, BatchNormOps, Rando
 
     def device_info(self) -> dict[str, str]:
         return self.device.info()
+
+    def collectives(self, rank: int, size: int, exchange: Callable[[Any], list[Any]], /) -> Nccl | None:
+        if (rank, size) not in self._collectives:
+            self._collectives[rank, size] = connect(self.device, rank, size, exchange)
+        return self._collectives[rank, size]
 
     def allocate(self, size: int, dtype: str) -> Array:
         array = self.device.empty((size,), dtype)

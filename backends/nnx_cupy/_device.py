@@ -2,9 +2,12 @@
 
 import math
 import os
+import socket
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -183,6 +186,21 @@ class CudaDevice:
     def gemm(self) -> LtGemm:
         """Return the products through cuBLASLt."""
         return LtGemm(tf32=tf32(), workspaces=self.workspaces)
+
+    def nccl(self) -> Any:
+        """Return CuPy's bindings to NCCL, by which GPUs exchange arrays; None where it is not installed."""
+        with warnings.catch_warnings(action="ignore"):  # CuPy's own, about what to install
+            nccl = import_module("cupy.cuda.nccl")
+        return nccl if nccl.available else None
+
+    def identity(self) -> str:
+        """Return which GPU this is, among those of all machines."""
+        return f"{self._runtime.deviceGetPCIBusId(self.id)} of {socket.gethostname()}"
+
+    def stream(self) -> int:
+        """Return the current stream, as CUDA's libraries are told it."""
+        self.check_current()
+        return int(self._current_stream().ptr)
 
     def recorder(self) -> CudaRecorder:
         """Return a recorder for one graph."""

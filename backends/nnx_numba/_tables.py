@@ -3,7 +3,7 @@
 Each axis of a result is divided into *spans*: pixels over which the same elements of a filter lie on the picture.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,12 +125,10 @@ def _products(layout: _Layout) -> list[Pair]:
     ]
 
 
-def _products_of_filters(layout: _Layout) -> list[Pair]:
+def _products_of_filters(layout: _Layout, size: Pair) -> list[Pair]:
     """Return how many rows and columns the groups of `_of_filters` have."""
-    channels = layout.sizes[2]
-    return [
-        (len(elements) * channels, len(down) * len(side)) for (down, side), elements in _alike(layout.spans).items()
-    ]
+    channels, groups = layout.sizes[2], _alike(layout.spans, size)
+    return [(len(elements) * channels, len(down) * len(side)) for (down, side), elements in groups.items()]
 
 
 def _cheapest(layouts: list[_Layout], products: Any, n: int, itemsize: int) -> _Layout:
@@ -180,10 +178,11 @@ def tables(shape: tuple[int, ...], filters: tuple[int, ...], stride: Pair, pad: 
     order = number.transpose(2, 3, 1, 0).ravel()
     place = np.empty_like(order)
     place[order] = np.arange(order.size)
+    of_filters = partial(_products_of_filters, size=(kh, kw))
     return Tables(
         (oh, ow),
         _table(_cheapest(forward, _products, f, itemsize), f, ow, kw, itemsize),
-        _of_filters(_cheapest(forward, _products_of_filters, f, itemsize), f, ow, kw, itemsize),
+        _of_filters(_cheapest(forward, of_filters, f, itemsize), f, ow, (kh, kw), itemsize),
         _table(_cheapest(pictures, _products, c, itemsize), c, w, kw, itemsize),
         order,
         place,
@@ -195,15 +194,18 @@ Seen = tuple[Pair, ...]
 """The pixels of the result over which an element of a filter lies on the picture, and where they begin to read."""
 
 
-def _alike(spans: tuple[list[Span], list[Span]]) -> dict[tuple[Seen, Seen], list[Pair]]:
-    """Return the elements of a filter by the pixels, down and across, over which they lie on the picture."""
+def _alike(spans: tuple[list[Span], list[Span]], size: Pair) -> dict[tuple[Seen, Seen], list[Pair]]:
+    """Return the elements of a filter by the pixels, down and across, over which they lie on the picture.
+
+    Elements that lie on it nowhere are there, too: their gradient is the sum over no pixels.
+    """
     seen: list[list[tuple[int, Seen]]] = []
     for axis in range(2):
-        pixels: dict[int, list[Pair]] = {}
+        pixels: list[list[Pair]] = [[] for _ in range(size[axis])]
         for span in spans[axis]:
             for i in span.elements:
-                pixels.setdefault(i, []).extend(zip(span.pixels, span.starts, strict=True))
-        seen.append([(i, tuple(sorted(of))) for i, of in sorted(pixels.items())])
+                pixels[i].extend(zip(span.pixels, span.starts, strict=True))
+        seen.append([(i, tuple(sorted(of))) for i, of in enumerate(pixels)])
     groups: dict[tuple[Seen, Seen], list[Pair]] = {}
     for i, down in seen[0]:
         for j, side in seen[1]:
@@ -211,7 +213,7 @@ def _alike(spans: tuple[list[Span], list[Span]]) -> dict[tuple[Seen, Seen], list
     return groups
 
 
-def _of_filters(layout: _Layout, f: int, ow: int, kw: int, itemsize: int) -> Table:
+def _of_filters(layout: _Layout, f: int, ow: int, size: Pair, itemsize: int) -> Table:
     """Make the table of the filters' gradient: a group for the elements of a filter that see the same pixels.
 
     Its rows are the channels under an element, its columns the pixels of dy over which the element lies on the picture.
@@ -220,12 +222,12 @@ def _of_filters(layout: _Layout, f: int, ow: int, kw: int, itemsize: int) -> Tab
     wide, channels = sizes[4], sizes[2]
     channel = np.arange(channels)
     rows, columns, lines, places = [], [], [], []
-    for (down, side), elements in _alike(spans).items():
-        places_of = np.array([(i * kw + j) for i, j in elements]) * channels
+    for (down, side), elements in _alike(spans, size).items():
+        places_of = np.array([(i * size[1] + j) for i, j in elements]) * channels
         offsets = np.array([(i * wide + j) for i, j in elements]) * channels
         rows.append(np.add.outer(offsets, channel))
         places.append(np.add.outer(places_of, channel) * f)
-        (u, a), (v, b) = zip(*down, strict=True), zip(*side, strict=True)
+        (u, a), (v, b) = (np.array(pairs, np.int64).reshape(-1, 2).T for pairs in (down, side))
         columns.append(np.add.outer(np.multiply(a, wide), b) * channels)
         lines.append(np.add.outer(np.multiply(u, ow), v) * f)
     return _joined(sizes, rows, columns, lines, places, itemsize)

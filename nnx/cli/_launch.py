@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import InputError
 from ..launch import Launch, find_mpiexec
 from ._app import command
 
@@ -18,8 +19,9 @@ from ._app import command
 )
 def launch(
     script: Annotated[
-        str, typer.Argument(metavar="SCRIPT", help="A path, `nnx` for one of its commands, or with -m a module.")
-    ],
+        str | None,
+        typer.Argument(metavar="SCRIPT", help="A path, `nnx` for one of its commands, or with -m a module."),
+    ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGS]...", help="The script's own.")] = None,
     ranks: Annotated[int, typer.Option("-n", metavar="RANKS", help="How many processes.")] = 2,
     module: Annotated[bool, typer.Option("-m", help="SCRIPT is a module's name, as for python -m.")] = False,
@@ -35,6 +37,9 @@ def launch(
         float,
         typer.Option(metavar="SECONDS", help="After which a process that is stopped, or its machine, is given up."),
     ] = 15.0,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Measure what the exchange of a step costs these processes; no SCRIPT.")
+    ] = False,
     mpiexec: Annotated[
         str | None, typer.Option(metavar="PATH", help="Of the MPI; default: beside this Python, or on the PATH.")
     ] = None,
@@ -44,13 +49,24 @@ def launch(
     All stop when one dies, and its exit status is this command's. With --restarts the script then begins again, and
     finds its checkpoint. Ctrl-C ends the training after a step, with the checkpoint written; again, at once.
     """
-    if Path(script).name.startswith("python") and arguments:
-        script, *arguments = arguments
-    if script == "nnx" and not module:
-        script, module = "nnx.cli", True
-    words = [*["-m"] * module, script, *(arguments or [])]
+    words = _words(script, arguments or [], module, probe)
     found = find_mpiexec(mpiexec)
     status = Launch(
         found, ranks, words, hosts=hosts, hostfile=hostfile, address=address, silence=silence, restarts=restarts
     ).run()
     sys.exit(status)
+
+
+def _words(script: str | None, arguments: list[str], module: bool, probe: bool) -> list[str]:
+    """Return what each process runs: a script's path, or -m and a module, with its arguments."""
+    if probe:
+        if script is not None:
+            raise InputError(f"--probe: got {script}, too; expected no script.")
+        return ["-m", "nnx.parallel.probe"]
+    if script is None:
+        raise InputError("SCRIPT: got none, expected a Python script, nnx with one of its commands, or --probe.")
+    if Path(script).name.startswith("python") and arguments:
+        return _words(arguments[0], arguments[1:], False, False) if arguments[0] != "-m" else arguments
+    if script == "nnx" and not module:
+        script, module = "nnx.cli", True
+    return [*["-m"] * module, script, *arguments]

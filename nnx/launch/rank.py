@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import traceback
+from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
@@ -21,7 +22,10 @@ from ._link import VARIABLE, Link
 THREADS = ("NNX_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Environment variables that set a number of threads."""
 _RANK = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
-_HERE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
+_NEIGHBOURS = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
+_PLACE = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
+_GPUS = Path("/proc/driver/nvidia/gpus")
+"""Linux has a folder in it for each GPU."""
 _PATIENCE = 20.0
 """Seconds that a rank which has failed waits for the launcher to end it, so that MPI need not."""
 
@@ -31,7 +35,8 @@ def main(arguments: list[str]) -> None:
     faulthandler.enable(all_threads=False)
     rank = _number(_RANK)
     finish_output = mark_output(rank)
-    share_threads(_number(_HERE))
+    share_threads(_number(_NEIGHBOURS))
+    take_gpu(_number(_PLACE))
     link = _call(rank)
     failed = None
     module = arguments[0] == "-m"
@@ -63,6 +68,21 @@ def share_threads(ranks: int) -> None:
     for name in THREADS:
         os.environ[name] = str(share)
     threadpool_limits(share, "blas")  # NumPy has been imported: its BLAS does not look again
+
+
+def take_gpu(place: int) -> None:
+    """Leave this process one of the machine's GPUs, where there are any: CUDA is to see no other.
+
+    Args:
+        place: which of the machine's ranks this is.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        gpus = [str(i) for i, _ in enumerate(_GPUS.iterdir())] if _GPUS.is_dir() else []
+    else:
+        gpus = visible.split(",") if visible.strip() else []
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)].strip()
 
 
 def _number(names: tuple[str, ...]) -> int:

@@ -302,6 +302,7 @@ class HostCupy:
             runtimeGetVersion=lambda: 13020,
             streamIsCapturing=lambda stream: Stream.current().captured is not None,
             getDevice=lambda: 0,
+            deviceGetPCIBusId=lambda device: "0000:01:00.0",
         )
         attributes = {"MultiProcessorCount": 2, "MaxSharedMemoryPerBlock": 48 << 10, "ClockRate": 1_980_000}
         self.cuda = SimpleNamespace(

@@ -147,7 +147,7 @@ def test_the_commands_and_options_of_all_pages_are_there():
 
 def check_command(place, command, words):
     """Fail unless a command line's commands and options are there."""
-    for word in words:
+    for i, word in enumerate(words):
         if word in getattr(command, "commands", {}):
             command = command.commands[word]
         elif word.startswith("-") and word != "-":
@@ -155,5 +155,8 @@ def check_command(place, command, words):
             assert word in known | {"--help"}, f"{place}: {command.name} has no {word}"
         elif hasattr(command, "commands"):
             assert not re.fullmatch(r"[a-z-]+", word), f"{place}: no command {word}"
-        if command.name == "run":  # what follows is the script's
+        if command.name == "launch" and word == "nnx":
+            check_command(place, get_command(app), words[i + 1 :])
+            return
+        if command.name == "run" or (command.name == "launch" and word.endswith(".py")):  # what follows is the script's
             return

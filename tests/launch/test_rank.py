@@ -42,6 +42,29 @@ def test_a_number_of_threads_that_the_user_has_set_stays(threads, monkeypatch, n
     assert {other: os.environ.get(other) for other in rank.THREADS} == dict.fromkeys(rank.THREADS) | {name: "5"}
 
 
+@pytest.mark.parametrize(
+    ("visible", "there", "expected"),
+    [
+        (None, 0, [None, None, None]),
+        (None, 2, ["0", "1", "0"]),
+        ("3, 5", 8, ["3", "5", "3"]),
+        ("GPU-1", 8, ["GPU-1"] * 3),  # a batch system has given each its own
+        ("", 8, ["", "", ""]),
+    ],
+)
+def test_each_rank_of_a_machine_sees_one_of_its_gpus(monkeypatch, tmp_path, visible, there, expected):
+    for i in range(there):
+        (tmp_path / f"{i}").mkdir()
+    monkeypatch.setattr(rank, "_GPUS", tmp_path if there else tmp_path / "none")
+    for place, gpu in enumerate(expected):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        rank.take_gpu(place)
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") == gpu
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
 def test_a_rank_that_nobody_launched_says_so(monkeypatch):
     for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"):
         monkeypatch.delenv(name, raising=False)

@@ -17,7 +17,8 @@ size = int(sys.argv[2])
 ranks = [
     subprocess.Popen(
         sys.argv[3:],
-        env={**os.environ, "PMI_RANK": str(rank), "PMI_SIZE": str(size), "MPI_LOCALNRANKS": str(size)},
+        env=os.environ
+        | {"PMI_RANK": str(rank), "PMI_SIZE": str(size), "MPI_LOCALRANKID": str(rank), "MPI_LOCALNRANKS": str(size)},
         start_new_session=True,
     )
     for rank in range(size)

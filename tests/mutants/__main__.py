@@ -232,6 +232,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--list", action="store_true", help="say how many mutants there are, and run none")
     parser.add_argument("--results", type=Path, help="a file for the figures, as JSON, and for the survivors")
+    parser.add_argument("--every", type=int, default=1, metavar="K", help="only every K-th mutant of a file: a sample")
     parser.add_argument("--again", type=Path, help="only what survived by these results, of an earlier run")
     arguments = parser.parse_args()
     only = {k for f in json.loads(arguments.again.read_text()) for k in f["survived"]} if arguments.again else None
@@ -249,7 +250,7 @@ def main() -> int:
         for k in range(arguments.workers):
             copies.put(Copy(Path(folder) / str(k)))
         for target, file in chosen:
-            wrong, figure = examine(target, file, copies, arguments.workers, known, only)
+            wrong, figure = examine(target, file, copies, arguments.workers, known, only, arguments.every)
             bad += wrong
             figures.append(figure)
             if arguments.results:
@@ -258,11 +259,11 @@ def main() -> int:
 
 
 def examine(
-    target: Target, file: str, copies: Any, workers: int, known: dict[str, str], only: set[str] | None
+    target: Target, file: str, copies: Any, workers: int, known: dict[str, str], only: set[str] | None, every: int
 ) -> tuple[int, dict[str, Any]]:
     """Try all mutants of a file; return how many are not as they should be, and the figures."""
     start = time.perf_counter()
-    made = [m for m in mutants(file, ROOT) if only is None or m.key in only]
+    made = [m for m in mutants(file, ROOT) if only is None or m.key in only][::every]
     first = [copies.get() for _ in range(workers)]
     times: dict[str, float] = {}
     for command in dict.fromkeys(c for m in made for c in _commands(target, m.where)):
@@ -287,6 +288,8 @@ def examine(
     tried = [m for m, survives in outcomes if survives is not None]
     new = [key for key in survivors if key not in known]
     stale = [key for key in known if key.split(" ")[0] == file and key not in survivors]
+    if every > 1:
+        stale = [key for key in stale if key in {m.key for m in made}]
     seconds = time.perf_counter() - start
     print(f"{file}: {len(tried)} mutants, {len(tried) - len(survivors)} found, {len(survivors) - len(new)} explained, "
           f"{len(new)} not, in {seconds:.0f} s")  # fmt: skip
@@ -297,6 +300,7 @@ def examine(
     figure = {
         "file": file,
         "mutants": len(tried),
+        "every": every,
         "survived": survivors,
         "explained": len(survivors) - len(new),
         "seconds": round(seconds),

@@ -80,15 +80,16 @@ def main() -> int:
         "--without", nargs="*", default=[], help="leave out checks with one of these words in their names"
     )
     parser.add_argument(
-        "--dtype", default="float32", help="of the floating-point checks of `emulated`: one, to compile once"
+        "--dtype", help="of the floating-point checks: one, to compile once; float32 for `emulated` (default: both)"
     )
     arguments = parser.parse_intermixed_args()
     from nnx import testing
     from nnx.ops import Ops
 
     checks = [c for c in testing.checks(arguments.ops or None) if not any(w in c.id for w in arguments.without)]
-    if arguments.backend == "emulated":
-        others = {"float32", "float64"} - {arguments.dtype}
+    dtype = arguments.dtype or ("float32" if arguments.backend == "emulated" else None)
+    if dtype:
+        others = {"float32", "float64"} - {dtype}
         checks = [c for c in checks if c.id.split("-")[0] not in others]
     made = backends(arguments.backend)
     for backend in made:

@@ -1,0 +1,168 @@
+"""NCCL behind the communicator's methods, over a stand-in: ranks are threads with a stream of their own."""
+
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from host_cupy import HostCudaDevice, HostCupy, Stream
+from host_nccl import WAIT, HostNccl, NcclError
+from nnx_cupy import CupyBackend
+
+RANKS = 3
+
+
+@pytest.fixture(params=[False, True], ids=["late", "early"])
+def nccl(request, monkeypatch):
+    module = HostNccl()
+    monkeypatch.setitem(sys.modules, "cupy", HostCupy(request.param))
+    monkeypatch.setitem(sys.modules, "cupy.cuda.nccl", module)
+    return module
+
+
+class Ranks:
+    """Threads that talk to each other as processes do."""
+
+    def __init__(self, nccl, size=RANKS):
+        self.nccl, self.size = nccl, size
+        self.warned = []
+        self._barrier, self._told = threading.Barrier(size), [None] * size
+
+    def exchange(self, rank):
+        def exchange(value):
+            self._told[rank] = value
+            self._barrier.wait(WAIT)
+            told = list(self._told)
+            self._barrier.wait(WAIT)
+            return told
+
+        return exchange
+
+    def run(self, work, gpus="abc"):
+        """Return what work(rank, collectives, backend) returns for each rank, on its GPU."""
+        results, errors = [None] * self.size, []
+
+        def one(rank):
+            try:
+                device = HostCudaDevice()
+                device.identity = lambda: f"{gpus[rank]} of here"
+                device.nccl = lambda: self.nccl
+                backend = CupyBackend(device)
+                results[rank] = work(rank, backend.collectives(rank, self.size, self.exchange(rank)), backend)
+            except BaseException as error:
+                self._barrier.abort()
+                errors.append(error)
+
+        threads = [threading.Thread(target=one, args=(rank,)) for rank in range(self.size)]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        self.warned = [str(warning.message) for warning in caught]
+        if errors:
+            raise errors[0]
+        return results
+
+
+def given(backend, values, dtype="float32"):
+    """An array that its stream has yet to compute."""
+    return backend.to_device(np.asarray(values, dtype)) * 1
+
+
+def test_every_rank_gets_its_slices(nccl):
+    def work(rank, ranks, backend):
+        send = given(backend, 100 * rank + np.arange(2 * RANKS))
+        receive = backend.xp.empty((2 * RANKS,), "float32")
+        ranks.all_to_all(send, receive)
+        send[...] = -1  # behind it in the stream
+        return backend.to_host(receive).tolist()
+
+    assert Ranks(nccl).run(work) == [
+        [100 * s + 2 * r + k for s in range(RANKS) for k in range(2)] for r in range(RANKS)
+    ]
+    for rank, calls in nccl.calls.items():
+        assert calls == [(name, 8, peer) for peer in range(RANKS) for name in ("send", "recv")], rank
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_all_get_what_each_has(nccl, dtype):
+    def work(rank, ranks, backend):
+        send = given(backend, [rank, 10 + rank], dtype)
+        receive = backend.xp.empty((2 * RANKS,), dtype)
+        ranks.all_gather(send, receive)
+        return backend.to_host(receive * 1).tolist()
+
+    assert Ranks(nccl).run(work) == [[0, 10, 1, 11, 2, 12]] * RANKS
+
+
+@pytest.mark.parametrize("root", [0, 2])
+def test_all_get_what_one_has(nccl, root):
+    def work(rank, ranks, backend):
+        array = given(backend, [rank, 7 * rank])
+        ranks.broadcast(array, root)
+        return backend.to_host(array).tolist()
+
+    assert Ranks(nccl).run(work) == [[root, 7 * root]] * RANKS
+
+
+def test_exchanges_in_turn_do_not_mix(nccl):
+    def work(rank, ranks, backend):
+        own = given(backend, [rank])
+        for _ in range(5):
+            every = backend.xp.empty((RANKS,), "float32")
+            ranks.all_gather(own, every)
+            own = backend.xp.sum(every, keepdims=True) + rank
+        return float(backend.to_host(own)[0])
+
+    expected = np.arange(RANKS, dtype=float)
+    for _ in range(5):
+        expected = expected.sum() + np.arange(RANKS)
+    assert Ranks(nccl).run(work) == expected.tolist()
+
+
+def test_the_same_ranks_are_connected_once(nccl):
+    def work(rank, ranks, backend):
+        return backend.collectives(rank, RANKS, None) is ranks
+
+    assert Ranks(nccl).run(work) == [True] * RANKS
+    assert len(nccl.named) == 1
+
+
+def test_without_nccl_a_warning_says_what_to_install(nccl):
+    ranks = Ranks(None, 2)
+    assert ranks.run(lambda rank, found, backend: found) == [None, None]
+    expected = "NCCL is not installed for rank 0 (pip install nvidia-nccl-cu13, or -cu12, as CuPy's package is named): "
+    assert ranks.warned == [expected + "gradients go through the host's memory, which is slower."] * 2
+
+
+def test_ranks_that_share_a_gpu_are_named(nccl):
+    ranks = Ranks(nccl)
+    assert ranks.run(lambda rank, found, backend: found, gpus="aba") == [None] * RANKS
+    expected = "ranks 0 and 2 share the GPU a of here, and NCCL wants one for each: gradients go through"
+    assert [text.startswith(expected) for text in ranks.warned] == [True] * RANKS
+    assert not nccl.named
+
+
+def test_the_seam_tells_whether_there_is_nccl_and_which_gpu_this_is(nccl, monkeypatch):
+    device = HostCudaDevice()
+    assert device.nccl() is nccl
+    nccl.available = False
+    assert device.nccl() is None
+    monkeypatch.setattr("socket.gethostname", lambda: "here")
+    assert device.identity() == "0000:01:00.0 of here"
+    assert device.stream() == Stream.current().ptr
+
+
+def test_an_error_in_a_group_leaves_it(nccl):
+    def work(rank, ranks, backend):
+        ranks._size = 3  # one more than there are
+        send = given(backend, np.arange(6))
+        with pytest.raises(NcclError, match="INVALID_ARGUMENT"):
+            ranks.all_to_all(send, backend.xp.empty((6,), "float32"))
+        Stream.current().queue.clear()
+        return nccl.group()
+
+    assert Ranks(nccl, 2).run(work) == [None, None]
