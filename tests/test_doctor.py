@@ -110,6 +110,8 @@ def test_a_machine_without_cupy_and_with_a_broken_plugin(backends, capsys):
     assert "used now: numpy (chosen automatically: the best that can run here" in out
     assert out.count("PASS") == len(("required", "training")) + len(nnx.ops.OPERATIONS)
     assert "FAIL" not in out
+    for word in ("required", "training", "fused", "ms", "declined"):
+        assert re.search(rf"^{word}: .* [a-z]+", out, re.MULTILINE) or f"; {word}: " in out, "each word is explained"
     assert "all is well" in out
 
 
