@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 
 History = dict[str, list[float]]
 
-_PREDICTED = 1024
-"""Rows that a rank predicts at once, at least."""
+_PREDICTED = 256
+"""Rows that a rank predicts, at least."""
 
 
 class ResumeWarning(UserWarning):
@@ -700,6 +700,8 @@ class Trainer:
         ranks, saved = 1 if parallel is None else parallel.size, meta.get("shards")  # files of before have none
         if shards is None and saved is not None and saved % ranks == 0:
             shards = saved
+        elif parallel is not None:
+            Shards.of(parallel, shards)  # raises for what can never be, before it seems to be the file's fault
         try:
             trainer = cls(
                 models.from_config(meta["architecture"]) if model is None else model,
