@@ -1,8 +1,8 @@
 """Steps of several ranks on this machine, against the model of what their exchanges cost.
 
 `python bench/scaling.py [--ranks 1,2,3,4] [--json FILE]`, from a checkout, by a Python with mpi4py and an mpiexec
-beside it. For each number of ranks, by `nnx launch`: what lies between them (`nnx launch --probe`), and for each network
-the milliseconds of a step, those of the same step where nothing is sent (`alone`), and those that the model of the
+beside it. For each number of ranks, by `nnx launch`: latency and bandwidth between them, and for each network the
+milliseconds of a step, those of the same step where nothing is sent (`alone`), and those that the model of the
 exchange adds. `model` is the sum of the last two; medians over rounds of the slowest rank.
 """
 

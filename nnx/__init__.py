@@ -229,3 +229,7 @@ if not _typing.TYPE_CHECKING:  # to a type checker a name that is not above is a
             return get_backend().xp
         hint = f": its name here is nnx.{_NEW_NAMES[name]}" if name in _NEW_NAMES else ""
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+
+    def __dir__() -> list[str]:
+        """Name what is imported on request, too, so that it is found by completion."""
+        return sorted({*globals(), *_ON_REQUEST, "np", "__version__"})

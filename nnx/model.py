@@ -356,7 +356,7 @@ class Sequential:
             loss: default the one that the model was trained with.
 
         Raises:
-            InputError: the data do not fit, or the loss is of numbers, not of classes.
+            InputError: the data do not fit, or the loss predicts numbers, not classes.
         """
         from .training import check_tells_accuracy
 

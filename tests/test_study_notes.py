@@ -162,6 +162,10 @@ def test_a_name_of_the_notes_or_another_library_tells_the_name_here(old, new):
         getattr(nnx, old)
 
 
+def test_completion_finds_what_is_imported_on_request():
+    assert {"accel", "book", "lab", "np", "report", "sklearn", "tune", "Trainer"} <= set(dir(nnx))
+
+
 def test_every_new_name_exists():
     for name in nnx._NEW_NAMES.values():
         part = nnx

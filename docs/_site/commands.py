@@ -17,7 +17,7 @@ def commands_page() -> str:
     for names, command in walk(("nnx",), get_command(app)):
         if len(names) > 1:
             parts.append(f"{'#' * len(names)} {' '.join(names)}")
-        parts += [plain(command.help), f"```text\n{usage(names, command)}\n```", *table(command)]
+        parts += [*described(command.help), f"```text\n{usage(names, command)}\n```", *table(command)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -26,6 +26,14 @@ def walk(names: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...]
     yield names, command
     for name, below in getattr(command, "commands", {}).items():
         yield from walk((*names, name), below)
+
+
+def described(text: str) -> list[str]:
+    """Return the paragraphs of a help text; what is not to be wrapped, after \\b as typer has it, are examples."""
+    return [
+        f"```console\n{paragraph.removeprefix(chr(8)).strip()}\n```" if paragraph.startswith("\b") else plain(paragraph)
+        for paragraph in text.split("\n\n")
+    ]
 
 
 def usage(names: tuple[str, ...], command: Any) -> str:

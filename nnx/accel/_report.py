@@ -65,4 +65,4 @@ class Report:
             self.say(f"{name}: {times} calls in this process (those of worker processes are not counted)")
         declined = active_ops().explain().declined
         for name, times in declined.items():
-            self.say(f"{name}: {times} calls were composed, the backend having declined their arrays")
+            self.say(f"{name}: {times} calls took nnx's slower way, since the backend does not take their arrays")

@@ -39,8 +39,6 @@ class Layer:
     """Of a random layer: its model's, or its own where it stands alone."""
     index: int = 0
     """Of a random layer: its place in the model, so that no two layers draw alike."""
-    rows: int | None = None
-    """Of a random layer in a training step: the rows of the batch, or of this process' part of it."""
 
     def __init__(self) -> None:
         self.params: dict[str, Array] = {}
@@ -51,6 +49,7 @@ class Layer:
         self._ops: Ops | None = None
         self._saved: Any = None
         self._rng: Array = None
+        self._rows: int | None = None
         self.step = 0
         """How often a random layer that stands alone has drawn."""
 
@@ -137,6 +136,15 @@ class Layer:
     def rng(self, key: Array) -> None:
         self._rng = key
 
+    def use_key(self, key: Array, rows: int | None = None) -> None:
+        """Draw by this key from now on; None: by keys of the layer's own again.
+
+        Args:
+            key: native, (7,), see `random_key`.
+            rows: of the batch, or of this process' part of it, which begins with the row that the key says.
+        """
+        self._rng, self._rows = key, rows
+
     def uniform(self, shape: Sequence[int]) -> Array:
         """Draw random numbers in [0, 1) by this step's key; they are the same on every backend.
 
@@ -169,7 +177,7 @@ class Layer:
 
     def _words(self, shape: Sequence[int]) -> Array:
         """Return this step's random words for an array of that shape, as int64: PyTorch shifts no unsigned numbers."""
-        by_row = len(shape) > 0 and shape[0] == self.rows
+        by_row = len(shape) > 0 and shape[0] == self._rows
         words = self.ops.philox(self.rng, math.prod(shape), math.prod(shape[1:]) if by_row else 0)
         return self.ops.xp.astype(words, self.ops.xp.int64)
 

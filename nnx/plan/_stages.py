@@ -98,9 +98,9 @@ class Stage:
         row = program.random_row(layer)
 
         def forward(x: Array) -> Array:
-            layer.rng, layer.rows = program.rng[row, ...], program.n
+            layer.use_key(program.rng[row, ...], program.n)
             y = layer.forward(x)
-            layer.rng = layer.rows = None
+            layer.use_key(None)
             return checked(x, y)
 
         return forward

@@ -49,7 +49,7 @@ def write(
             f"{search.name}); expected a folder that `nnx train` or `nnx tune` wrote."
         )
     if name is not None and storage is None:
-        raise InputError("name: is that of a search in a shared storage; pass storage, too.")
+        raise InputError("name: is the name of a search in a shared storage; pass storage, too.")
     if not file.parent.is_dir() or not os.access(file.parent, os.W_OK) or file.is_dir():
         raise InputError(f"{file}: cannot be written; expected a file in a folder that exists and is writable.")
     if storage is not None or search.is_file():

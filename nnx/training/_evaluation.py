@@ -91,7 +91,7 @@ def check_tells_accuracy(loss: Loss) -> None:
     """Raise unless the score of this loss is an accuracy."""
     if loss.metric != "accuracy":
         instead = "; evaluate gives R2" if loss.metric == "r2" else ""
-        raise InputError(f"accuracy: {loss!r} is of numbers, not of classes{instead}.")
+        raise InputError(f"accuracy: {loss!r} predicts numbers, not classes{instead}.")
 
 
 class R2:

@@ -227,8 +227,11 @@ class Trainer:
             t = self.loss.check_targets("t", t, model.output_shape, model.dtype)
         if t.shape[0] != x.shape[0]:
             raise InputError(f"t: got {t.shape[0]} rows for {x.shape[0]} rows of x; expected as many.")
-        own = self.plan.own_rows(x.shape[0])
-        return self.advance(self.training_step, x.shape[0], (x[own], t[own]))
+        n = x.shape[0]
+        if self.shards is not None:
+            own = self.shards.rows(n)
+            x, t = x[own, ...], t[own, ...]
+        return self.advance(self.training_step, n, (x, t))
 
     @property
     def training_step(self) -> TrainingStep:
@@ -416,6 +419,8 @@ class Trainer:
         info = ", ".join(f"{name} {value}" for name, value in self.model.backend.device_info().items())
         counts = f"{counted(len(explanation.fused), 'operation')} fused, {len(explanation.composed)} composed"
         products = "" if self.precision == "float32" else f"; products in {self.precision}"
+        if self.shards is not None:
+            products += f"; {counted(self.parallel.size, 'rank')}, batches in {self.shards.count} shards"
         return f"backend {self.model.backend.name} ({self.model.why}): {info}; {counts}{products}"
 
     def _in_memory(self, given: "_Given", finite: bool) -> tuple[DeviceData, DeviceData | DiskData | None]:
@@ -586,7 +591,7 @@ class Trainer:
             t: as for `evaluate`.
 
         Raises:
-            InputError: the loss is of numbers, not of classes.
+            InputError: the loss predicts numbers, not classes.
         """
         check_tells_accuracy(self.loss)
         return float(self.evaluate(x, t).score or 0.0)

@@ -57,7 +57,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, HostArray], dict[str, 
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(
-            f"{path}: is no whole safetensors file ({error}). It was cut off or is something else; use another copy."
+            f"{path}: is not a complete safetensors file ({error}): cut off, or something else; use another copy."
         ) from error
     if "nnx" not in header or "sha256" not in header:
         raise CheckpointError(f"{path}: is a safetensors file, but no checkpoint of nnx (its header has no nnx entry).")

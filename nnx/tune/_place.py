@@ -50,7 +50,7 @@ class Place:
                 raise InputTypeError(f"{what}: got {value!r}, expected text.")
         if storage is None:
             if name is not None:
-                raise InputError("name: is that of a search in a shared storage; pass storage, or folder alone.")
+                raise InputError("name: is the name of a search in a shared storage; pass storage, too, or no name.")
             path = RunFolder.new(None, default).path if folder is None else check_path("folder", folder)
             need_optuna()
             return cls(path, file_url(path / FILE), None)

@@ -174,7 +174,7 @@ def _check_end(settings: Settings, params: Mapping[str, Value], what: str) -> No
     try:
         settings.config(params).trainer(2)
     except NnxError as error:
-        raise InputError(f"space: {what} makes no network: {error}") from None
+        raise InputError(f"space: {what} cannot be used: {error}") from None
 
 
 def ends(value: Any) -> tuple[Any, ...]:

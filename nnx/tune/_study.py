@@ -111,7 +111,7 @@ class Study(Result):
             f"{max((trial.number for trial in self.trials), default=0)}."
         )
 
-    # Once more, and the test ------------------------------------------------------------------------------------------
+    # A trial again, and the test --------------------------------------------------------------------------------------
 
     def repeat(self, number: int) -> Trainer:
         """Train a trial again with the values that it had.
@@ -168,7 +168,7 @@ class Study(Result):
             return stored
         if not self.finished:
             raise InputError(
-                f"{self._place}: the search is not at its end; continue it first. The test part is evaluated once, "
+                f"{self._place}: the search is not finished; continue it first. The test part is evaluated once, "
                 "with the final choice."
             )
         data, best = self._need_data(), self.best
@@ -185,7 +185,7 @@ class Study(Result):
             raise InputError(f"build: pass {self.settings.build}, the function that the search was run with, to load.")
         source = self.settings.source if self._data is None else self._data
         if source is None:
-            raise InputError(f"data: pass those of the search ({self.settings.data}) to nnx.tune.load.")
+            raise InputError(f"data: pass the data of the search ({self.settings.data}) to nnx.tune.load.")
         data = SearchData.of(source, self.settings.seed)
         if data.fingerprint() != self.settings.fingerprint:
             raise InputError(f"data: these are not the data of the search ({self.settings.data}); pass the same.")

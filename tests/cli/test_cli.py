@@ -309,7 +309,7 @@ def test_a_run_is_not_overwritten(trained, capsys):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("checkpoint.safetensors", b"x" * 100, "is no whole safetensors file"),
+        ("checkpoint.safetensors", b"x" * 100, "is not a complete safetensors file"),
         ("config.json", b"{", "is no configuration of a run"),
         ("config.json", b'{"train": {"epochs": 2}, "data": {}}', "is no configuration of a run"),
         ("config.json", b"[]", "is no configuration of a run"),

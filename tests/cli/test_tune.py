@@ -97,7 +97,7 @@ def test_ranges_as_they_are_written():
         ("lr=0..1 lr=0..2", "lr: got it twice"),
         ("dropuot=0..0.5", "unknown parameter 'dropuot'. Did you mean 'dropout'?"),
         ("lr=0.1", "space: there is nothing to search"),
-        ("optimizer=adam/addam", "optimizer=addam makes no network: unknown optimizer 'addam'. Did you mean 'adam'?"),
+        ("optimizer=adam/addam", "optimizer=addam cannot be used: unknown optimizer 'addam'. Did you mean 'adam'?"),
         ("--trials 0", "trials: got 0, expected a whole number of at least 1"),
         ("--dataset digit", "unknown data set 'digit'. Did you mean 'digits'?"),
         ("--sampler tea", "unknown sampler 'tea'. Did you mean 'tpe'?"),

@@ -49,6 +49,18 @@ def trained(backend, **settings):
 
 
 @pytest.mark.slow
+def test_shards_of_a_batch_are_put_together_through_the_host(backend):
+    """The exchanges of ranks, here of one with three shards: each waits for the device, and nothing comes late."""
+    late, in_step = trained(backend, shards=3), trained(Eager(), shards=3)
+    assert late.history == in_step.history
+    for name, array in late.model.state_dict().items():
+        np.testing.assert_array_equal(array, in_step.model.state_dict()[name], err_msg=name)
+    np.testing.assert_allclose(late.history["loss"], trained(Eager()).history["loss"], rtol=1e-6)
+    assert not late.plan.capturable, "a graph has no place for the host's work"
+    assert late.model.ops.explain().declined == {}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "precision", ["float32", *(pytest.param(p, marks=pytest.mark.long) for p in ("bfloat16", "float16"))]
 )

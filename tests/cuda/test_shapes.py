@@ -61,7 +61,7 @@ def backward(layer: nnx.Activation) -> Callable[[Any, Draw, int, int], list[Arra
 
 def dropout(ops: Any, draw: Draw, n: int, c: int) -> list[Array]:
     mask = np.empty((n, c), bool)
-    rng = np.array([1, 2, 3, 4, 5, 1 << 30], np.uint32)
+    rng = np.array([1, 2, 3, 4, 5, 1 << 30, 0], np.uint32)
     return [ops.dropout(draw.normal(n, c), rng, draw.number(1.25), out=draw.empty(n, c), mask=mask), mask]
 
 

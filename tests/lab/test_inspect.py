@@ -205,7 +205,7 @@ def test_run_without_a_whole_checkpoint(run_folder, tmp_path):
         lab.inspect(tmp_path)
     whole = (run_folder / "checkpoint.safetensors").read_bytes()
     (tmp_path / "checkpoint.safetensors").write_bytes(whole[:-100])
-    with pytest.raises(nnx.CheckpointError, match="is no whole safetensors file"):
+    with pytest.raises(nnx.CheckpointError, match="is not a complete safetensors file"):
         lab.inspect(tmp_path)
     (tmp_path / "checkpoint.safetensors").write_bytes(whole)
     (tmp_path / "config.json").write_text(config.replace('"9"\n', '"9", "10"\n'))

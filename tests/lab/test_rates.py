@@ -113,7 +113,7 @@ def test_command(found, tmp_path, capsys, monkeypatch):
         ({"lrs": 0.1}, "lrs: got 0.1, expected a list such as"),
         ({"model": 3}, "model: got 3, expected an nnx.Sequential or an nnx.Trainer."),
         ({"optimizer": 3}, "optimizer: got 3, expected a name or an nnx.Optimizer."),
-        ({"model": nnx.Trainer(nnx.MLP((5,), 1), loss="mse")}, "is of numbers, not of classes"),
+        ({"model": nnx.Trainer(nnx.MLP((5,), 1), loss="mse")}, "predicts numbers, not classes"),
         ({"epochs": 0}, "epochs: got 0"),
         ({"data": "digit"}, "unknown data set 'digit'. Did you mean 'digits'?"),
     ],

@@ -425,3 +425,34 @@ def test_one_process_and_its_communicator_train_as_without_it():
 def test_what_is_no_communicator_is_refused():
     with pytest.raises(nnx.InputTypeError, match=r"parallel: got 4, expected an nnx\.Communicator"):
         nnx.Trainer(plain(), parallel=4)
+
+
+def test_a_loss_of_ones_own_is_the_mean_over_the_rows_of_all_ranks():
+    class Absolute(nnx.Loss):
+        def forward(self, y, t):
+            self.sign = np.sign(y - t) / len(y)
+            return np.abs(y - t).sum(axis=1).mean()
+
+        def backward(self, dout=1.0):
+            return self.sign * dout
+
+    data = rows(80)[0], rows(80)[0][:, :4]
+    expected = fit(plain, data=data, loss=Absolute())
+    assert_near(together(3, lambda c: fit(plain, c, data=data, loss=Absolute()))[0], expected)
+
+
+def test_a_layer_may_have_an_attribute_of_any_name():
+    """What the trainer tells a layer of its rows must not meet what the layer calls so."""
+
+    class Named(Rounded):
+        def __init__(self):
+            super().__init__()
+            self.rows = "mine"
+
+        def forward(self, x, train_flg=True):
+            assert self.rows == "mine"
+            return super().forward(x, train_flg)
+
+    model = nnx.Sequential(nnx.Affine(6), Named(), nnx.Affine(4))
+    nnx.Trainer(model, backend="numpy", shards=2).fit(*rows(), epochs=1, verbose=False)
+    assert model.layers[1].rows == "mine"

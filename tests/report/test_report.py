@@ -425,7 +425,7 @@ def test_a_search_in_a_shared_storage(searched, tmp_path, capsys):
     assert nnx_command("report", tmp_path, "--storage", url, "--name", "another") == 1
     assert "another" in capsys.readouterr().err
     assert nnx_command("report", searched.folder, "--name", "lost") == 1
-    assert "name: is that of a search in a shared storage; pass storage, too." in capsys.readouterr().err
+    assert "name: is the name of a search in a shared storage; pass storage, too." in capsys.readouterr().err
     assert nnx_command("report", searched.folder, "--backend", "numpy") == 1
     assert "backend: the report of a search looks at no network; leave backend out." in capsys.readouterr().err
 

@@ -203,7 +203,7 @@ def test_a_trainer_and_its_model_answer_alike(data):
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
     assert p.dtype == np.float32
     with pytest.raises(
-        nnx.InputError, match=r"accuracy: MeanSquaredError\(\) is of numbers, not of classes; evaluate giv"
+        nnx.InputError, match=r"accuracy: MeanSquaredError\(\) predicts numbers, not classes; evaluate giv"
     ):
         nnx.Trainer(t.model, loss="mse").accuracy(data)
 

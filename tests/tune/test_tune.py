@@ -144,7 +144,7 @@ def test_ones_own_function(tmp_path, monkeypatch):
     monkeypatch.setattr(plotting, "available", lambda: True)
     assert study.plot().axes[0].get_yscale() == "log"
     assert [axes.get_title()[:8] for axes in study.curves(3).axes] == ["1. trial", "2. trial", "3. trial"]
-    with pytest.raises(nnx.InputError, match=r"data: pass those of the search \(arrays\) to nnx.tune.load"):
+    with pytest.raises(nnx.InputError, match=r"data: pass the data of the search \(arrays\) to nnx.tune.load"):
         tune.load(tmp_path, build=build).repeat(1)
     with pytest.raises(nnx.InputError, match="build: pass .*build, the function that the search was run with"):
         tune.load(tmp_path, (x, t)).repeat(1)
@@ -273,7 +273,7 @@ def test_ctrl_c_loses_no_finished_trial(study, tmp_path, monkeypatch):
     part = search(tmp_path)
     assert not part.finished
     assert facts(part) == facts(study)[:3]
-    with pytest.raises(nnx.InputError, match="the search is not at its end; continue it first"):
+    with pytest.raises(nnx.InputError, match="the search is not finished; continue it first"):
         part.evaluate_test()
     assert facts(search(tmp_path)) == facts(study)
     assert len(calls) == 11
@@ -350,11 +350,11 @@ def test_two_processes_share_a_search(study, tmp_path):
         ({"backend": "nunpy"}, "unknown backend 'nunpy'. Did you mean 'numpy'?"),
         ({"space": {"dropuot": Log(0.1, 1)}}, "unknown parameter 'dropuot'. Did you mean 'dropout'?"),
         ({"space": {"seed": Linear(0, 9)}}, "seed: is the same in all trials of a search; pass it beside the space"),
-        ({"space": {"lr": Linear(-1, 1)}}, "space: lr=-1 makes no network: lr: got -1.0"),
-        ({"space": {"dropout": Linear(0, 1)}}, "space: dropout=1 makes no network: dropout: got 1.0"),
-        ({"space": {"optimizer": Choice("adam", "addam")}}, "space: optimizer=addam makes no network: unknown"),
-        ({"space": SPACE | {"activation": "rely"}}, "makes no network: unknown activation 'rely'. Did you mean 'relu'"),
-        ({"space": {"hidden": Log(8.0, 64.0)}}, "space: hidden=8 makes no network: hidden: got 8.0"),
+        ({"space": {"lr": Linear(-1, 1)}}, "space: lr=-1 cannot be used: lr: got -1.0"),
+        ({"space": {"dropout": Linear(0, 1)}}, "space: dropout=1 cannot be used: dropout: got 1.0"),
+        ({"space": {"optimizer": Choice("adam", "addam")}}, "space: optimizer=addam cannot be used: unknown"),
+        ({"space": SPACE | {"activation": "rely"}}, "cannot be used: unknown activation 'rely'. Did you mean 'relu'"),
+        ({"space": {"hidden": Log(8.0, 64.0)}}, "space: hidden=8 cannot be used: hidden: got 8.0"),
         ({"space": {"batch_size": Choice(0, 32)}}, "batch_size: got 0"),
         ({"given": "digit"}, "unknown data set 'digit'. Did you mean 'digits'?"),
         ({"given": data(9)}, "blobs: holds 9 rows, too few to be split"),
@@ -363,7 +363,7 @@ def test_two_processes_share_a_search(study, tmp_path):
         ({"given": 3}, "data: got int, expected a data set's name, a folder of idx files"),
         ({"given": tuple(data().split(0.5, 0.5))}, "data: got tuple, expected a data set's name"),
         ({"storage": "mysql://x/y"}, "name: several searches share a storage; pass the name of this one"),
-        ({"name": "x"}, "name: is that of a search in a shared storage"),
+        ({"name": "x"}, "name: is the name of a search in a shared storage"),
         ({"storage": "nonsense", "name": "x"}, "storage: got 'nonsense', expected a URL such as postgresql://"),
         ({"storage": "sqlite://", "name": "x"}, "storage: sqlite:// is in memory and gone with its process"),
         ({"storage": "postgres://u:secret@h/d", "name": "x"}, "expected a URL such as postgresql://"),
