@@ -214,7 +214,7 @@ def test_large_arrays_go_through_threads_and_are_right(backend, dtype, shape, mo
     reference = nnx.get_backend("numpy")
     rng = np.random.default_rng(0)
     x, t = rng.standard_normal(shape).astype(dtype), rng.integers(0, shape[1], shape[0])
-    bias, other, key = x[5].copy(), 2 * x[::-1], np.array([1, 2, 3, 4, 5, 2**31], np.uint32)
+    bias, other, key = x[5].copy(), 2 * x[::-1], np.array([1, 2, 3, 4, 5, 2**31, 0], np.uint32)
     one, tolerance = np.array(1, dtype), 2e-4 if dtype == "float32" else 1e-11
 
     def compare(name, *arguments, buffers=(), **keywords):
