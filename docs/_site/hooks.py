@@ -70,6 +70,11 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     return replace_links(markdown, link_to_page)
 
 
+def on_post_page(output: str, page: Page, **_: object) -> str:
+    """Name the language of a Chinese page, by which browsers choose the forms of its characters."""
+    return output.replace('<html lang="en"', '<html lang="zh-CN"', 1) if "zh-CN" in page.file.src_uri else output
+
+
 def address(path: str) -> str:
     """Return the page of a file or folder of the repository, or the file within the site that is no page."""
     if path.startswith("docs/"):

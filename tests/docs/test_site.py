@@ -73,5 +73,6 @@ def test_it_builds_without_warnings_and_loads_nothing_from_elsewhere(tmp_path):
     for page in pages:
         foreign = [address for address in Loads(page).addresses if "//" in address]
         assert foreign == [], page
+    assert '<html lang="zh-CN"' in (tmp_path / "zh-CN/tutorial/index.html").read_text(encoding="utf-8")
     for sheet in tmp_path.rglob("*.css"):
         assert not re.search(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", sheet.read_text(encoding="utf-8")), sheet
