@@ -13,9 +13,10 @@ from ..doctor import BackendDiagnosis, diagnose
 from ._app import command
 
 _LEGEND = """
-fused: the backend's own; composed: made of Array API calls
-ms: how long all its checks took (nnx bench measures its speed)
-declined: inputs that the backend's own left to the composition"""
+required: what every backend must have; training: whole small trainings
+fused: computed by the backend's own code; composed: by nnx, from simpler calls
+ms: how long the checks took, which tells nothing of the speed (nnx bench measures that)
+declined: calls that the backend's own code left to nnx"""
 
 
 @command(
