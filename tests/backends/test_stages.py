@@ -91,7 +91,7 @@ def test_a_stage_has_no_more_parts_than_its_ticket_can_count():
 
 
 @pytest.mark.skipif(_jit.kernels[0].interpreted, reason="the interpreter records nothing")
-@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("dropout", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_deep_network_waits_four_times(dropout):
     layers = [layer for _ in range(5) for layer in (nnx.Affine(20), nnx.ReLU(), *[nnx.Dropout(0.2)] * dropout)]
     trainer = nnx.Trainer(nnx.Sequential(*layers, nnx.Affine(3)), nnx.Adam(), backend="numba")

@@ -12,6 +12,7 @@ def run(*arguments):
     return nnx_command("lab", *arguments)
 
 
+@pytest.mark.slow
 def test_activations_says_what_is_to_be_seen_and_what_was_written(here, figures, capsys):
     assert run("activations", "--backend", "numpy") == 0
     lines = capsys.readouterr().out.splitlines()

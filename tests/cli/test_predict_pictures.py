@@ -7,7 +7,6 @@ import pytest
 from command_line import nnx_command
 from PIL import Image
 
-from nnx._support import plots
 from nnx.datasets import load
 
 THREE = np.kron(np.asarray(load("digits").test.x[list(load("digits").test.t).index(3)]) * 15, np.ones((8, 8), np.uint8))
@@ -16,9 +15,8 @@ THREE = np.kron(np.asarray(load("digits").test.x[list(load("digits").test.t).ind
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "available", lambda: False)
-        assert nnx_command("train", "--epochs", 6, "--hidden", 60, "--backend", "numpy", "--out", folder) == 0
+    flags = ("--epochs", 6, "--hidden", 60, "--backend", "numpy", "--out", folder)
+    assert nnx_command("train", *flags, figures=False) == 0
     return folder
 
 

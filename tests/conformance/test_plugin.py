@@ -31,10 +31,11 @@ def test_the_toy_plugin_imports_nothing_of_nnx(toy):
 
 
 def test_it_runs_in_any_directory_without_a_test_file(toy):
-    done = toy(*PYTEST, "--nnx-backend=toy", "-v")
+    done = toy(*PYTEST, "--nnx-backend=toy", "-v", "-k", "not float64")
     assert done.returncode == 0, done.stdout
-    checks = list(testing.checks())
-    assert f"{len(checks)} passed" in done.stdout
+    names = [check.name for check in testing.checks()]
+    double = sum("float64" in name for name in names)
+    assert f"{len(names) - double} passed, {double} deselected" in done.stdout
     assert "nnx.testing::affine[float32-odd-sizes] PASSED" in done.stdout
     declined = int(re.search(SUMMARY, done.stdout)[1])
     assert declined > 0

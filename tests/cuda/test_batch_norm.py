@@ -1,40 +1,24 @@
 """The kernels of batch normalization, run by the emulator."""
 
-from typing import Any
-
 import numpy as np
 import pytest
+from arrays import Array, close, placed
 from emulator import EmulatedBackend
 from orders import ORDERS
 
 pytestmark = pytest.mark.slow
 
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", pytest.param("float64", marks=pytest.mark.long))
 TOLERANCE = {"float32": 4e-6, "float64": 2e-14}
 WHOLE = [(1, 1), (1, 7), (2, 3), (9, 1), (100, 10), (256, 300), (1024, 33), (3, 100_000)]
 """A block does whole columns."""
 TALL = [(1025, 3), (2048, 100), (40_000, 1), (9000, 31)]
 EPS = 1e-5
 
-Array = np.ndarray[Any, Any]
-
 
 @pytest.fixture
 def r() -> np.random.Generator:
     return np.random.default_rng(3)
-
-
-def placed(values: Array, dtype: str, start: int = 0) -> Array:
-    """The values, `start` elements after a multiple of 16 bytes."""
-    memory = np.empty(values.size + 8, dtype)
-    first = -memory.ctypes.data % 16 // memory.itemsize + start
-    array = memory[first : first + values.size].reshape(values.shape)
-    array[...] = values
-    return array
-
-
-def close(got: Array, expected: Array, tolerance: float) -> None:
-    np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 
 def hyper(dtype: str) -> Array:

@@ -308,7 +308,7 @@ def test_a_folder_that_others_could_fill_is_not_used(
 def test_what_does_not_compile_says_why_and_leaves_nothing(cache: Path) -> None:
     with pytest.raises(RuntimeError, match=r"kernels\.cu:1:.*oops"):
         Module(EMPTY.replace("{}", "{ oops; }"))
-    assert {path.name.split("-")[0] for path in cache.iterdir()} <= {"header", "lock"}
+    assert {path.name.split("-")[0] for path in cache.iterdir()} <= {"emulator", "lock"}
 
 
 # Sanitizers -----------------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def test_a_training_by_graphs_follows_the_reference(trained):
         np.testing.assert_allclose(values, reference.history[name], rtol=1e-9, err_msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_trainings_of_the_kit():
     report = testing.run(EmulatedBackend(0), ["training"])
     assert report.ok, str(report)

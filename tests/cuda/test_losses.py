@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from arrays import Array, close, placed
 from emulator import EmulatedBackend
 from orders import ORDERS
 
@@ -23,25 +24,10 @@ LONG = [(4, 13_001), pytest.param((1, 100_000), marks=pytest.mark.long)]
 """Rows beyond shared memory."""
 SHAPES = [*SMALL, *FEW, *MANY, *LONG]
 
-Array = np.ndarray[Any, Any]
-
 
 @pytest.fixture
 def r() -> np.random.Generator:
     return np.random.default_rng(3)
-
-
-def placed(values: Array, dtype: str, start: int = 0) -> Array:
-    """The values, `start` elements after a multiple of 16 bytes."""
-    memory = np.empty(values.size + 8, dtype)
-    first = -memory.ctypes.data % 16 // memory.itemsize + start
-    array = memory[first : first + values.size].reshape(values.shape)
-    array[...] = values
-    return array
-
-
-def close(got: Array, expected: Array, tolerance: float) -> None:
-    np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 
 def problem(r: np.random.Generator, shape: tuple[int, int], dtype: str, kind: str, start: int = 0) -> dict[str, Array]:
@@ -163,6 +149,7 @@ def test_weights_of_rows(op: str, kind: str, reference: Any, shape: tuple[int, i
     close(db, gradient.sum(axis=0), 1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("op", "kind", "reference"), LOSSES)
 @pytest.mark.parametrize("shape", [(100, 10), (600, 33), (3, 500), (1, 13_001)])
 def test_the_same_bits_in_any_order(
@@ -209,7 +196,7 @@ def test_extreme_logits(extreme: str, shape: tuple[int, int], dtype: str) -> Non
 
 @pytest.mark.parametrize(("op", "kind", "reference"), LOSSES)
 @pytest.mark.parametrize("shape", [(100, 10), (600, 33), (3, 500), (1, 13_001)])
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [np.nan, pytest.param(np.inf, marks=pytest.mark.long)])
 def test_what_is_not_finite_reaches_the_loss(
     op: str, kind: str, reference: Any, shape: tuple[int, int], bad: float, r: np.random.Generator
 ) -> None:

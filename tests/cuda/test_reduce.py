@@ -10,7 +10,7 @@ from orders import ORDERS
 
 pytestmark = pytest.mark.slow
 
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", pytest.param("float64", marks=pytest.mark.long))
 TOLERANCE = {"float32": 1e-6, "float64": 1e-14}
 
 Array = np.ndarray[Any, Any]

@@ -130,7 +130,7 @@ def test_products_of_16_bits(kind: Any, columns: int, order: int, start: int) ->
         np.testing.assert_allclose(product / np.sqrt(columns), [[exact / np.sqrt(columns)]], rtol=2e-6, atol=2e-6)
 
 
-@pytest.mark.parametrize("order", [0, 7])
+@pytest.mark.parametrize("order", [pytest.param(0, marks=pytest.mark.long), 7])
 def test_products_with_many_columns(order: int) -> None:
     r = np.random.default_rng(5)
     x, w, b = r.normal(size=(1, 2)), r.normal(size=(2, 100_000)), r.normal(size=100_000)

@@ -11,8 +11,8 @@ import nnx
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["numba", pytest.param("numpy", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
 @each_page
 def test_a_page_prints_what_it_shows(page, backend, tmp_path):
     with nnx.use_backend(backend):

@@ -200,7 +200,7 @@ def equal(got, expected):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("x", [X, BYTES], ids=["float32", "uint8"])
+@pytest.mark.parametrize("x", [pytest.param(X, id="float32"), pytest.param(BYTES, id="uint8", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_array_trains_the_same_network(kind, x, backend):
     if kind == "list":

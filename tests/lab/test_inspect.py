@@ -27,7 +27,7 @@ def trained(backend="numpy", epochs=2, **settings):
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inspected") / "run"
-    assert nnx_command("train", "--epochs", "2", "--hidden", "20", "--out", folder) == 0
+    assert nnx_command("train", "--epochs", "2", "--hidden", "20", "--out", folder, figures=False) == 0
     return folder
 
 

@@ -1,6 +1,7 @@
 """One process alone, and what launchers tell several."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ def started(monkeypatch):
     """Make a process believe that it was started with these variables."""
 
     def start(**variables):
-        for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
+        for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"):
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
@@ -57,3 +58,24 @@ def test_several_processes_without_mpi4py_are_told_what_to_install(started, monk
     monkeypatch.delitem(sys.modules, "nnx.parallel._mpi", raising=False)
     with pytest.raises(nnx.ParallelError, match=r"3 processes .* mpi4py cannot be used .* 'nnx-array\[mpi\]'"):
         nnx.world()
+
+
+def the_mpi_knows_of(ranks, monkeypatch):
+    """Put in place of mpi4py's communicator one of so many ranks."""
+    mpi = SimpleNamespace(rank=0, size=ranks)
+    monkeypatch.setitem(sys.modules, "nnx.parallel._mpi", SimpleNamespace(MPI=lambda: mpi))
+    return mpi
+
+
+def test_an_mpiexec_of_another_mpi_is_found_out(started, monkeypatch):
+    """Each process would train by itself, as the only one that its MPI knows of."""
+    started(PMI_SIZE="3")
+    the_mpi_knows_of(1, monkeypatch)
+    with pytest.raises(nnx.ParallelError, match=r"3 processes .* knows of 1: mpiexec belongs to another MPI"):
+        nnx.world()
+
+
+@pytest.mark.parametrize("ranks", [1, 4])
+def test_a_launcher_that_does_not_say_how_many_there_are_leaves_it_to_the_mpi(started, monkeypatch, ranks):
+    started(PMIX_RANK="0")
+    assert the_mpi_knows_of(ranks, monkeypatch) is nnx.world()

@@ -48,7 +48,7 @@ def trained(tmp_path_factory):
     write_idx(data / "t10k-images-idx3-ubyte.gz", digits().x)
     write_idx(data / "t10k-labels-idx1-ubyte", digits().t.astype(np.uint8))
     flags = "--hidden 20 --epochs 2 --lr 0.002 --backend numpy --batchnorm --dropout 0.1"
-    assert nnx_command("train", "--dataset", data, *flags.split(), "--out", folder) == 0
+    assert nnx_command("train", "--dataset", data, *flags.split(), "--out", folder, figures=False) == 0
     config = json.loads((folder / "config.json").read_text())
     config["data"]["classes"][: len(HOSTILE)] = HOSTILE
     (folder / "config.json").write_text(json.dumps(config))
@@ -265,7 +265,7 @@ def test_how_a_training_ended(trained, copy, tmp_path):
     (copy / "config.json").write_text(json.dumps(config))
     assert "Epochs2 of 982 updates; not finished" in Page(report.write(copy).read_text(encoding="utf-8")).text
     flags = "--hidden 20 --epochs 30 --lr 0.1 --early-stopping 1 --out"
-    assert nnx_command("train", *flags.split(), tmp_path / "early") == 0
+    assert nnx_command("train", *flags.split(), tmp_path / "early", figures=False) == 0
     text = Page(report.write(tmp_path / "early").read_text(encoding="utf-8")).text
     assert re.search(r"Epochs\d+ of 30\d+ updates; stopped early, the network is that of the least", text)
 
@@ -293,7 +293,8 @@ def test_many_classes_and_inputs_that_are_no_images(tmp_path):
     rng = np.random.default_rng(0)
     write_idx(tmp_path / "t10k-images-idx3-ubyte", rng.integers(0, 255, (900, 6), np.uint8))
     write_idx(tmp_path / "t10k-labels-idx1-ubyte", np.arange(900, dtype=np.uint8) % 60)
-    assert nnx_command("train", "--dataset", tmp_path, "--hidden", "", "--epochs", 1, "--out", tmp_path / "run") == 0
+    flags = ("--hidden", "", "--epochs", 1, "--out", tmp_path / "run")
+    assert nnx_command("train", "--dataset", tmp_path, *flags, figures=False) == 0
     parsed = Page(report.write(tmp_path / "run").read_text(encoding="utf-8"))
     assert "The pairs that are confused most" in parsed.text
     assert "mistakes with the highest loss." in parsed.text
@@ -345,7 +346,9 @@ def searched(tmp_path_factory):
     }
     folder = here / 'study"<i>$'
     settings = {"trials": 6, "rounds": 2, "epochs": 2, "seed": 1, "backend": "numpy", "verbose": False}
-    return nnx.tune.search(space, data, folder=folder, **settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nnx._support.plots, "available", lambda: False)
+        return nnx.tune.search(space, data, folder=folder, **settings)
 
 
 @pytest.fixture(scope="module")

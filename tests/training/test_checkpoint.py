@@ -57,7 +57,7 @@ def test_steps_after_loading_are_those_without_it(tmp_path, optimizer, dtype):
     assert same(trainer, loaded)
 
 
-@pytest.mark.parametrize("cut_after", [1, 17, 18, 30, 54])
+@pytest.mark.parametrize("cut_after", [17, 18, 54, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 30))])
 def test_fit_continues_bit_for_bit(tmp_path, cut_after):
     """Cut by an exception after any step, within an epoch or at its end, with early stopping's memory kept."""
     train, val = digits().split(0.9, 0.1)

@@ -5,8 +5,8 @@ import time
 
 import postgres
 import pytest
+from blob_searches import SPACE, data, facts, search, start, trained
 from command_line import nnx_command
-from searches import SPACE, data, facts, search, start, trained
 
 import nnx
 from nnx import tune

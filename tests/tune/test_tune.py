@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 import optuna
 import pytest
+from blob_searches import SPACE, data, facts, search, start, trained
 from PIL import Image
-from searches import SPACE, data, facts, search, start, trained
 
 import nnx
 from nnx import tune

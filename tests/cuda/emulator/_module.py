@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-_HEADER = Path(__file__).with_name("cuda_emu.h")
+_HEADER, _SCHEDULER = (Path(__file__).with_name(f"cuda_emu.{ending}") for ending in ("h", "cpp"))
 _KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\(([^),]+)[^)]*\)\s*)?(\w+)\s*\(')
 """Groups: the threads of a block at most, and the name."""
 _FLAGS = (
@@ -99,24 +99,25 @@ def _library(text: str, options: tuple[str, ...]) -> Path:
     if found is None:
         raise RuntimeError("no C++ compiler: install g++, or set CXX")
     version = Path(found).stat()
-    compiled_by = found, str(version.st_mtime_ns), str(version.st_size), _HEADER.read_text()
+    texts = _HEADER.read_text(), _SCHEDULER.read_text()
+    compiled_by = found, str(version.st_mtime_ns), str(version.st_size), *texts
     flags = (*_FLAGS, *(option for option in options if option[:2] != "-D"))
-    # Read and compiled once, the header takes a third of the time that it takes in each library.
-    header = _folder() / f"header-{_digest(*compiled_by, *flags)}" / _HEADER.name
-    precompiled = header.with_name(f"{_HEADER.name}.gch")
+    # The header is read, and the scheduler compiled, once: they took most of the time that a library takes.
+    folder = _folder() / f"emulator-{_digest(*compiled_by, *flags)}"
+    header, precompiled, scheduler = (folder / f"{_HEADER.name}{ending}" for ending in ("", ".gch", ".o"))
 
-    def precompile() -> None:
-        header.parent.mkdir(exist_ok=True)
-        header.write_text(_HEADER.read_text())
+    def prepare() -> None:
+        folder.mkdir(exist_ok=True)
+        header.write_text(texts[0])
+        _compile([found, "-x", "c++", *flags, "-O2", "-c", "-include", str(header), "-"], texts[1], scheduler)
         _compile([found, "-x", "c++-header", *flags, "-w", str(header)], "", precompiled)
 
     library = _folder() / f"{_digest(*compiled_by, *flags, *options, text)}.so"
-    _once(precompiled, precompile)
+    _once(precompiled, prepare)
+    source = ("-include", str(header), "-", "-x", "none", str(scheduler))
     _once(
         library,
-        lambda: _compile(
-            [found, "-x", "c++", *flags, *options, "-shared", "-include", str(header), "-"], text, library
-        ),
+        lambda: _compile([found, "-x", "c++", *flags, *options, "-shared", *source], text, library),
     )
     return library
 

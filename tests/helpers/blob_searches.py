@@ -34,7 +34,7 @@ import sys, time
 import nnx, nnx._support.plots
 from nnx.tune import _queue
 sys.path.insert(0, {helpers!r})
-from searches import search
+from blob_searches import search
 
 nnx._support.plots.available = lambda: False
 _queue.SILENCE = 1.0
