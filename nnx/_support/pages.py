@@ -13,6 +13,7 @@ Page = Literal[
     "my-pictures",
     "my-scripts",
     "pictures",
+    "scale",
     "sklearn",
     "speed",
     "tables",

@@ -1,5 +1,6 @@
 """`nnx train`: from a data set to a trained network, its curves and its mistakes."""
 
+import os
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -203,7 +204,9 @@ def train(
     ranks = world()
     tell = say if ranks.rank == 0 else _nothing
     folder, known = None, None
-    if resume:
+    # A launch that begins again goes on with what it has; nnx launch has seen to it that there is an --out.
+    again = os.environ.get("NNX_RESTARTS", "0") != "0" and out is not None
+    if resume or (again and on_first(ranks, lambda: out is not None and out.exists())):
         folder = RunFolder(on_first(ranks, lambda: str(RunFolder.existing(out).path)))
         config, known = _resumed(config, given, folder, ranks)
     _check(config, checkpoint_every)
