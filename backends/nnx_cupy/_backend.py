@@ -57,6 +57,9 @@ class CupyBackend(ConvolutionOps, PoolingOps, ActivationOps, BatchNormOps, Rando
     def to_host_all(self, arrays: Sequence[Array], /) -> list[np.ndarray[Any, Any]]:
         return self.device.download_all(arrays)
 
+    def pinned(self, shape: tuple[int, ...], dtype: Any, /) -> np.ndarray[Any, Any]:
+        return self.device.pinned(shape, np.dtype(dtype))
+
     def synchronize(self) -> None:
         self.device.synchronize()
 

@@ -179,6 +179,12 @@ class CudaDevice:
                 at += array.size
         return hosts
 
+    def pinned(self, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> HostArray:
+        """Return an array in pinned memory of the host's, which is given back with it."""
+        count = math.prod(shape)
+        memory = self.xp.cuda.alloc_pinned_memory(max(1, count * dtype.itemsize))
+        return np.frombuffer(memory, dtype, count).reshape(shape)
+
     def synchronize(self) -> None:
         """Wait for all that was launched."""
         self.xp.cuda.get_current_stream().synchronize()

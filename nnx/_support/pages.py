@@ -15,6 +15,7 @@ Page = Literal[
     "my-scripts",
     "pictures",
     "resume",
+    "scale",
     "sklearn",
     "speed",
     "tables",

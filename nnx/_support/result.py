@@ -97,7 +97,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the summary and, with matplotlib, the figure below it."""
-        text = f"<pre>{html.escape(str(self))}</pre>"
+        # Its tables are aligned by blanks, which Jupyter's own style would not keep.
+        text = f'<pre style="font-family: monospace">{html.escape(str(self))}</pre>'
         if not plotting.available():
             return text
         picture = base64.b64encode(plotting.png(self.plot())).decode()

@@ -45,6 +45,7 @@ def _add_commands() -> None:
         _predict,
         _report,
         _run,
+        _shuffle,
         _train,
         _tune,
         _warmup,

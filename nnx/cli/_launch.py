@@ -50,6 +50,9 @@ def launch(
     finds its checkpoint. Ctrl-C ends the training after a step, with the checkpoint written; again, at once.
     """
     words = _words(script, arguments or [], module, probe)
+    trains = words[1:3] == ["nnx.cli", "train"]
+    if restarts and trains and not any(word.partition("=")[0] in ("--out", "--resume") for word in words):
+        raise InputError("--restarts: nnx train has no --out, expected a folder in which to go on.")
     found = find_mpiexec(mpiexec)
     status = Launch(
         found, ranks, words, hosts=hosts, hostfile=hostfile, address=address, silence=silence, restarts=restarts

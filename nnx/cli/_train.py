@@ -1,5 +1,6 @@
 """`nnx train`: from a data set to a trained network, its curves and its mistakes."""
 
+import os
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from .._support import plots as plotting
 from .._support.checks import check_count
 from .._support.console import say
 from ..backend import choose
-from ..datasets import Dataset, Splits
+from ..datasets import Dataset, DiskDataset, DiskSplits, Splits
 from ..errors import InputError
 from ..parallel import Communicator, on_first, world
 from ..training import MODELS, Callback, EarlyStopping, RunConfig, RunData, RunFolder, Trainer, read_settings
@@ -82,6 +83,20 @@ def train(
             help="cross_entropy for classes, mse or huber for a number of a table; default: what suits the label."
         ),
     ] = _DEFAULT.loss,
+    from_disk: Annotated[
+        bool,
+        typer.Option(
+            "--from-disk",
+            help="Leave the rows on the disk, where they do not fit memory: .npy, .npz, .safetensors, .parquet, or a "
+            "folder of image files.",
+        ),
+    ] = _DEFAULT.from_disk,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            metavar="ROWS", help="From the disk: rows that are shuffled together; default as many as have 256 MiB."
+        ),
+    ] = _DEFAULT.window,
     model: Annotated[
         str,
         typer.Option(
@@ -158,6 +173,8 @@ def train(
         drop=tuple(values.words(drop)),
         fill=fill,
         loss=loss,
+        from_disk=from_disk,
+        window=window,
         model=model,
         augment=augment,
         hidden=values.sizes("--hidden", hidden),
@@ -187,22 +204,29 @@ def train(
     ranks = world()
     tell = say if ranks.rank == 0 else _nothing
     folder, known = None, None
-    if resume:
+    # A launch that begins again goes on with what it has; nnx launch has seen to it that there is an --out.
+    again = os.environ.get("NNX_RESTARTS", "0") != "0" and out is not None
+    if resume or (again and on_first(ranks, lambda: out is not None and out.exists())):
         folder = RunFolder(on_first(ranks, lambda: str(RunFolder.existing(out).path)))
         config, known = _resumed(config, given, folder, ranks)
     _check(config, checkpoint_every)
     choose(backend)
-    config, stored = _data(config, known, ranks)
-    splits = config.inputs(stored)
+    splits: Splits | DiskSplits
+    if config.from_disk:
+        config, on_disk = config.data_on_disk(known)
+        splits = config.inputs(on_disk)
+    else:
+        config, in_memory = _data(config, known, ranks)
+        splits = config.inputs(in_memory)
     together = {"parallel": ranks, "shards": shards}
     trainer = _trainer(config, backend, folder, len(splits.train.classes), **together)
-    _build(trainer, config, splits.train.x.shape[1:])
+    _build(trainer, config, splits.train.shape)
     config.set_rate(trainer, len(splits.train))
     stopping = EarlyStopping(patience=config.early_stopping) if config.early_stopping is not None else None
     if folder is None:
         folder = RunFolder(on_first(ranks, lambda: _new_folder(out, config, splits)))
 
-    shape = " x ".join(map(str, splits.train.x.shape[1:]))
+    shape = " x ".join(map(str, splits.train.shape))
     note = f"; {splits.train.note}" if splits.train.note else ""
     classes = f", {len(splits.train.classes)} classes" if splits.train.classes else ""
     tell(
@@ -218,6 +242,7 @@ def train(
         early_stopping=stopping,
         checkpoint=folder.checkpoint,
         checkpoint_every=checkpoint_every,
+        window=config.window,
     )
     if trainer.interrupted:
         tell("interrupted; continue with:", f"nnx train --resume --out {shlex.quote(str(folder.path))}")
@@ -227,7 +252,7 @@ def train(
         return
     folder.write_history(history)
     say(score)
-    written = [folder.checkpoint, folder.history, *_pictures(folder, config, trainer, splits.test)]
+    written = [folder.checkpoint, folder.history, *_pictures(folder, config, trainer, _some(splits.test))]
     say(f"written to {folder.path}: {', '.join(file.name for file in written)}")
     say("on one page:", f"nnx report {shlex.quote(str(folder.path))}")
 
@@ -258,7 +283,7 @@ def _data(config: RunConfig, known: RunData | None, ranks: Communicator) -> tupl
     return loaded
 
 
-def _new_folder(out: Path | None, config: RunConfig, splits: Splits) -> str:
+def _new_folder(out: Path | None, config: RunConfig, splits: Splits | DiskSplits) -> str:
     folder = RunFolder.new(out, config.dataset)
     folder.write_config(config, RunData.of(splits.train))
     return str(folder.path)
@@ -287,6 +312,10 @@ def _check(config: RunConfig, checkpoint_every: int | None) -> None:
         check_count("--early-stopping", config.early_stopping)
     if checkpoint_every is not None:
         check_count("--checkpoint-every", checkpoint_every)
+    if config.window is not None:
+        check_count("--window", config.window)
+        if not config.from_disk:
+            raise InputError(f"--window: got {config.window} without --from-disk; pass both, or neither.")
     _ = config.size
     _trainer(config, None, None, 2)
 
@@ -323,12 +352,17 @@ def _fits(config: RunConfig, shape: tuple[int, ...]) -> bool:
     return True
 
 
-def _score(trainer: Trainer, test: Dataset) -> str:
+def _some(test: Dataset | DiskDataset) -> Dataset:
+    """Return the data, or where they stay on the disk some rows of them."""
+    return test.sample(1000) if isinstance(test, DiskDataset) else test
+
+
+def _score(trainer: Trainer, test: Dataset | DiskDataset) -> str:
     """Tell how well the network does on the test part."""
     if test.classes:
         return f"test accuracy {trainer.accuracy(test):.4f}"
     table = test.preparation
-    off = np.abs(trainer.predict(test)[:, 0] - test.t).mean() * (1.0 if table is None else table.target[1])
+    off = np.abs(trainer.predict(test)[:, 0] - test.targets()).mean() * (1.0 if table is None else table.target[1])
     value = trainer.evaluate(test)
     told = f"test R2 {value.score:.4f}, " if value.score is not None else f"test loss {value.loss:.4f}, "
     return f"{told}off by {off:.4g} on average"

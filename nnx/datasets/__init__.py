@@ -9,9 +9,11 @@ from ._folder import folder, idx_files
 from ._idx import read_idx, write_idx
 from ._images import Size, image_folder, read_image
 from ._load import NAMES, Data, Splits, as_splits, check_enough, load, reads_images
+from ._load_disk import DiskSplits, load_on_disk
 from ._pictures import Layout, as_pictures, drawable, light_background
 from ._preparation import Column, Preparation
 from ._prepare import one_hot, shuffle, split, split_rows
+from ._shuffle_file import shuffle_file
 from ._style import PictureStyle, picture_files
 from ._table import Table, as_table, is_table, read_table
 
@@ -21,6 +23,7 @@ __all__ = [
     "Data",
     "Dataset",
     "DiskDataset",
+    "DiskSplits",
     "Layout",
     "PictureStyle",
     "Preparation",
@@ -43,6 +46,7 @@ __all__ = [
     "is_table",
     "light_background",
     "load",
+    "load_on_disk",
     "mnist",
     "on_disk",
     "one_hot",
@@ -53,6 +57,7 @@ __all__ = [
     "read_table",
     "reads_images",
     "shuffle",
+    "shuffle_file",
     "split",
     "split_rows",
     "stays_on_disk",

@@ -44,7 +44,7 @@ def read_arrays(path: "str | os.PathLike[str]") -> tuple[dict[str, Pair], list[s
     arrays = _of_npz(path) if path.suffix == ".npz" else _of_folder(path if path.is_dir() else path.parent)
     found: dict[str, dict[str, str]] = {}
     for name in arrays:
-        if told := _told(name):
+        if told := kind_of(name):
             kind, part = told
             if kind in found.setdefault(part, {}):
                 raise DatasetError(f"{path}: {found[part][kind]} and {name} could both be the {kind}; rename one.")
@@ -83,7 +83,7 @@ def read_rows(path: "str | os.PathLike[str]") -> HostArray:
     if path.suffix == ".npy":
         return _array(str(path), path)
     arrays = _of_npz(path)
-    inputs = {name: told[1] for name in arrays if (told := _told(name)) and told[0] == "inputs"}
+    inputs = {name: told[1] for name in arrays if (told := kind_of(name)) and told[0] == "inputs"}
     chosen = [name for name, part in inputs.items() if part == "test"] or list(inputs) or list(arrays)
     if len(chosen) != 1:
         raise DatasetError(f"{path}: has {', '.join(arrays)}; expected one array, called x.")
@@ -97,7 +97,7 @@ def is_arrays(path: "str | os.PathLike[str]") -> bool:
 
 def holds_arrays(folder: Path) -> bool:
     """Return whether a folder has .npy files whose names tell inputs and labels."""
-    kinds = {told for file in folder.glob("*.npy") if (told := _told(file.stem))}
+    kinds = {told for file in folder.glob("*.npy") if (told := kind_of(file.stem))}
     return {("inputs", "train"), ("labels", "train")} <= kinds
 
 
@@ -115,7 +115,7 @@ def inputs_and_targets(path: Path, arrays: Sequence[str], part: str) -> tuple[tu
     Raises:
         DatasetError: they are not to be told.
     """
-    told = {name: found for name in arrays if (found := _told(name))}
+    told = {name: found for name in arrays if (found := kind_of(name))}
     kinds: dict[str, list[str]] = {"inputs": [], "labels": []}
     for name, (kind, of) in told.items():
         if of == part:
@@ -126,7 +126,7 @@ def inputs_and_targets(path: Path, arrays: Sequence[str], part: str) -> tuple[tu
     return (kinds["inputs"][0], kinds["labels"][0]), [name for name in arrays if name not in told]
 
 
-def _told(name: str) -> tuple[str, str] | None:
+def kind_of(name: str) -> tuple[str, str] | None:
     """Tell by a name whether an array is inputs or labels, and of which part; None for other names."""
     words = re.split("[_ -]+", name.lower())
     parts = [PARTS[word] for word in words if word in PARTS]
@@ -170,7 +170,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _of_folder(folder: Path) -> dict[str, HostArray]:
-    return {file.stem: _array(str(file), file) for file in sorted(folder.glob("*.npy")) if _told(file.stem)}
+    return {file.stem: _array(str(file), file) for file in sorted(folder.glob("*.npy")) if kind_of(file.stem)}
 
 
 def _of_npz(path: Path) -> dict[str, HostArray]:
@@ -178,7 +178,7 @@ def _of_npz(path: Path) -> dict[str, HostArray]:
     if not zipfile.is_zipfile(path):
         raise DatasetError(f"{path}: is no .npz; use another copy.")
     with np.load(path, allow_pickle=False) as archive:
-        names = [name for name in archive.files if _told(name)] or archive.files
+        names = [name for name in archive.files if kind_of(name)] or archive.files
         return {name: _array(f"{path}: {name}", archive, name) for name in names}
 
 

@@ -69,6 +69,15 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the inputs of one row."""
+        return self.x.shape[1:]
+
+    def targets(self) -> HostArray:
+        """Return t."""
+        return self.t
+
     def __repr__(self) -> str:
         shape = ", ".join(map(str, self.x.shape[1:]))
         note = f"; {self.note}" if self.note else ""

@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ..errors import DatasetError, InputError, InputTypeError, NnxError
 from ..ops import HostArray
 from ._arrays import ENDINGS as ARRAYS
 from ._arrays import PARTS, inputs_and_targets
+from ._dataset import Dataset
 from ._images import Size, look_at_folder
 from ._pictures import as_pictures
 from ._preparation import Preparation
@@ -25,7 +26,7 @@ from ._sources import Arrays, Columns, ImageFiles, ParquetRows, Samples, Source,
 from ._stored import SlicedArray, stored_arrays
 from ._table import PARQUET, TEXTS
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 22
 """Bytes that are read at once, which is nearly as fast as reading the whole file."""
 _WINDOW = 1 << 28
 """Bytes of the rows that are shuffled together by default; a constant: the order is the same on every machine."""
@@ -48,7 +49,7 @@ class DiskDataset:
         scale: what x is multiplied by to become the network's input, greater than 0.
         classes: the names of the labels 0, 1, ...; default: of texts their values, sorted, for which all are read once.
         block: rows that are read at once, of which neighbours stay neighbours until a window is shuffled; default as
-            many as have 1 MiB.
+            many as have 4 MiB.
         inputs: of columns by name, those of the inputs; default one called image or the like, else all but the label.
         label: of columns by name, the targets; default the one called label, target, class, species or y.
         note: what is to be told of the data, for people.
@@ -100,7 +101,7 @@ class DiskDataset:
         if first.dtype.kind not in "OUS" or first.ndim != 1:
             return ()
         found: set[Any] = set()
-        for begin, end in self._steps():
+        for begin, end in self.steps():
             found.update(numbered("t", read(begin, end))[1])
         return tuple(sorted(found))
 
@@ -155,6 +156,12 @@ class DiskDataset:
         with counted_from(begin):
             return x, self._numbered(targets[0] if len(targets) == 1 else np.concatenate(targets))
 
+    def expect(self, begin: int, end: int) -> None:
+        """Let the system begin to read rows that are asked for soon, where it can be told to."""
+        if (expect := getattr(self._source, "expect", None)) is not None:
+            for low, high in self._within(begin, end):
+                expect(low, high)
+
     def _numbered(self, t: HostArray) -> HostArray:
         texts = t.dtype.kind in "OUSb" and t.ndim == 1
         return numbered("t", t, self.classes)[0].astype(np.int64) if texts and self.classes else t
@@ -174,7 +181,7 @@ class DiskDataset:
         """Return the numbers of these rows, (n,) int64, among all that are stored."""
         return np.concatenate([np.arange(begin, end) for begin, end in self._ranges.tolist()])
 
-    def _steps(self, bytes_at_once: int = 16 * _BLOCK) -> Iterator[tuple[int, int]]:
+    def steps(self, bytes_at_once: int = 4 * _BLOCK) -> Iterator[tuple[int, int]]:
         """Yield ranges that are read one after another in a pass over all rows."""
         row = max(1, int(np.prod(self.shape)) * self.dtype.itemsize)
         least = max(self.block, bytes_at_once // row)
@@ -188,7 +195,7 @@ class DiskDataset:
     def targets(self) -> HostArray:
         """Return all targets, (n, ...), which are read by this."""
         read = targets_alone(self._source)
-        found = [read(low, high) for begin, end in self._steps() for low, high in self._within(begin, end)]
+        found = [read(low, high) for begin, end in self.steps() for low, high in self._within(begin, end)]
         return self._numbered(np.concatenate(found))
 
     def inputs(self, begin: int, end: int, dtype: str = "float32") -> HostArray:
@@ -222,26 +229,84 @@ class DiskDataset:
         step = max(1, min(self.block, len(self) // _UNITS))
         cuts = [self._cuts(begin, end, step) for begin, end in self._ranges.tolist()]
         pieces = np.concatenate([np.stack([one[:-1], one[1:]], axis=1) for one in cuts])
-        try:
-            parts = split_rows(len(pieces), fractions, seed)
-        except InputError as error:
-            if self._source.edges is None or len(pieces) >= len(self) or "too few" not in str(error):
-                raise
-            raise DatasetError(
-                f"{self.name}: has {len(pieces)} row groups, too few for parts of {fractions}; write it anew with "
-                "smaller ones, by nnx shuffle."
-            ) from None
-        return tuple(self._part(pieces[np.sort(rows)]) for rows in parts)
+        grouped = self._source.edges is not None
+        return tuple(
+            self._changed(_ranges=ranges) for ranges in parts_of(self.name, pieces, fractions, seed, grouped=grouped)
+        )
 
-    def _part(self, pieces: HostArray) -> "DiskDataset":
-        begins = np.flatnonzero(np.concatenate([[True], pieces[1:, 0] != pieces[:-1, 1]]))
-        ends = np.concatenate([begins[1:] - 1, [len(pieces) - 1]])
-        return self._changed(_ranges=np.stack([pieces[begins, 0], pieces[ends, 1]], axis=1))
+    def through(self, change: Callable[[Source], Source], preparation: Preparation) -> "DiskDataset":
+        """Return the data set with its rows changed as they are read.
+
+        Args:
+            change: makes the source of the changed rows, in which they have the same numbers.
+            preparation: what is done to them.
+        """
+        source = change(self._source)
+        note = "; ".join(filter(None, [self.note, preparation.told() if preparation.columns else ""]))
+        return self._changed(
+            _source=source,
+            dtype=source.dtype,
+            classes=preparation.classes,
+            preparation=preparation if preparation.columns else None,
+            note=note,
+        )
+
+    def sample(self, rows: int) -> Dataset:
+        """Return some rows, evenly chosen, as a data set in memory.
+
+        Args:
+            rows: about how many at most; of large blocks parts are taken.
+        """
+        count = min(len(self), rows)
+        pieces = max(1, min(count, 100))
+        each = count // pieces
+        begins = np.linspace(0, len(self) - each, pieces).astype(int).tolist()
+        read = [self.read(begin, begin + each) for begin in begins]
+        x, t = (np.concatenate(part) for part in zip(*read, strict=True))
+        x = x if x.dtype == np.uint8 or x.dtype.kind == "f" else x.astype(np.float32)
+        t = t if self.classes else t.astype(np.float64)
+        return Dataset(self.name, x, t, self.scale, tuple(map(str, self.classes)), self.note, self.preparation)
 
     def _changed(self, **values: Any) -> "DiskDataset":
         made = copy.copy(self)
         vars(made).update(values)
         return made
+
+
+def parts_of(
+    name: str, pieces: HostArray, fractions: tuple[float, ...], seed: int, *, grouped: bool
+) -> list[HostArray]:
+    """Deal pieces of rows at random to parts.
+
+    Args:
+        name: for messages.
+        pieces: (k, 2), the first row of each and the one behind its last.
+        fractions: the share of each part, greater than 0, in all 1.
+        seed: decides which pieces go where.
+        grouped: whether they are row groups.
+
+    Returns:
+        The pieces of each part, (m, 2) in their order, neighbours joined.
+
+    Raises:
+        DatasetError: there are too few row groups.
+        InputError: the fractions do not fit, or a part would be empty.
+    """
+    try:
+        parts = [pieces[np.sort(rows)] for rows in split_rows(len(pieces), fractions, seed)]
+    except InputError as error:
+        if not grouped or "too few" not in str(error):
+            raise
+        raise DatasetError(
+            f"{name}: has {len(pieces)} row groups, too few for parts of {fractions}; write it anew with smaller ones, "
+            "by nnx shuffle."
+        ) from None
+    joined = []
+    for part in parts:
+        begins = np.flatnonzero(np.concatenate([[True], part[1:, 0] != part[:-1, 1]]))
+        ends = np.concatenate([begins[1:] - 1, [len(part) - 1]])
+        joined.append(np.stack([part[begins, 0], part[ends, 1]], axis=1))
+    return joined
 
 
 @contextmanager

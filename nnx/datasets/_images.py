@@ -156,7 +156,9 @@ def _look(path: Path) -> tuple[bool, Size]:
 
 
 def holds_images(path: Path) -> bool:
-    """Return whether a folder has folders with image files, as `image_folder` reads them."""
+    """Return whether a folder has folders with image files, as `image_folder` reads them; not so for a file."""
+    if not path.is_dir():
+        return False
     outer = _folders(path)
     inner = [folder for part in outer if part.name in PARTS for folder in _folders(part)]
     return any(_is_image(file) for folder in (*outer, *inner) for file in _entries(folder))

@@ -13,7 +13,7 @@ from ..errors import DatasetError, InputError, InputTypeError, unknown
 from ..ops import HostArray
 from ._images import Size, read_image
 from ._preparation import LABELS, Preparation
-from ._stored import StoredArray
+from ._stored import FileArray, StoredArray
 from ._table import Table, as_column
 
 _IMAGES = ("image", "images", "img", "pixel_values", "x", "inputs", "features", "data")
@@ -75,6 +75,11 @@ class Arrays:
         """Return inputs and targets of the rows begin, ..., end - 1; the inputs in `out`, if that is given."""
         t = self._t.read(begin, end)
         return self._x.read(begin, end, out), t[:, 0] if t.shape[1:] == (1,) else t
+
+    def expect(self, begin: int, end: int) -> None:
+        """Let the system begin to read these rows."""
+        if isinstance(self._x, FileArray):
+            self._x.expect(begin, end)
 
     def targets(self, begin: int, end: int) -> HostArray:
         """Return the targets alone."""
@@ -221,7 +226,7 @@ class ParquetRows:
         self, path: Path, inputs: Sequence[str] = (), label: str = "", preparation: Preparation | None = None
     ) -> None:
         self._path, self._preparation = path, preparation
-        self._file = _parquet(path)
+        self._file = open_parquet(path, path)
         groups = self._file.metadata.num_row_groups
         self.edges = np.cumsum([0, *(self._file.metadata.row_group(i).num_rows for i in range(groups))])
         if not self.edges[-1]:
@@ -314,14 +319,20 @@ class ParquetRows:
         return found.values
 
 
-def _parquet(path: Path) -> Any:
+def open_parquet(path: Path | None, name: Path) -> Any:
+    """Return pyarrow's file, or None without a path; raise if pyarrow is not installed, or the file is damaged.
+
+    Args:
+        path: the file.
+        name: what is told in messages.
+    """
     if importlib.util.find_spec("pyarrow") is None:
-        raise InputError(f"{path}: reading Parquet needs pyarrow; pip install 'nnx-array[tables]'.")
+        raise InputError(f"{name}: Parquet needs pyarrow; pip install 'nnx-array[tables]'.")
     import pyarrow
     from pyarrow import parquet
 
     try:
-        return parquet.ParquetFile(path)
+        return None if path is None else parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise DatasetError(f"{path}: is no Parquet file that pyarrow can read ({error}); use another copy.") from error
 

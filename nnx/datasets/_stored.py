@@ -41,7 +41,7 @@ class StoredArray(Protocol):
 class FileArray:
     """An array whose rows lie in a file as they are, one after another.
 
-    The file is opened at each read: nothing is held open, and processes and threads do not share a place in it.
+    Reads tell their own place in the file, so that threads and processes may share it.
 
     Args:
         path: the file.
@@ -57,6 +57,7 @@ class FileArray:
     def __init__(self, path: Path, name: str, offset: int, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
         self._path, self._name, self._offset = path, name, offset
         self._stored, self.shape, self.dtype = dtype, shape, dtype.newbyteorder("=")
+        self._file: int | None = None
         self._row = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
         if path.stat().st_size < offset + shape[0] * self._row:
             raise self._cut_off()
@@ -65,18 +66,42 @@ class FileArray:
         """Return the rows begin, ..., end - 1; in `out`, if that is given, C-contiguous and of their dtype."""
         direct = out is not None and self._stored == self.dtype
         rows = out if direct and out is not None else np.empty((end - begin, *self.shape[1:]), self._stored)
-        view = rows.reshape(-1).view(np.uint8).data
-        with self._path.open("rb", buffering=0) as file:
-            file.seek(self._offset + begin * self._row)
-            while len(view):
-                count = file.readinto(view)
-                if not count:
-                    raise self._cut_off()
-                view = view[count:]
+        view, place = rows.reshape(-1).view(np.uint8).data, self._offset + begin * self._row
+        while len(view):
+            count = self._read_into(view, place)
+            if not count:
+                raise self._cut_off()
+            view, place = view[count:], place + count
         if direct or out is None:
             return rows if direct else rows.astype(self.dtype, copy=False)
         out[...] = rows
         return out
+
+    def expect(self, begin: int, end: int) -> None:
+        """Let the system begin to read these rows, where it can be told to: they are asked for soon."""
+        if hasattr(os, "posix_fadvise"):
+            first = self._offset + begin * self._row
+            os.posix_fadvise(self._opened(), first, (end - begin) * self._row, os.POSIX_FADV_WILLNEED)
+
+    def _opened(self) -> int:
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDONLY)
+        return self._file
+
+    def _read_into(self, view: memoryview, place: int) -> int:
+        """Fill memory from a place in the file; return how many bytes there were."""
+        if not hasattr(os, "preadv"):  # Windows
+            with self._path.open("rb", buffering=0) as file:
+                file.seek(place)
+                return int(file.readinto(view) or 0)
+        return os.preadv(self._opened(), [view], place)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_file": None}  # of this process
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", None) is not None:
+            os.close(self._file)  # type: ignore[arg-type]
 
     def _cut_off(self) -> DatasetError:
         return DatasetError(

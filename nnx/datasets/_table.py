@@ -89,6 +89,15 @@ def read_table(path: "str | os.PathLike[str]", texts: Sequence[str] = ()) -> Tab
     return table
 
 
+def csv_form(path: Path) -> tuple[str, bool]:
+    """Return what separates the cells of a CSV, and whether its first line has names, as `read_table` tells them."""
+    with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
+        first = next((line for line in file if line.strip()), "")
+    delimiter = _delimiter(first)
+    cells = next(csv.reader([first], delimiter=delimiter, skipinitialspace=True), [])
+    return delimiter, not _Csv(path, ()).are_values([cell.strip() for cell in cells])
+
+
 def as_table(data: Any, texts: Sequence[str] = ()) -> Table:
     """Return a table from a file, a frame of pandas or polars, columns by name, or an array.
 
@@ -247,7 +256,7 @@ class _Csv:
         if not first:
             raise DatasetError(f"{self._path}: is empty; expected a table.")
         names = [cell.strip() for cell in first[0][0]]
-        if self._are_values(names):
+        if self.are_values(names):
             numbers = [str(number) for number in range(1, len(names) + 1)]
             note = "no names of columns in the first line: they are called by their numbers from 1"
             return numbers, itertools.chain(first, rows), note
@@ -266,8 +275,8 @@ class _Csv:
                 raise DatasetError(f"{self._path}: has two columns {name!r}; rename one.")
         return names, below, ""
 
-    def _are_values(self, cells: list[str]) -> bool:
-        """Return whether the first line is a row: a cell is a number, and not a name as pandas gives them, 0, 1, ..."""
+    def are_values(self, cells: list[str]) -> bool:
+        """Return whether a first line is a row: a cell is a number, and not a name as pandas gives them, 0, 1, ..."""
         numbers = [cell for cell in cells if self._numbers([cell]) is not None and cell not in MISSING]
         return bool(numbers) and numbers != [str(number) for number in range(len(numbers))]
 

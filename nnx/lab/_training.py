@@ -40,8 +40,11 @@ def ticking(epochs: int, *, verbose: bool) -> Iterator[Tick]:
     standard error, apart from the results.
     """
     if verbose and in_notebook():
-        yield lambda name: print(f"\r{f'training: {name}':<60}", end="", flush=True)
-        print("\r" + " " * 60, end="\r")
+        from IPython.display import display
+
+        shown = display({"text/plain": ""}, raw=True, display_id=True)
+        yield lambda name: shown.update({"text/plain": f"training: {name}"}, raw=True)
+        shown.update({"text/plain": ""}, raw=True)
         return
     if not (verbose and sys.stdout.isatty()):
         begun: set[str] = set()

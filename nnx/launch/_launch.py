@@ -12,8 +12,6 @@ from ..errors import InputError
 from ._mpiexec import MPIExec
 from ._watch import Watch
 
-RESTARTS = "NNX_RESTARTS"
-"""The environment variable that tells a rank how often its launch has begun again."""
 _BATCH = ("SLURM_JOB_NODELIST", "PBS_NODEFILE", "LSB_HOSTS")
 """Set by batch systems, which tell mpiexec the machines."""
 
@@ -29,7 +27,7 @@ class Launch:
         hostfile: a file of them, as the MPI reads it.
         address: the name by which other machines reach this one; by default its host name.
         silence: seconds without a beat, of which there is one a second, after which a rank is given up.
-        restarts: how often to begin again after a rank has died.
+        restarts: how often to begin again after a rank has died. Ranks find in NNX_RESTARTS how often that was.
 
     Raises:
         InputError: the script is not there, a number is out of range, or both hosts and a hostfile are given.
@@ -66,11 +64,11 @@ class Launch:
             The exit status: 0, or that of the rank which failed first, 128 + n where the signal n killed it.
         """
         for again in range(self.restarts + 1):
-            watch = Watch(self._command, {RESTARTS: str(again)}, self.ranks, self.address, self.silence)
+            watch = Watch(self._command, {"NNX_RESTARTS": str(again)}, self.ranks, self.address, self.silence)
             watch.run()
             if watch.failure is not None:
                 print(f"launch: {watch.failure}", file=sys.stderr, flush=True)
-            if watch.failure is None or watch.interrupted or again == self.restarts:
+            if watch.failure is None or watch.final or watch.interrupted or again == self.restarts:
                 break
             say(f"launch: beginning again, {again + 1} of {self.restarts}", file=sys.stderr)
         return watch.status

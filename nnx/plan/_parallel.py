@@ -19,7 +19,7 @@ from ..layers import BatchNorm, Layer
 from ..losses import Loss
 from ..ops import Array, HostArray
 from ..optimizers import Optimizer
-from ..parallel import Shards, native
+from ..parallel import Shards, Timed, native
 from ._plan import Plan, Program
 from ._stages import BatchNormStage, Stage
 
@@ -70,7 +70,7 @@ class ParallelPlan(Plan):
         self.slice = slice(min(first, size), min(first + self.width, size))
         """The elements that this rank updates."""
         super().__init__(arena, stages, loss, optimizer, clip_norm=clip_norm, precision=precision)
-        self.link = native(shards.communicator, self.ops)
+        self.link = Timed(native(shards.communicator, self.ops))
         self.wishes_to_stop = False
         """Whether this rank wants no further step."""
         self.stops = False

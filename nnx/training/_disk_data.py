@@ -18,7 +18,7 @@ from ..ops import HostArray
 from ._device_data import DeviceData, NativeRows, Part, check_classes
 from ._order import Order, Window
 from ._read_ahead import read_ahead
-from ._rows import Rows
+from ._rows import Rows, names_of
 
 _AT_ONCE = 1 << 24  # bytes that are read between two looks at whether anybody still wants them
 _IN_ORDER = 1 << 25  # bytes of a window where nothing is shuffled
@@ -80,9 +80,10 @@ class DiskData:
         self.blocks = None if self.window is None else len(self._edges) - 1
         """How many blocks the rows are read in; None if all rows are shuffled together."""
         x, t = data.read(0, int(self._edges[1]))
-        if model.classes and data.classes and tuple(data.classes) != tuple(model.classes):
+        own = names_of(data.classes)
+        if model.classes and own and tuple(own) != tuple(model.classes):
             raise InputError(
-                f"{name}: {data.name} has the classes {listed(data.classes)}, but the model knows "
+                f"{name}: {data.name} has the classes {listed(own)}, but the model knows "
                 f"{listed(model.classes)}; pass classes=model.classes to what opens the data."
             )
         check_classes(target, Rows(x, t, data.scale, (), data.classes), loss, model.output_shape)
@@ -217,25 +218,30 @@ class DiskData:
         if self._stored != np.uint8 and self._data.scale != 1.0:
             scale = np.array(self._data.scale, self._dtype)
         step = max(1, _AT_ONCE // max(1, self._data.dtype.itemsize * int(np.prod(self._data.shape))))
-        for first, last in window.blocks.tolist():
-            for begin in range(first, last, step):
-                go_on()
-                end = min(begin + step, last)
-                rows = buffer.x[at : at + end - begin]
-                try:
-                    x, t = self._data.read(begin, end, rows if direct else None)
-                except Exception as error:
-                    error.add_note(f"while rows {begin} to {end - 1} of {self._data.name} were read")
-                    raise
-                x, t = self._checked(begin, x, t)
-                if not direct:
-                    rows[...] = x
-                if scale is not None:
-                    rows *= scale
-                buffer.t[at : at + end - begin] = t
-                if buffer.weight is not None and self.weight is not None:
-                    buffer.weight[at : at + end - begin] = self.weight[begin:end]
-                at += end - begin
+        ranges = [
+            (begin, min(begin + step, last))
+            for first, last in window.blocks.tolist()
+            for begin in range(first, last, step)
+        ]
+        for (begin, end), coming in zip(ranges, [*ranges[1:], None], strict=True):
+            go_on()
+            if coming is not None:
+                self._data.expect(*coming)
+            rows = buffer.x[at : at + end - begin]
+            try:
+                x, t = self._data.read(begin, end, rows if direct else None)
+            except Exception as error:
+                error.add_note(f"while rows {begin} to {end - 1} of {self._data.name} were read")
+                raise
+            x, t = self._checked(begin, x, t)
+            if not direct:
+                rows[...] = x
+            if scale is not None:
+                rows *= scale
+            buffer.t[at : at + end - begin] = t
+            if buffer.weight is not None and self.weight is not None:
+                buffer.weight[at : at + end - begin] = self.weight[begin:end]
+            at += end - begin
 
 
 class _Reader:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DivergedError, ParallelError
 from ..ops import Array, Backend, CompileSeconds
+from ..parallel import Worth
 from ..plan import ParallelPlan, TrainingStep
 from ._device_data import DeviceData, NativeRows, Part
 from ._disk_data import DiskData
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ._trainer import Trainer
 
 _WORTH_A_LINE = 0.5  # seconds of compilation
+_FIRST = 2  # steps that compile and record
 
 
 @dataclass
@@ -81,6 +83,7 @@ class FitLoop:
         several = trainer.plan.capturable and not any(has_hook(hook, "on_step") for hook in hooks)
         self.together = trainer.plan if isinstance(trainer.plan, ParallelPlan) else None
         """The plan, where several ranks train together."""
+        self.worth = Worth(trainer.parallel.size)
         self.at_once = trainer.model.ops.steps_per_capture if several and self.together is None else 1
         """Steps that are captured together, where so many of whole batches follow one another."""
 
@@ -123,6 +126,7 @@ class FitLoop:
             n = min(size, rows - done)
             if self.together is not None:
                 self.together.wishes_to_stop = interrupted.is_set()
+                began, exchanged = time.perf_counter(), self.together.link.seconds
             own = trainer.plan.own_rows(steps * n)
             loss = trainer.advance(update, n, (index[done + own.start : done + own.stop],), steps=steps)
             done += steps * n
@@ -135,6 +139,8 @@ class FitLoop:
             # On a device as seldom as it is shown; but ranks have to find out together that one diverges.
             if trainer.model.ops.on_host or self.together is not None or self.progress.due:
                 self.read()
+            if self.together is not None and self.done > _FIRST:
+                self.worth.add(time.perf_counter() - began, self.together.link.seconds - exchanged)
             self.call("on_step", trainer.steps, loss)
             saving = self.checkpoint_every is not None and trainer.steps % self.checkpoint_every == 0
             if (saving or self.stops(interrupted)) and fit.step * size < fit.rows:
@@ -226,6 +232,8 @@ class FitLoop:
         fit.step, fit.loss_total = 0, 0.0
         number = trainer.epochs - fit.first_epoch
         self.progress.epoch(number, logs, time.perf_counter() - began)
+        if trainer.epochs == self.first + 1 and (verdict := self.worth.told()):
+            self.progress.line(verdict)
         stops, failure = [], None
         try:
             stops = [bool(hook(trainer, trainer.epochs, logs)) for hook in self.hooks]

@@ -46,7 +46,7 @@ class Rows:
         if isinstance(x, Dataset):
             if t is not None:
                 raise InputTypeError(f"{target}: a Dataset holds its own targets; leave {target} out.")
-            own = _names(x)
+            own = names_of(x.classes)
             if classes and own and tuple(map(str, classes)) != own:
                 raise InputError(
                     f"{name}: {x.name} has the classes {listed(own)}, but the model knows {listed(classes)}; pass data "
@@ -67,6 +67,6 @@ class Rows:
         return replace(self, x=x, t=self.t[index])
 
 
-def _names(data: Dataset) -> Classes:
+def names_of(classes: Classes) -> Classes:
     """Return the names of a data set's classes; () if they are no more than the labels themselves."""
-    return () if data.classes == tuple(map(str, range(len(data.classes)))) else data.classes
+    return () if tuple(classes) == tuple(map(str, range(len(classes)))) else classes

@@ -5,19 +5,31 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import optimizers, schedules
 from .._support.files import make_folder, write_atomically
 from .._support.result import write_csv
 from ..backend import BackendLike
-from ..datasets import Dataset, PictureStyle, Preparation, Size, Splits, load, reads_images
+from ..datasets import (
+    Dataset,
+    DiskDataset,
+    DiskSplits,
+    PictureStyle,
+    Preparation,
+    Size,
+    Splits,
+    load,
+    load_on_disk,
+    reads_images,
+)
 from ..errors import CheckpointError, InputError, InputTypeError, unknown
 from ..layers import Layer, RandomFlip, RandomShift
 from ..model import MLP, Sequential
 from ..networks import DeepConvNet, SimpleConvNet
 from ._trainer import Trainer
 
+SplitsOf = TypeVar("SplitsOf", Splits, DiskSplits)
 RUNS = Path("runs")
 MODELS = ("mlp", "simple_conv", "deep_conv")
 """The networks of `nnx train`."""
@@ -54,6 +66,10 @@ class RunConfig:
     drop: tuple[str, ...] = ()
     fill: str = ""
     loss: str = ""
+    from_disk: bool = False
+    """Whether rows stay on the disk, and are read as they are trained on."""
+    window: int | None = None
+    """Of rows on the disk, how many are shuffled together; None as for `Trainer.fit`."""
     model: str = "mlp"
     augment: str = ""
     """What happens to pictures in training, separated by commas: "shift", "shift=PIXELS", "flip"."""
@@ -115,15 +131,25 @@ class RunConfig:
         Args:
             known: what a run knows of its data already; it prepares a table as it did.
         """
-        table = None if known is None else known.table
-        settings: dict[str, Any] = {name: getattr(self, name) for name in OF_TABLES}
-        splits = load(self.dataset, seed=self.seed, size=self.size, **settings, preparation=table)
-        if not reads_images(self.dataset):
-            return self, splits
-        height, width = splits.train.x.shape[1:3]
-        return replace(self, image_size=f"{height}x{width}"), splits
+        if self.from_disk:
+            config, stored = self.data_on_disk(known)
+            return config, stored.sample()
+        splits = load(self.dataset, **self._loading(known))
+        return self._of_size(splits.train.shape), splits
 
-    def inputs(self, splits: Splits) -> Splits:
+    def data_on_disk(self, known: "RunData | None" = None) -> "tuple[RunConfig, DiskSplits]":
+        """Open data that stay on the disk; arguments and results are those of `data`, which gives a sample of them."""
+        stored = load_on_disk(self.dataset, **self._loading(known))
+        return self._of_size(stored.train.shape), stored
+
+    def _loading(self, known: "RunData | None") -> dict[str, Any]:
+        settings = {name: getattr(self, name) for name in OF_TABLES}
+        return {"seed": self.seed, "size": self.size, **settings, "preparation": None if known is None else known.table}
+
+    def _of_size(self, shape: tuple[int, ...]) -> "RunConfig":
+        return replace(self, image_size=f"{shape[0]}x{shape[1]}") if reads_images(self.dataset) else self
+
+    def inputs(self, splits: SplitsOf) -> SplitsOf:
         """Return the data as the network takes them: as pictures with channels, or as they are stored."""
         return splits.pictures() if self.augment or self.model != "mlp" else splits
 
@@ -172,8 +198,10 @@ class RunData:
     """How the columns of a table are prepared; None for data that are no table."""
 
     @classmethod
-    def of(cls, train: Dataset) -> "RunData":
+    def of(cls, train: Dataset | DiskDataset) -> "RunData":
         """Tell it of the data to train on."""
+        if isinstance(train, DiskDataset):
+            train = train.sample(1000)
         return cls(train.scale, train.classes, PictureStyle.of(train), train.preparation)
 
 
@@ -236,7 +264,7 @@ class RunFolder:
         """Read what `write_config` wrote. Raises `CheckpointError` for a file that is missing or something else."""
         try:
             content = json.loads(self.config.read_text(encoding="utf-8"))
-            train = _known(RunConfig, {**_BEFORE_PICTURES, **_BEFORE_TABLES, **content["train"]})
+            train = _known(RunConfig, {**_BEFORE_PICTURES, **_BEFORE_TABLES, **_BEFORE_DISK, **content["train"]})
             content["data"].pop("dark", None)  # of runs of before
             data = _known(RunData, {**_BEFORE_IMAGES, **content["data"]})
             train |= {name: tuple(train[name]) for name in _TUPLES}
@@ -290,6 +318,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 _BEFORE_PICTURES = {"model": "mlp", "augment": "", "schedule": "constant", "image_size": ""}
 _BEFORE_TABLES: dict[str, Any] = {"label": "", "categories": (), "drop": (), "fill": "", "loss": ""}
+_BEFORE_DISK: dict[str, Any] = {"from_disk": False, "window": None}
 """What runs of before these settings were trained with."""
 _BEFORE_IMAGES = {"pictures": None, "table": None}
 """What is known of the data of runs of before."""

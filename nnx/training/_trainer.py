@@ -46,7 +46,7 @@ from ._evaluation import Evaluation, check_tells_accuracy, evaluate
 from ._history import plot_history
 from ._loop import FitLoop, FitState, interruption
 from ._progress import Progress
-from ._rows import Rows
+from ._rows import Rows, names_of
 from ._weights import held_out, row_weights
 from .callbacks import EarlyStopping, check_callbacks
 
@@ -463,8 +463,8 @@ class Trainer:
         data = DiskData(
             model, loss, rows, name="x_train", target="t_train", finite=finite, weight=weight, window=window
         )
-        validation = self._validation(validation_data, (), rows.classes, finite)
-        self._name((), rows.classes)
+        validation = self._validation(validation_data, (), names_of(rows.classes), finite)
+        self._name((), names_of(rows.classes))
         return data, validation
 
     def _name(self, columns: tuple[str, ...], classes: Classes) -> None:

@@ -51,3 +51,22 @@ def test_something_is_to_be_run(launched, capsys):
     assert "SCRIPT: got none, expected a Python script, nnx with one of its commands" in capsys.readouterr().err
     assert nnx_command("launch", "--probe", "train.py") == 1
     assert "--probe: got train.py, too; expected no script" in capsys.readouterr().err
+
+
+def test_a_training_that_may_begin_again_needs_a_folder(launched, capsys):
+    assert nnx_command("launch", "--restarts", "2", "nnx", "train", "--epochs", "3") == 1
+    assert "--restarts: nnx train has no --out, expected a folder in which to go on" in capsys.readouterr().err
+    assert nnx_command("launch", "--restarts", "2", "nnx", "train", "--out=run") == 7
+    assert nnx_command("launch", "nnx", "train") == 7
+
+
+def test_a_launch_that_begins_again_goes_on_in_its_folder(tmp_path, monkeypatch, capsys):
+    train = ["train", "--hidden", "10", "--out", tmp_path / "run", "--backend", "numpy"]
+    monkeypatch.setenv("NNX_RESTARTS", "1")  # it died before it had a folder
+    assert nnx_command(*train, "--epochs", "1") == 0
+    monkeypatch.setenv("NNX_RESTARTS", "2")
+    assert nnx_command(*train, "--epochs", "2") == 0
+    assert "continuing after epoch 1" in capsys.readouterr().out
+    monkeypatch.setenv("NNX_RESTARTS", "0")
+    assert nnx_command(*train, "--epochs", "2") == 1
+    assert "holds a run already; pass --resume to continue it" in capsys.readouterr().err

@@ -454,3 +454,23 @@ def test_what_a_person_wants_to_know(backend, monkeypatch):
         "TF32": "on",
         "NVIDIA_TF32_OVERRIDE": "0",
     }
+
+
+def test_a_training_from_the_disk_uploads_each_window_to_the_same_memory(backend):
+    rng = np.random.default_rng(0)
+    x, t = rng.random((103, 5), np.float32), rng.integers(0, 4, 103)
+    data = nnx.datasets.DiskDataset(x, t, block=7)
+    order = nnx.training.Order(len(x), 3, blocks=data.edges(), window=30)
+    models = []
+    for from_disk in (True, False):
+        trainer = nnx.Trainer(nnx.MLP((6,), 4), nnx.Adam(lr=0.01), backend=backend, seed=3)
+        if from_disk:
+            trainer.fit(data, window=30, epochs=2, batch_size=12, verbose=False, validation_data=data)
+            assert trainer.evaluate(data) == trainer.evaluate(x, t)
+        else:
+            for epoch in range(2):
+                for start in range(0, len(x), 12):
+                    rows = order.rows(epoch, start, min(start + 12, len(x)))
+                    trainer.step(x[rows], t[rows])
+        models.append(trainer.model.state_dict())
+    assert all(np.array_equal(models[0][name], models[1][name]) for name in models[0])

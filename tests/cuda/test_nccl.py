@@ -1,14 +1,16 @@
 """NCCL behind the communicator's methods, over a stand-in: ranks are threads with a stream of their own."""
 
 import sys
-import threading
 import warnings
 
 import numpy as np
 import pytest
 from host_cupy import HostCudaDevice, HostCupy, Stream
-from host_nccl import WAIT, HostNccl, NcclError
+from host_nccl import HostNccl, NcclError
 from nnx_cupy import CupyBackend
+from ranks import together
+
+import nnx
 
 RANKS = 3
 
@@ -21,50 +23,31 @@ def nccl(request, monkeypatch):
     return module
 
 
-class Ranks:
-    """Threads that talk to each other as processes do."""
+def run(nccl, work, size=RANKS, gpus="abc"):
+    """Return what work(rank, collectives, backend) returns for each rank, on its GPU, and what was warned of."""
 
-    def __init__(self, nccl, size=RANKS):
-        self.nccl, self.size = nccl, size
-        self.warned = []
-        self._barrier, self._told = threading.Barrier(size), [None] * size
+    def one(communicator):
+        backend = backend_of(gpus[communicator.rank], nccl)
+        found = backend.collectives(communicator.rank, communicator.size, communicator.exchange)
+        return work(communicator.rank, found, backend)
 
-    def exchange(self, rank):
-        def exchange(value):
-            self._told[rank] = value
-            self._barrier.wait(WAIT)
-            told = list(self._told)
-            self._barrier.wait(WAIT)
-            return told
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        results = together(size, one)
+    return results, [str(warning.message) for warning in caught]
 
-        return exchange
 
-    def run(self, work, gpus="abc"):
-        """Return what work(rank, collectives, backend) returns for each rank, on its GPU."""
-        results, errors = [None] * self.size, []
+class HostBackend(CupyBackend):
+    @classmethod
+    def unavailable(cls):
+        return None
 
-        def one(rank):
-            try:
-                device = HostCudaDevice()
-                device.identity = lambda: f"{gpus[rank]} of here"
-                device.nccl = lambda: self.nccl
-                backend = CupyBackend(device)
-                results[rank] = work(rank, backend.collectives(rank, self.size, self.exchange(rank)), backend)
-            except BaseException as error:
-                self._barrier.abort()
-                errors.append(error)
 
-        threads = [threading.Thread(target=one, args=(rank,)) for rank in range(self.size)]
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        self.warned = [str(warning.message) for warning in caught]
-        if errors:
-            raise errors[0]
-        return results
+def backend_of(gpu, nccl):
+    device = HostCudaDevice()
+    device.identity = lambda: f"{gpu} of here"
+    device.nccl = lambda: nccl
+    return HostBackend(device)
 
 
 def given(backend, values, dtype="float32"):
@@ -80,9 +63,7 @@ def test_every_rank_gets_its_slices(nccl):
         send[...] = -1  # behind it in the stream
         return backend.to_host(receive).tolist()
 
-    assert Ranks(nccl).run(work) == [
-        [100 * s + 2 * r + k for s in range(RANKS) for k in range(2)] for r in range(RANKS)
-    ]
+    assert run(nccl, work)[0] == [[100 * s + 2 * r + k for s in range(RANKS) for k in range(2)] for r in range(RANKS)]
     for rank, calls in nccl.calls.items():
         assert calls == [(name, 8, peer) for peer in range(RANKS) for name in ("send", "recv")], rank
 
@@ -95,7 +76,7 @@ def test_all_get_what_each_has(nccl, dtype):
         ranks.all_gather(send, receive)
         return backend.to_host(receive * 1).tolist()
 
-    assert Ranks(nccl).run(work) == [[0, 10, 1, 11, 2, 12]] * RANKS
+    assert run(nccl, work)[0] == [[0, 10, 1, 11, 2, 12]] * RANKS
 
 
 @pytest.mark.parametrize("root", [0, 2])
@@ -105,7 +86,7 @@ def test_all_get_what_one_has(nccl, root):
         ranks.broadcast(array, root)
         return backend.to_host(array).tolist()
 
-    assert Ranks(nccl).run(work) == [[root, 7 * root]] * RANKS
+    assert run(nccl, work)[0] == [[root, 7 * root]] * RANKS
 
 
 def test_exchanges_in_turn_do_not_mix(nccl):
@@ -120,29 +101,29 @@ def test_exchanges_in_turn_do_not_mix(nccl):
     expected = np.arange(RANKS, dtype=float)
     for _ in range(5):
         expected = expected.sum() + np.arange(RANKS)
-    assert Ranks(nccl).run(work) == expected.tolist()
+    assert run(nccl, work)[0] == expected.tolist()
 
 
 def test_the_same_ranks_are_connected_once(nccl):
     def work(rank, ranks, backend):
         return backend.collectives(rank, RANKS, None) is ranks
 
-    assert Ranks(nccl).run(work) == [True] * RANKS
+    assert run(nccl, work)[0] == [True] * RANKS
     assert len(nccl.named) == 1
 
 
 def test_without_nccl_a_warning_says_what_to_install(nccl):
-    ranks = Ranks(None, 2)
-    assert ranks.run(lambda rank, found, backend: found) == [None, None]
+    found, warned = run(None, lambda rank, found, backend: found, 2)
+    assert found == [None, None]
     expected = "NCCL is not installed for rank 0 (pip install nvidia-nccl-cu13, or -cu12, as CuPy's package is named): "
-    assert ranks.warned == [expected + "gradients go through the host's memory, which is slower."] * 2
+    assert warned == [expected + "gradients go through the host's memory, which is slower."] * 2
 
 
 def test_ranks_that_share_a_gpu_are_named(nccl):
-    ranks = Ranks(nccl)
-    assert ranks.run(lambda rank, found, backend: found, gpus="aba") == [None] * RANKS
+    found, warned = run(nccl, lambda rank, found, backend: found, gpus="aba")
+    assert found == [None] * RANKS
     expected = "ranks 0 and 2 share the GPU a of here, and NCCL wants one for each: gradients go through"
-    assert [text.startswith(expected) for text in ranks.warned] == [True] * RANKS
+    assert [text.startswith(expected) for text in warned] == [True] * RANKS
     assert not nccl.named
 
 
@@ -165,4 +146,25 @@ def test_an_error_in_a_group_leaves_it(nccl):
         Stream.current().queue.clear()
         return nccl.group()
 
-    assert Ranks(nccl, 2).run(work) == [None, None]
+    assert run(nccl, work, 2)[0] == [None, None]
+
+
+def test_a_training_by_nccl_has_the_bits_of_one_through_the_host(nccl):
+    r = np.random.default_rng(0)
+    x, t = r.standard_normal((31, 6), np.float32), r.integers(0, 3, 31)
+
+    def trained(communicator, through_nccl):
+        backend = backend_of(communicator.rank, nccl)
+        if not through_nccl:
+            backend.collectives = lambda rank, size, exchange: None
+        trainer = nnx.Trainer(nnx.MLP([5], 3, batch_norm=True), backend=backend, parallel=communicator)
+        history = trainer.fit(x, t, epochs=2, batch_size=12, verbose=False)
+        return history, trainer.model.state_dict()
+
+    ours = together(2, lambda communicator: trained(communicator, True))
+    theirs = together(2, lambda communicator: trained(communicator, False))
+    for (history, state), (expected, arrays) in zip(ours, theirs, strict=True):
+        assert history == expected
+        for name, array in state.items():
+            np.testing.assert_array_equal(array, arrays[name], err_msg=name)
+    assert {name for name, *_ in nccl.calls[0]} == {"send", "recv", "allGather"}

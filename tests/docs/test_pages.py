@@ -15,9 +15,10 @@ from nnx.cli import _add_commands
 from nnx.cli._app import app
 
 ROOT = Path(__file__).parents[2]
+ELSEWHERE = "README.md", "CONTRIBUTING.md"
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for path in [*(ROOT / name for name in ELSEWHERE), *sorted((ROOT / "docs").rglob("*.md"))]
 }
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 SECONDS = {"docs/my-pictures.md", "docs/tables.md", "docs/training.md"}

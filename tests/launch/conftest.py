@@ -9,6 +9,8 @@ import pytest
 
 from nnx.launch.rank import THREADS
 
+sys.path.insert(0, str(Path(__file__).parent))  # for the script of real launches
+
 TOY = Path(__file__).parent / "toy_mpiexec.py"
 
 

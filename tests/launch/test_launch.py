@@ -70,6 +70,13 @@ def test_a_launch_begins_again_as_often_as_allowed_and_ends_with_the_status_of_t
 
 
 @pytest.mark.slow
+def test_a_script_that_ends_with_a_message_is_not_begun_again(launched):
+    status, _, err = launched(WAITS + "if rank == 0:\n    sys.exit('no such table')\n" + FOREVER, "--restarts", "3")
+    assert status == 1
+    assert err == "launch: rank 0 of 2 failed:\nno such table\n"
+
+
+@pytest.mark.slow
 def test_a_killed_rank_ends_all_by_its_name(launched):
     status, out, err = launched(WAITS + "if rank == 1:\n    os.kill(os.getpid(), 9)\n" + FOREVER)
     assert status == 128 + 9
@@ -101,7 +108,9 @@ def test_a_stopped_rank_ends_all_by_its_name_and_a_busy_one_does_not(launched, t
 @pytest.mark.slow
 def test_ctrl_c_reaches_every_rank_and_is_no_failure(start, tmp_path):
     process = start(
-        WAITS + "try:\n    time.sleep(100)\nexcept KeyboardInterrupt:\n    print('saved', flush=True)\n",
+        "try:\n    "
+        + WAITS.replace("\n", "\n    ")
+        + "time.sleep(100)\nexcept KeyboardInterrupt:\n    print('saved')\n",
         "--restarts",
         "3",
     )

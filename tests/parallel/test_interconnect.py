@@ -1,5 +1,7 @@
 """The model of what ranks pay to exchange a gradient, and its measurement."""
 
+from pathlib import Path
+
 import pytest
 
 from nnx.parallel._interconnect import Interconnect, measure
@@ -63,3 +65,20 @@ def test_a_report_tells_for_which_networks_ranks_pay():
         " 10,000,000           480.300 ms           640.400 ms",
         "100,000,000          4800.300 ms          6400.400 ms",
     ]
+
+
+def test_the_page_says_what_the_model_says():
+    page = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+    networks = [row for row in page.splitlines() if row.startswith(("| S:", "| L:", "| M:", "| X:"))]
+    assert len(networks) == 4
+    for row in networks:
+        _, parameters, step, *cells = (cell.strip() for cell in row.strip("|").split("|"))
+        size, alone = 4 * int(parameters.replace(",", "")), float(step.removesuffix(" ms"))
+        for cell, latency, bandwidth in zip(cells, (50e-6, 20e-6, 10e-6), (0.125e9, 3.1e9, 450e9), strict=True):
+            exchange, _, faster = cell.partition(" ms")
+            expected = Interconnect(latency, bandwidth).exchange(4, size) * 1e3
+            assert float(exchange) == pytest.approx(expected, rel=0.03), row
+            if faster:
+                assert float(faster.strip(": ")) == pytest.approx(
+                    alone / (alone / 4 + expected), rel=0.05, abs=0.006
+                ), row
