@@ -76,6 +76,9 @@ class Caller:
     """Its processor time, when it was last looked at."""
     _rest: bytes = field(default=b"", repr=False)
 
+    def __post_init__(self) -> None:
+        self._near = self.socket.getsockname()[:1] == self.socket.getpeername()[:1]
+
     def receive(self, secret: str) -> list[dict[str, Any]] | None:
         """Return the messages that have come; None at the end. Whoever does not begin with the secret is cut off."""
         try:
@@ -128,4 +131,5 @@ class Caller:
                 os.kill(self.process, signal.SIGKILL)
 
     def _is_here(self) -> bool:
-        return self.host == socket.gethostname()
+        """Return whether it runs on this machine: others may have the same name, but not the same address."""
+        return self._near and self.host == socket.gethostname()

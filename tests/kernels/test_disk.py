@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +84,15 @@ def test_a_change_of_a_helper_is_a_change_of_its_kernels(tmp_path):
     _disk.sources.cache_clear()
     assert _disk.sources(tmp_path / "a.py") != before
     assert _disk.sources(tmp_path / "c.py") == ""
+
+
+def test_a_formulas_kernel_depends_on_the_helpers_beside_its_template(folder, monkeypatch):
+    from nnx_kernels.cpu import formula
+
+    function, asked = _jit.from_text("double", "def double(x):\n    return x\n", formula._SPACE), []
+    monkeypatch.setattr(_disk, "sources", lambda file: asked.append(file) or "")
+    _disk.named(function, FLOAT)
+    assert asked == [Path(formula.__file__)]
 
 
 @pytest.mark.parametrize("content", [b"", b"no machine code"])

@@ -153,3 +153,25 @@ def test_ranks_that_differ_are_refused_at_the_start_by_name(launch, tmp_path, fa
     assert err.count("Traceback") == 1
     assert f"ParallelError: {named}" in err
     assert not (tmp_path / "checkpoint").exists()
+
+
+def test_ranks_of_other_machines_find_the_launcher_and_the_environment(tmp_path):
+    """The machines are this one by other names, entered by a program in place of ssh, which keeps no environment."""
+    enter = tmp_path / "ssh"
+    enter.write_text(
+        '#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\nshift\nexec env -i PATH=/usr/bin:/bin sh -c "$*"\n',
+        encoding="utf-8",
+    )
+    enter.chmod(0o755)
+    command = [python_of("mpich"), "-m", "nnx", "launch", "-n", "3", "--hosts", "127.0.0.2,127.0.0.3"]
+    done = subprocess.run(
+        [*command, "--address", "127.0.0.1", str(SCRIPT), "checkpoint", "1"],
+        env={**os.environ, "HYDRA_LAUNCHER": "ssh", "HYDRA_LAUNCHER_EXEC": str(enter)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(lines_of_the_end(done.stdout)) == 3

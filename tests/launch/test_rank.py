@@ -138,3 +138,14 @@ def test_whoever_does_not_know_the_secret_is_cut_off(caller, said):
     theirs.sendall((said if isinstance(said, str) else json.dumps(said)).encode() + b"\n")
     assert ours.receive("s") is None
     assert ours.rank is None
+
+
+@pytest.mark.parametrize(("near", "host", "killed"), [(True, "here", [7]), (True, "there", []), (False, "here", [])])
+def test_only_processes_of_this_machine_are_killed_by_their_number(caller, monkeypatch, near, host, killed):
+    ours, _ = caller
+    ours.rank, ours.process, ours.host, ours._near = 1, 7, host, near
+    found = []
+    monkeypatch.setattr("socket.gethostname", lambda: "here")
+    monkeypatch.setattr("os.kill", lambda process, number: found.append(process))
+    ours.kill()
+    assert found == killed

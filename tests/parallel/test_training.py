@@ -456,3 +456,17 @@ def test_a_layer_may_have_an_attribute_of_any_name():
     model = nnx.Sequential(nnx.Affine(6), Named(), nnx.Affine(4))
     nnx.Trainer(model, backend="numpy", shards=2).fit(*rows(), epochs=1, verbose=False)
     assert model.layers[1].rows == "mine"
+
+
+def test_rows_on_a_disk_are_shared_out_in_the_order_of_one_process(tmp_path):
+    x, t = rows(300)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "t.npy", t)
+
+    def train(communicator=None, shards=None):
+        data = nnx.datasets.DiskDataset(*(np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "xt"))
+        return fit(random, communicator, shards, data=(data,), fitting={"window": 120})
+
+    expected = train(shards=4)
+    assert_near(expected, train())
+    assert_same(expected, together(2, lambda c: train(c, 4))[1])
