@@ -16,10 +16,10 @@ from .ops import FLOATS, Array, HostArray, Ops, dtype_name
 
 
 class Loss:
-    """Base of the losses. Standing alone a loss is called like a layer: `forward(y, t)`, then `backward()`.
+    """Base of the losses. Used without a `Trainer`, a loss is called like a layer: `forward(y, t)`, then `backward()`.
 
-    A subclass defines these two, on arrays of the backend; it then runs in `Trainer` unfused and without weights of
-    rows. For a loss that is a formula see `ElementwiseLoss`.
+    A subclass defines these two, on arrays of the backend; it then runs in `Trainer` as it is, outside the compiled
+    kernels, and cannot weight rows. For a loss that is a formula see `ElementwiseLoss`.
     """
 
     metric: ClassVar[str | None] = None

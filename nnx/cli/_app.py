@@ -14,7 +14,7 @@ from ..errors import InputError
 
 _ORDER = (
     *("train", "predict", "report", "export", "lab", "tune", "run", "launch"),
-    *("docs", "backends", "doctor", "warmup", "bench"),
+    *("shuffle", "docs", "backends", "doctor", "warmup", "bench"),
 )
 
 

@@ -363,7 +363,7 @@ def on_disk(
         return DiskDataset(rows, name=name, classes=classes, block=block, preparation=preparation)
     if inputs or label:
         raise InputError(f"{path}: has no columns by name; leave inputs and label out.")
-    if path.suffix in (*ARRAYS, ".safetensors") or (path.is_dir() and any(path.glob("*.npy"))):
+    if path.suffix in (*ARRAYS, ".safetensors") or (path.is_dir() and list(path.glob("*.npy"))):
         x, t, note = _pair(path, part)
         source = Arrays(x, t, str(path))
         return DiskDataset(source, name=name, scale=1 / 255 if x.dtype == np.uint8 else 1.0, block=block, note=note)

@@ -52,7 +52,7 @@ def shuffle_file(path: "str | os.PathLike[str]", out: "str | os.PathLike[str]", 
         InputError: there is no such file, `out` exists already or is of another kind, or the disk has too little room.
     """
     path, out, seed = check_path("path", path), check_path("out", out), check_seed(seed)
-    kind = ".npy" if path.is_dir() and any(path.glob("*.npy")) else path.suffix.lower()
+    kind = ".npy" if path.is_dir() and list(path.glob("*.npy")) else path.suffix.lower()
     if not path.exists() or kind not in (".npy", ".npz", *PARQUET, *TEXTS):
         raise InputError(
             f"{path}: expected a file .npy, .npz, .csv or .parquet, or a folder of .npy files, to shuffle."

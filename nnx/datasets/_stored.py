@@ -57,10 +57,10 @@ class FileArray:
     def __init__(self, path: Path, name: str, offset: int, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
         self._path, self._name, self._offset = path, name, offset
         self._stored, self.shape, self.dtype = dtype, shape, dtype.newbyteorder("=")
-        self._file: int | None = None
         self._row = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
         if path.stat().st_size < offset + shape[0] * self._row:
             raise self._cut_off()
+        self._file = _opened(path)
 
     def read(self, begin: int, end: int, out: HostArray | None = None) -> HostArray:
         """Return the rows begin, ..., end - 1; in `out`, if that is given, C-contiguous and of their dtype."""
@@ -79,35 +79,39 @@ class FileArray:
 
     def expect(self, begin: int, end: int) -> None:
         """Let the system begin to read these rows, where it can be told to: they are asked for soon."""
-        if hasattr(os, "posix_fadvise"):
+        if self._file is not None and hasattr(os, "posix_fadvise"):
             first = self._offset + begin * self._row
-            os.posix_fadvise(self._opened(), first, (end - begin) * self._row, os.POSIX_FADV_WILLNEED)
-
-    def _opened(self) -> int:
-        if self._file is None:
-            self._file = os.open(self._path, os.O_RDONLY)
-        return self._file
+            os.posix_fadvise(self._file, first, (end - begin) * self._row, os.POSIX_FADV_WILLNEED)
 
     def _read_into(self, view: memoryview, place: int) -> int:
         """Fill memory from a place in the file; return how many bytes there were."""
-        if not hasattr(os, "preadv"):  # Windows
+        if self._file is None:
             with self._path.open("rb", buffering=0) as file:
                 file.seek(place)
                 return int(file.readinto(view) or 0)
-        return os.preadv(self._opened(), [view], place)
+        return os.preadv(self._file, [view], place)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_file": None}  # of this process
+        return {name: value for name, value in vars(self).items() if name != "_file"}  # it is this process' own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._file = _opened(self._path)
 
     def __del__(self) -> None:
-        if getattr(self, "_file", None) is not None:
-            os.close(self._file)  # type: ignore[arg-type]
+        if (file := getattr(self, "_file", None)) is not None:
+            os.close(file)
 
     def _cut_off(self) -> DatasetError:
         return DatasetError(
             f"{self._path}: is shorter than its header says, {self.shape} of {self.dtype} for {self._name}; it was cut "
             "off, so use another copy."
         )
+
+
+def _opened(path: Path) -> int | None:
+    """Return a descriptor of a file; None on Windows, where reads cannot tell their place."""
+    return os.open(path, os.O_RDONLY) if hasattr(os, "preadv") else None
 
 
 class SlicedArray:

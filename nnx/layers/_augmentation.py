@@ -83,7 +83,7 @@ class TrainingOnly(Layer):
 class RandomShift(TrainingOnly):
     """Moves each picture down or up, and right or left, by whole pixels; zeros come in at the edge.
 
-    Every shift from -pixels to pixels is as probable as any other, down and across apart from each other.
+    Every shift from -pixels to pixels is as probable as any other, down and across independently.
 
     Args:
         pixels: the greatest shift, less than the pictures' height and width: one number, or (down, across).

@@ -16,7 +16,7 @@ class Dropout(Layer):
     """Sets each element to 0 with probability `dropout_ratio` while training (Srivastava et al. 2014).
 
     x: of any shape (n, ...). The masks are a function of (seed, layer, step, element), by Philox4x32-10, and the same
-    on every backend. The elements of pictures, (n, c, h, w), are counted with the channels last, as plans have them.
+    on every backend. The elements of pictures, (n, c, h, w), are counted with the channels last.
 
     Args:
         dropout_ratio: in [0, 1).

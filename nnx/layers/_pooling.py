@@ -69,8 +69,8 @@ class Pooling(Layer):
 class MaxPooling(Pooling):
     """The greatest number of each window; the gradient goes to its place, the first one of equals.
 
-    Beyond the pictures (`pad`) nothing is the greatest. A window has at most 256 pixels. Arguments are as for all
-    poolings: `MaxPooling(2)`, `MaxPooling(3, stride=2, pad=1)`.
+    What lies beyond the pictures (`pad`) is never the greatest. A window has at most 256 pixels. Arguments are as for
+    all poolings: `MaxPooling(2)`, `MaxPooling(3, stride=2, pad=1)`.
     """
 
     def __init__(self, size: Any = 2, stride: Any = None, pad: Any = 0) -> None:

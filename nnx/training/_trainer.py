@@ -60,7 +60,7 @@ _PREDICTED = 256
 
 
 class ResumeWarning(UserWarning):
-    """A run is continued under conditions that may change its bits."""
+    """A run is continued under conditions that may change the last bits of its numbers."""
 
 
 class Trainer:

@@ -1,5 +1,7 @@
 """Data sets that stay on the disk: whatever has a length and rows by their numbers."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -258,3 +260,8 @@ def test_rows_that_are_not_there_are_refused():
 
 def test_its_text_tells_what_it_is():
     assert repr(DiskDataset(X, T, name="big")) == "<DiskDataset big: 57 x (3, 2) float32>"
+
+
+def test_it_can_be_sent_to_another_process(tmp_path):
+    np.savez(tmp_path / "a.npz", x=X, y=T)
+    reads_all(pickle.loads(pickle.dumps(on_disk(tmp_path / "a.npz"))))

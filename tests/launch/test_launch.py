@@ -85,7 +85,7 @@ def test_a_killed_rank_ends_all_by_its_name(launched):
     assert "is gone without a word: it was killed (for want of memory?), or crashed outside Python" in err
 
 
-@pytest.mark.slow
+@pytest.mark.long  # ten seconds of waiting
 def test_a_stopped_rank_ends_all_by_its_name_and_a_busy_one_does_not(launched, tmp_path):
     status, _, err = launched(
         # Rank 0 keeps the interpreter to itself, so that its beat is not heard, for longer than it may be silent.

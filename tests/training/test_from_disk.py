@@ -1,9 +1,11 @@
 """Trainings from the disk: the rows of each step, what is checked as it is read, and how it ends and goes on."""
 
+import signal
 import threading
 
 import numpy as np
 import pytest
+from ranks import together
 
 import nnx
 from nnx.training import Order
@@ -20,10 +22,14 @@ def data(tmp_path):
     return nnx.datasets.on_disk(tmp_path / "x.npy", block=20)
 
 
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "nnx reads ahead"]
+
+
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
     yield
-    assert [thread.name for thread in threading.enumerate() if thread.name == "nnx reads ahead"] == []
+    assert threads() == []
 
 
 def trainer(**settings) -> nnx.Trainer:
@@ -236,3 +242,31 @@ def test_data_that_do_not_fit_the_model_are_refused_before_anything_is_trained(d
     texts = nnx.datasets.DiskDataset(X, np.array(["w", "x", "y", "z"])[T])
     with pytest.raises(nnx.InputError, match="has the classes 'w', 'x', 'y', 'z', but the model knows 'a', 'b'"):
         fit(two, texts)
+
+
+def test_ctrl_c_ends_after_a_step_and_leaves_no_thread(data):
+    class Press(nnx.Callback):
+        def on_step(self, trainer, step, loss):
+            if step == 7:
+                signal.raise_signal(signal.SIGINT)
+
+    whole, one = trainer(), trainer()
+    fit(whole, data, window=90)
+    fit(one, data, window=90, callbacks=[Press()])
+    assert (one.interrupted, one.steps) == (True, 7)
+    assert threads() == []
+    fit(one, data, window=90)
+    assert same(whole, one)
+
+
+def test_ranks_share_the_batches_of_one_order(data):
+    def train(communicator=None):
+        one = trainer(parallel=communicator, shards=4)
+        fit(one, data, window=90, validation_data=data)
+        return one, one.predict(data)
+
+    alone, expected = train()
+    for one, predicted in together(2, train):
+        assert same(alone, one)
+        assert one.history == alone.history
+        assert np.array_equal(predicted, expected)
