@@ -7,6 +7,7 @@ Page = Literal[
     "backends",
     "command-line",
     "conformance",
+    "data-from-disk",
     "environment",
     "extending",
     "interop",

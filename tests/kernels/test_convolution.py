@@ -68,7 +68,9 @@ def test_read_only_arrays(read_only):
     ("shape", "filters"),
     [
         ((2**15, 2**15, 1), (1, 1, 1, 1)),  # the pictures
+        ((2**14, 2**10, 2**6), (1, 2**6, 1, 1)),  # their channels
         ((2**14, 2**14, 1), (4, 1, 1, 1)),  # the results
+        ((2**10, 1, 2**10), (2**10, 2**10, 2**10, 1)),  # high filters
         ((1, 1, 2**15), (2**15, 2**15, 1, 1)),  # the filters
         ((2**14, 2**14, 1), (1, 1, 2**14, 2**14)),  # the results, padded for the pictures' gradient
     ],
@@ -76,6 +78,7 @@ def test_read_only_arrays(read_only):
 def test_no_tables_where_32_bits_are_too_few(shape, filters):
     assert _tables.tables(shape, filters, (1, 1), (0, 0), 4) is None
     assert _tables.windows((2**15, 2**15, 2), (2, 2), (2, 2), (0, 0)).forward is None
+    assert _tables.windows((2**17, 2**13, 2), (2, 2), (2, 2), (0, 0)).forward is None
 
 
 def test_without_tables_an_operation_declines(monkeypatch):
