@@ -21,7 +21,7 @@ from ._folder import find_idx, folder, refuse_size
 from ._images import Size, holds_images
 from ._preparation import AS_CLASSES, Preparation, label_classes, prepare
 from ._prepare import split_rows
-from ._table import ENDINGS, Table, as_column, columns_of, is_table, read_table
+from ._table import ENDINGS, PARQUET, Table, as_column, columns_of, is_table, read_table
 
 NAMES = ("digits", "mnist", "fashion_mnist")
 _FILES = f"a table ({', '.join(ENDINGS)}), an .npz or .npy of arrays, or a folder of idx files or image files"
@@ -201,6 +201,7 @@ def _rows(name: str, counts: Mapping[str, int], seed: int) -> tuple[HostArray, H
 def _file(
     path: Path, seed: int, size: Size | None, settings: dict[str, Any], preparation: Preparation | None
 ) -> Splits:
+    _refuse_larger_than_memory(path)
     if is_table(path):
         texts = settings["categories"] if preparation is None else preparation.texts
         table = read_table(path, texts)
@@ -212,6 +213,25 @@ def _file(
         raise InputError(f"{path}: is one file of a data set; give its folder, {path.parent}, in place of it.")
     advice = _ADVICE.get(path.suffix.lower(), "save it as one of these")
     raise InputError(f"{path}: is no data set that nnx reads; expected {_FILES}; {advice}.")
+
+
+def _refuse_larger_than_memory(path: Path) -> None:
+    """Raise for a file that has more bytes than the machine has memory."""
+    memory = memory_bytes()
+    if memory is not None and path.stat().st_size > memory:
+        first = "" if path.suffix in (*PARQUET, *_arrays.ENDINGS) else "; nnx shuffle makes Parquet of a CSV for that"
+        raise InputError(
+            f"{path}: has {path.stat().st_size / 2**30:.1f} GiB, and this machine {memory / 2**30:.1f} GiB of memory; "
+            f"leave its rows on the disk, by --from-disk or nnx.datasets.load_on_disk{first}."
+        )
+
+
+def memory_bytes() -> int | None:
+    """Return how much memory the machine has; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 _ADVICE = {

@@ -128,6 +128,17 @@ def test_missing_values_are_told_by_column_and_row(here):
         load_on_disk("n.npz", seed=seed)
 
 
+def test_a_file_beyond_the_memory_is_not_read_whole(here, arrays, capsys, monkeypatch):
+    monkeypatch.setattr("nnx.datasets._load.memory_bytes", lambda: 1000)
+    assert nnx_command("train", "--dataset", "a.npz") == 1
+    assert (
+        "a.npz: has 0.0 GiB, and this machine 0.0 GiB of memory; leave its rows on the disk" in capsys.readouterr().err
+    )
+    (here / "a.csv").write_text("a,label\n" + "1,2\n" * 500)
+    with pytest.raises(nnx.InputError, match="by --from-disk or .*; nnx shuffle makes Parquet of a CSV for that"):
+        load("a.csv")
+
+
 def test_shuffle(here, arrays, capsys):
     assert nnx_command("shuffle", "a.npz", "b.npz", "--seed", 4) == 0
     assert "b.npz: 600 rows of a.npz, shuffled by the seed 4" in capsys.readouterr().out
