@@ -1,4 +1,5 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))  # its scripts find each other, as when Python runs one
+# Its scripts find each other, as when Python runs one; behind tests/helpers, where names of theirs stand, too.
+sys.path.append(str(Path(__file__).parents[2] / "bench"))
