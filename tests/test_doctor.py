@@ -86,11 +86,12 @@ def backends(install_only):
     return lambda **targets: install_only(*(Entry(name, target, name, None) for name, target in targets.items()))
 
 
-@pytest.fixture
-def in_single_precision(monkeypatch):
-    """The kit takes as long in double precision again."""
+@pytest.fixture(params=["float32", pytest.param("both dtypes", marks=pytest.mark.long)])
+def kit(request, monkeypatch):
+    """The conformance kit: in double precision it takes as long again."""
     whole = _kit._all
-    monkeypatch.setattr(_kit, "_all", lambda: (check for check in whole() if "float64" not in check.id))
+    if request.param == "float32":
+        monkeypatch.setattr(_kit, "_all", lambda: (check for check in whole() if "float64" not in check.id))
 
 
 def run(*arguments):
@@ -100,7 +101,7 @@ def run(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("in_single_precision")
+@pytest.mark.usefixtures("kit")
 def test_a_machine_without_cupy_and_with_a_broken_plugin(backends, capsys):
     backends(numpy=NUMPY, cupy=NoDriver, broken=ImportError("no zzz"))
     assert run() == 0
@@ -159,7 +160,7 @@ def test_the_backend_asked_for_cannot_run(backends, capsys, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("in_single_precision")
+@pytest.mark.usefixtures("kit")
 def test_json(backends, capsys, monkeypatch):
     backends(numpy=NUMPY, cupy=NoDriver)
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
