@@ -183,6 +183,7 @@ class Watch:
         for caller in running:
             caller.count(seconds)
             if caller.silence > self._silence:
+                caller.kill()  # Open MPI wakes what is stopped before it ends it, and the training would go on
                 self._fail(
                     f"{self._who(caller)} was not heard for {self._silence:g} seconds: it was stopped, or its machine "
                     "is gone.",

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from ..ops import Array, HostArray, Ops, dtype_name
-from ._communicator import Communicator
+from ._communicator import Alone, Communicator
 
 
 class Collectives(Protocol):
@@ -22,6 +22,8 @@ def native(communicator: Communicator, ops: Ops) -> Collectives:
     """Return what does a communicator's work with the arrays of a backend; all ranks call this together."""
     if ops.on_host:
         return communicator
+    if communicator.size == 1:
+        return Alone()  # what a rank has for itself stays on the device
     own: Collectives | None = ops.collectives(communicator.rank, communicator.size, communicator.exchange)
     return _ThroughHost(communicator, ops) if own is None else own
 

@@ -49,8 +49,8 @@ def trained(backend, **settings):
 
 
 @pytest.mark.slow
-def test_shards_of_a_batch_are_put_together_through_the_host(backend):
-    """The exchanges of ranks, here of one with three shards: each waits for the device, and nothing comes late."""
+def test_the_shards_of_one_rank_are_put_together(backend):
+    """After an exchange the host asks whether anybody wants to stop: nothing comes late."""
     late, in_step = trained(backend, shards=3), trained(Eager(), shards=3)
     assert late.history == in_step.history
     for name, array in late.model.state_dict().items():

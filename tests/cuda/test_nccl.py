@@ -11,6 +11,8 @@ from nnx_cupy import CupyBackend
 from ranks import together
 
 import nnx
+from nnx.ops import Ops
+from nnx.parallel import native
 
 RANKS = 3
 
@@ -117,6 +119,22 @@ def test_without_nccl_a_warning_says_what_to_install(nccl):
     assert found == [None, None]
     expected = "NCCL is not installed for rank 0 (pip install nvidia-nccl-cu13, or -cu12, as CuPy's package is named): "
     assert warned == [expected + "gradients go through the host's memory, which is slower."] * 2
+
+
+def test_without_nccl_arrays_go_through_the_host(nccl):
+    def one(communicator):
+        backend = backend_of("abc"[communicator.rank], None)
+        ranks = native(communicator, Ops(backend))
+        received = [backend.xp.empty((RANKS,), "float32") for _ in range(2)]
+        ranks.all_to_all(given(backend, 10 * communicator.rank + np.arange(RANKS)), received[0])
+        ranks.all_gather(given(backend, [communicator.rank]), received[1])
+        received.append(given(backend, [communicator.rank, 5]))
+        ranks.broadcast(received[2], 1)
+        return [backend.to_host(array).tolist() for array in received]
+
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        got = together(RANKS, one)
+    assert got == [[[10 * s + r for s in range(RANKS)], [0, 1, 2], [1, 5]] for r in range(RANKS)]
 
 
 def test_ranks_that_share_a_gpu_are_named(nccl):
