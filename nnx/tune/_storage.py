@@ -99,7 +99,7 @@ def opened(url: str) -> "Iterator[RDBStorage]":
             with closing(sqlite3.connect(where)) as file:
                 file.execute("SELECT * FROM studies LIMIT 1")
         try:
-            storage = _of_optuna(url) if sqlite else _of_a_server(url)
+            storage = _of_a_file(url) if sqlite else _of_a_server(url)
         except RuntimeError as error:  # the tables of another version of Optuna
             raise CheckpointError(f"{where}: {error}") from error
         if sqlite:
@@ -109,6 +109,11 @@ def opened(url: str) -> "Iterator[RDBStorage]":
         finally:
             storage.remove_session()
             storage.engine.dispose()
+
+
+def _of_a_file(url: str) -> "RDBStorage":
+    """Connect to a file, which comes with its tables, see `create_file`."""
+    return _of_optuna(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}, skip_table_creation=True)
 
 
 def _of_a_server(url: str) -> "RDBStorage":
