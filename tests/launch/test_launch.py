@@ -58,7 +58,7 @@ def test_an_exception_of_one_rank_ends_all_and_its_traceback_is_shown_once(launc
     assert "rank.py" not in err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_launch_begins_again_as_often_as_allowed_and_ends_with_the_status_of_the_rank(launched):
     status, out, err = launched(
         WAITS + "if rank == 1:\n    print(os.environ['NNX_RESTARTS'])\n    sys.exit(3)\n" + FOREVER, "--restarts", "1"
@@ -69,14 +69,14 @@ def test_a_launch_begins_again_as_often_as_allowed_and_ends_with_the_status_of_t
     assert err == f"{failed}launch: beginning again, 1 of 1\n{failed}"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_script_that_ends_with_a_message_is_not_begun_again(launched):
     status, _, err = launched(WAITS + "if rank == 0:\n    sys.exit('no such table')\n" + FOREVER, "--restarts", "3")
     assert status == 1
     assert err == "launch: rank 0 of 2 failed:\nno such table\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_rank_ends_all_by_its_name(launched):
     status, out, err = launched(WAITS + "if rank == 1:\n    os.kill(os.getpid(), 9)\n" + FOREVER)
     assert status == 128 + 9
@@ -122,7 +122,7 @@ def test_ctrl_c_reaches_every_rank_and_is_no_failure(start, tmp_path):
     assert err == "launch: ending after this step; again to end at once\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nobody_is_left_where_the_launcher_itself_is_killed(start, tmp_path):
     process = start(WAITS + "open(f'number{rank}', 'w').write(str(os.getpid()))\n" + FOREVER)
     files = [tmp_path / f"number{rank}" for rank in range(2)]
