@@ -138,7 +138,7 @@ NUMBER = re.compile(r"-?\d+\.?\d*(?:e[-+]?\d+)?")
 
 
 @pytest.mark.parametrize("backend", ["numpy", pytest.param("numba", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("chapter", ["ch07", pytest.param("ch08", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("chapter", ["ch07", pytest.param("ch08", marks=pytest.mark.long)])
 def test_a_script_of_a_chapter_on_convolution(checkout, chapter, backend):
     plain, _ = lines(checkout / chapter)
     ours, said = lines(checkout / chapter, KNOWN, LIBRARY, "run", "--verbose", "--backend", backend)

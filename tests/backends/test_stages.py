@@ -109,7 +109,7 @@ def programs():
     return [found for found in gc.get_objects() if type(found) is Program]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kernels_write_to_no_argument_that_they_do_not_name(monkeypatch):
     """Jobs are exchanged by what their kernels say that they write to."""
     run, wrong = _jit.Kernel.run, set()

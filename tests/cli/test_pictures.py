@@ -91,6 +91,7 @@ def test_a_run_of_before_there_were_other_networks_goes_on(here, capsys):
     )
 
 
+@pytest.mark.long
 def test_coloured_pictures(here, figures, capsys):
     x, t = coloured(here)
     flags = ("--dataset", here, "--augment", "shift=1, flip", "--epochs", 4, "--lr", 0.01, "--out", "run")

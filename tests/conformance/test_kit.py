@@ -59,7 +59,7 @@ class TestConforming:
         assert "update_" in explanation.fused
         assert explanation.declined, "the optimizers decline strided arrays"
 
-    @pytest.mark.slow
+    @pytest.mark.long
     def test_numpy_in_many_blocks(self, monkeypatch):
         monkeypatch.setattr("nnx_numpy._formula.BLOCK", 100)
         monkeypatch.setattr("nnx_numpy._backend.BLOCK", 100)

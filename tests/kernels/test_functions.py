@@ -81,7 +81,7 @@ def points(name, dtype, every):
     return x[x > -1] if name == "log1p" else x
 
 
-@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 100])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.long), 100])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", EXACT)
 def test_within_two_units_in_the_last_place(name, dtype, every):

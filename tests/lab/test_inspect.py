@@ -117,7 +117,7 @@ def test_histograms_hold_every_value():
         assert (histogram.mean, histogram.std) == pytest.approx((values.mean(), values.std()), rel=1e-4)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("numba", marks=pytest.mark.long)])
 def test_a_run_is_looked_at_with_its_own_test_part(backend, run_folder, tmp_path):
     found = lab.inspect(run_folder, backend=backend)
     model = nnx.Trainer.load(run_folder / "checkpoint.safetensors").model

@@ -523,8 +523,8 @@ def test_the_page_forbids_what_it_does_not_need(page, tmp_path):
 
 
 @needs_chromium
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("kind", ["page", "study_page"])
+@pytest.mark.parametrize("dark", [pytest.param(False, marks=pytest.mark.long), True], ids=["light", "dark"])
+@pytest.mark.parametrize("kind", ["page", pytest.param("study_page", marks=pytest.mark.long)])
 def test_it_fits_a_phone_and_can_be_read(request, tmp_path, kind, dark):
     dom, console = browse(request.getfixturevalue(kind), tmp_path / "profile", dark=dark, width=360)
     assert console == []

@@ -291,6 +291,7 @@ def test_an_error_outside_of_trials_puts_the_trial_back(study, tmp_path, monkeyp
     assert facts(search(tmp_path)) == facts(study)
 
 
+@pytest.mark.long
 def test_a_trial_whose_process_dies_again_and_again_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(_queue, "SILENCE", 0.01)
     monkeypatch.setattr(_queue.RoundQueue, "put_back", lambda self, trial: None)  # as if killed
