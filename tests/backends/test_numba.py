@@ -34,7 +34,7 @@ def in_a_process(code, **environment):
     return done.returncode, done.stdout + done.stderr
 
 
-@kit.dtypes
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.long)])
 def test_the_kit_passes(backend, dtype):
     kit.passes(backend, dtype)
 
@@ -203,7 +203,7 @@ def test_same_bits_whatever_the_threads(size, kind, backend):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # without a compiler: NumPy's, of a batch without rows
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    "shape", [pytest.param((2111, 1003), id="large", marks=pytest.mark.slow), pytest.param((53, 13), id="slices")]
+    "shape", [pytest.param((2111, 1003), id="large", marks=pytest.mark.long), pytest.param((53, 13), id="slices")]
 )
 def test_large_arrays_go_through_threads_and_are_right(backend, dtype, shape, monkeypatch):
     from nnx_numba import _backend, _jobs

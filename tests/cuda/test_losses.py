@@ -195,7 +195,9 @@ def test_extreme_logits(extreme: str, shape: tuple[int, int], dtype: str) -> Non
 
 
 @pytest.mark.parametrize(("op", "kind", "reference"), LOSSES)
-@pytest.mark.parametrize("shape", [(100, 10), (600, 33), (3, 500), (1, 13_001)])
+@pytest.mark.parametrize(
+    "shape", [(100, 10), *(pytest.param(s, marks=pytest.mark.long) for s in [(600, 33), (3, 500)]), (1, 13_001)]
+)
 @pytest.mark.parametrize("bad", [np.nan, pytest.param(np.inf, marks=pytest.mark.long)])
 def test_what_is_not_finite_reaches_the_loss(
     op: str, kind: str, reference: Any, shape: tuple[int, int], bad: float, r: np.random.Generator

@@ -105,7 +105,7 @@ def test_a_stopped_rank_ends_all_by_its_name_and_a_busy_one_does_not(launched, t
     assert (tmp_path / "busy").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_reaches_every_rank_and_is_no_failure(start, tmp_path):
     process = start(
         "try:\n    "
