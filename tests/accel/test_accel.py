@@ -155,7 +155,7 @@ MNIST = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("backend", [pytest.param("numpy", marks=pytest.mark.long), "numba"])
 @pytest.mark.parametrize(("file", "theirs"), [("mnist.pkl", True), ("train-images-idx3-ubyte.gz", True), ("x", False)])
 def test_the_scripts_data_are_loaded_by_its_own_module(tmp_path, backend, file, theirs):
     module = write(tmp_path / "dataset" / "mnist.py", MNIST)

@@ -422,7 +422,11 @@ def test_a_formulas_kernel_is_found_on_disk_by_the_next_process(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("operation", "wrong", "op"),
-    [("where", "where({0}, {2}, {1})", "activation"), ("abs", "({})", "loss"), ("tanh", "sigmoid({})", "affine")],
+    [
+        pytest.param("where", "where({0}, {2}, {1})", "activation", marks=pytest.mark.long),
+        pytest.param("abs", "({})", "loss", marks=pytest.mark.long),
+        ("tanh", "sigmoid({})", "affine"),
+    ],
 )
 def test_the_kit_finds_a_wrong_translation(operation, wrong, op, backend, monkeypatch):
     from nnx_kernels.cpu import formula as kernels

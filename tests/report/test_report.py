@@ -420,6 +420,7 @@ def test_a_search_without_a_result(tmp_path):
     assert "<nothing> works" in text
 
 
+@pytest.mark.long
 def test_a_search_in_a_shared_storage(searched, tmp_path, capsys):
     url = f"sqlite:///{searched.folder / 'study.db'}"
     assert nnx_command("report", tmp_path, "--storage", url, "--name", searched.folder.name) == 0
