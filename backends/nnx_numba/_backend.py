@@ -70,6 +70,7 @@ class NumbaBackend(PictureOps):
             pooling,
             product,
             reduce,
+            repeat,
             scalars,
             softmax,
             team,
@@ -89,7 +90,7 @@ class NumbaBackend(PictureOps):
         self._own = threading.local()
         self._compiled = not product.part_of_product.interpreted
         self._own_products = product.FUSED and self._compiled
-        self._of_jobs = SimpleNamespace(jit=_jit, team=team, product=product, bias=bias, scalars=scalars)
+        self._of_jobs = SimpleNamespace(jit=_jit, team=team, product=product, bias=bias, scalars=scalars, repeat=repeat)
 
     def to_device(self, host: Array, /) -> Array:
         return host

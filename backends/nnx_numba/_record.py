@@ -11,7 +11,7 @@ import numpy as np
 
 from ._jobs import divide, of_first_part, partition, written
 from ._stages import Job, Stage, Touch, laid_out, stages
-from ._team import Team
+from ._team import LONG, MOST_ALONE, Team
 
 Array = np.ndarray[Any, Any]
 
@@ -326,6 +326,10 @@ class Program:
         inside = np.flatnonzero((self._memory >= first) & (self._memory < first + given.nbytes))
         return [(int(k), int(self._memory[k]) - first) for k in inside]
 
+    def place(self, word: int) -> int:
+        """Return where a word of the jobs lies."""
+        return self._memory.ctypes.data + 8 * word
+
     def move(self, words: list[tuple[int, int]], address: int) -> None:
         """Make the jobs read an input at an address."""
         memory = self._memory
@@ -416,13 +420,37 @@ class RecordedStep:
                 program.move(words, _address(array))
         pace = program.pace
         start = perf_counter() if pace.timed else 0.0
-        for step in program.steps:
-            if type(step) is list:
-                self._team.play(*step[pace.alone], pace.alone)
-            else:
-                step()
+        self._do(program)
         pace.note(perf_counter() - start if pace.timed else 0.0)
         return self._fresh(program)
+
+    def _do(self, program: Program) -> None:
+        alone = program.pace.alone
+        for step in program.steps:
+            if type(step) is list:
+                self._team.play(*step[alone], alone)
+            else:
+                step()
+
+    def repeat_jobs(self) -> None:
+        """Do the jobs once more, on the last call's inputs: what a step takes without the interpreter's part."""
+        if self.program is not None:
+            self._do(self.program)
+
+    def repeats(self, classes: int) -> "Repeat | None":
+        """Return what does the step on rows x, labels t and numbers, see `Repeat`; None if the interpreter has to.
+
+        Args:
+            classes: the labels are 0..classes-1.
+        """
+        program = self.program
+        if program is None or self._several or len(program.steps) != 1 or callable(program.steps[0]):
+            return None
+        (rows, real), (labels, whole), *_ = self._kinds
+        fits = len(rows) == 2 and real in self._kernels.jit.FLOATS and len(labels) == 1 and whole == np.int64
+        if not fits or any(own is None for own in self._inputs[2:]):
+            return None
+        return Repeat(self._team, self._kernels, program, (*rows, real), classes, self._inputs)
 
     def _record(self, given: list[Array]) -> Array:
         first = self._first
@@ -487,6 +515,47 @@ class RecordedStep:
             CaptureWarning,
             stacklevel=5,
         )
+
+
+class Repeat:
+    """Does a recorded step on rows and labels that nobody has looked at: its kernel does.
+
+    Called with x, t and the other inputs, which are numbers of the first call's shapes; returns the loss, or None if
+    the batch is not like the first call's, in which case nothing has been done.
+    """
+
+    def __init__(
+        self, team: Team, kernels: Any, program: Program, rows: tuple[Any, ...], classes: int, inputs: list[Any]
+    ) -> None:
+        n, columns, real = rows
+        words, moved = kernels.repeat, program.moved[:2]
+        moves = [(program.place(word), offset) for of_one in moved for word, offset in of_one]
+        step = np.zeros(words.FIRST_MOVE + 2 * len(moves), np.int64)
+        step[[words.ROWS, words.COLUMNS, words.ITEM, words.CLASSES]] = n, columns, real.itemsize, classes
+        step[[words.PLACE, words.LABELS]] = [0 if own is None else own.ctypes.data for own in inputs[:2]]
+        step[[words.MOVES, words.LABEL_MOVES]] = [len(of_one) for of_one in moved]
+        step[[words.PLAY, words.LONG, words.MOST]] = kernels.team.play.address(real), LONG, MOST_ALONE
+        step[words.JOBS : words.CALL] = np.ravel(program.steps[0])
+        step[words.FIRST_MOVE :] = np.ravel(moves)
+        kernels.repeat.repeat.compile(real)
+        self._team, self._kernel, self._step, self._address = team, kernels.repeat.repeat, step, step.ctypes.data
+        self._program, self._others, self._loss = program, inputs[2:], program.result[0]
+
+    def __call__(self, x: Any, t: Any, *others: Any) -> Array | None:
+        if type(x) is not np.ndarray or type(t) is not np.ndarray:
+            return None
+        for own, other in zip(self._others, others, strict=True):
+            own[...] = other
+        pace = self._program.pace
+        start = perf_counter() if pace.timed else 0.0
+        try:
+            status = self._team.call(self._kernel.call, x, t, self._address, int(pace.alone), alone=pace.alone)
+        except TypeError:  # no version of the kernel takes such arrays
+            return None
+        if status:
+            return None
+        pace.note(perf_counter() - start if pace.timed else 0.0)
+        return self._loss.copy()
 
 
 def _address(array: Array) -> int:

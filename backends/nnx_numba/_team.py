@@ -11,9 +11,9 @@ Array = np.ndarray[Any, Any]
 
 _LOOKS = 15_000
 """How often a member looks for work before it is parked: half a millisecond, as between two products of a step."""
-_LONG = 5000
+LONG = 5000
 """Looks for the last part, a fifth of a millisecond, after which a member is taken for one without a processor."""
-_MOST_ALONE = 4096
+MOST_ALONE = 4096
 """Jobs that are done alone after such waits, at most."""
 _SOON = 16
 """Jobs left to do alone up to which members are woken."""
@@ -53,17 +53,24 @@ class Team:
 
     def play(self, jobs: int, count: int, alone: bool = False) -> None:
         """Do jobs, whose addresses are in a list at an address, with whom there is, or alone."""
-        shared = not alone and self.threads > 1 and self._lock.acquire(blocking=False)
-        team = self._address if shared else 0
+        self.call(self._kernels.play.run, jobs, count, LONG, MOST_ALONE, alone=alone)
+
+    def call(self, kernel: Any, *args: Any, alone: bool) -> int:
+        """Call a kernel that does jobs, after its arguments with the team's address, or 0 to work alone, and scratch.
+
+        Returns what the kernel does, which is no number below 0.
+        """
+        team = self._address if not alone and self.threads > 1 and self._lock.acquire(blocking=False) else 0
         try:
             if team and self._looking[0] < self.threads - 1:
                 self._wake()
-            failed = self._kernels.play.run(jobs, count, team, _LONG, _MOST_ALONE, self._scratch())
+            status: int = kernel(*args, team, self._scratch())
         finally:
             if team:
                 self._lock.release()
-        if failed:
+        if status < 0:
             raise MemoryError("numba: a kernel got no memory for what it needs while it runs")
+        return status
 
     def _scratch(self) -> int:
         """Return the address of memory that this thread calls kernels with."""

@@ -92,6 +92,20 @@ class StepsPerCapture(Protocol):
     """How many training steps in succession are worth one capture; 1 without this member."""
 
 
+class Repeats(Protocol):
+    """Optional, for what a backend's `capture` returns: it finds out by itself that a batch is like the first."""
+
+    def repeats(self, classes: int, /) -> Callable[..., Array | None] | None:
+        """Return a function that does the step on (x, t, *numbers), or None if there is none, or not yet.
+
+        The function is given whatever the user gave. It returns the loss; or None, and has done nothing, unless x is a
+        NumPy array like the first call's, in rows, and t are labels (n,), int64.
+
+        Args:
+            classes: the labels are 0..classes-1.
+        """
+
+
 @runtime_checkable
 class InPython(Protocol):
     """Optional, for a backend whose `capture` sees operations alone, and not what is done to arrays between them."""

@@ -64,7 +64,7 @@ class TrainingStep:
 
     def __init__(self, plan: Plan, rows: Rows | None = None) -> None:
         self.plan, self._rows = plan, rows
-        self._captured: dict[tuple[Program, int], Captured] = {}
+        self._captured: dict[tuple[Program, int, tuple[int, ...]], Captured] = {}
         self._gathers = rows is not None and not rows.gathers_on_host
         """Whether gathering is a part of what is captured."""
 
@@ -98,18 +98,23 @@ class TrainingStep:
             inputs.append(rng)
         if weight is not None:
             inputs.append(weight)
-        return self.captured(n, steps)(*inputs)
+        return self.captured(n, steps, batch[-1].shape[1:])(*inputs)
 
-    def captured(self, n: int, steps: int = 1) -> Captured:
-        """Return what runs so many steps on batches of n rows."""
+    def repeats(self, n: int, classes: int) -> Callable[..., Array | None] | None:
+        """Return what updates on batches of n rows and labels that nobody has checked, see `ops.protocol.Repeats`."""
+        repeats = getattr(self.captured(n).run, "repeats", None)
+        return None if repeats is None else repeats(classes)
+
+    def captured(self, n: int, steps: int = 1, target: tuple[int, ...] = ()) -> Captured:
+        """Return what runs so many steps on batches of n rows, each with a target of a shape; () for labels."""
         program = self.plan.program(n)
-        found = self._captured.get((program, steps))
+        found = self._captured.get((program, steps, target))
         if found is None:
             if len(self._captured) >= _REMEMBERED:
                 del self._captured[next(iter(self._captured))]
             work = self._one(program) if steps == 1 else self._several(program, steps)
             found = Captured(self.plan.ops, work, capture=self.plan.capturable)
-            self._captured[program, steps] = found
+            self._captured[program, steps, target] = found
         return found
 
     def _one(self, program: Program) -> Callable[..., Array]:

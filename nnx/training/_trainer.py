@@ -140,6 +140,8 @@ class Trainer:
         """Whether the last `fit` was ended by Ctrl-C."""
         self._plan: Plan | None = None
         self._batches: TrainingStep | None = None
+        self._repeat: Callable[..., Array | None] | None = None
+        """Does `step` on batches like the last one."""
         self._fit: FitState | None = None
         self._continue = False
         self._callback_states: list[dict[str, HostArray]] = []
@@ -213,6 +215,16 @@ class Trainer:
         Raises:
             InputError: shapes or labels do not fit the model and the loss.
         """
+        if self._repeat is not None:
+            optimizer, first = self.optimizer, self.steps
+            numbers: tuple[Any, ...] = (optimizer.hyper(first, optimizer.decay(self.weight_decay)),)
+            if self.plan.random:
+                numbers += (self.plan.keys(self.seed, first),)
+            loss = self._repeat(x, t, *numbers)
+            if loss is not None:
+                self.steps = first + 1
+                return loss
+        given = x, t
         if self._plan is None:
             x = x if dlpack.on_device(x) else as_host("x", x, self.model.columns)
             if len(x.shape) < 2 and not self.model.built:
@@ -231,7 +243,17 @@ class Trainer:
         if self.shards is not None:
             own = self.shards.rows(n)
             x, t = x[own, ...], t[own, ...]
-        return self.advance(self.training_step, n, (x, t))
+        loss = self.advance(self.training_step, n, (x, t))
+        if x is given[0] and t is given[1] and t.ndim == 1:
+            self._repeat = self._repeats(n)
+        return loss
+
+    def _repeats(self, n: int) -> Callable[..., Array | None] | None:
+        """Return what updates on batches of n rows and labels without a check here, if the backend has it."""
+        if type(self.loss).check_targets is not SoftmaxCrossEntropy.check_targets:
+            return None  # it may refuse more than labels of no class
+        (classes,) = self.model.output_shape
+        return self.training_step.repeats(n, classes)
 
     @property
     def training_step(self) -> TrainingStep:
@@ -251,6 +273,7 @@ class Trainer:
             The losses, 0-d or (steps,), on the device.
         """
         plan, first, optimizer = self.plan, self.steps, self.optimizer
+        self._repeat = None
         decay = optimizer.decay(self.weight_decay)
         if steps == 1:
             hyper = np.array(optimizer.hyper(first, decay), plan.host_dtype)

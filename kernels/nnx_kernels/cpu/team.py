@@ -144,7 +144,7 @@ def _calling(words):
     return intrinsic(typed)
 
 
-_call_32, _call_64, _call_128 = (_calling(words) for words in (32, 64, MOST))
+call_32, _call_64, _call_128 = (_calling(words) for words in (32, 64, MOST))
 
 
 @inlined
@@ -165,7 +165,7 @@ def _call(job, p, scratch):
     put(scratch + 8, scratch + 8)
     function = get(job + 8 * FUNCTION)
     if count <= 32:
-        return _call_32(scratch, function)
+        return call_32(scratch, function)
     if count <= 64:
         return _call_64(scratch, function)
     return _call_128(scratch, function)
@@ -260,7 +260,7 @@ def _judge(team, looks, long, most):
 
 
 @kernel("iiiiii", fast=False)
-def play(jobs, count, team, long, most, scratch):
+def play(jobs, count, long, most, team, scratch):
     """Do jobs one after the other, whose addresses are in a list; together with a team, or alone where that is 0.
 
     long: looks for the last part of a job after which the team is left alone; most: for how many jobs at most. Returns
