@@ -285,7 +285,9 @@ def test_modules_and_standard_input(tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c(tmp_path):
-    write(tmp_path / "s.py", "import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    # Whoever runs the tests in the background of a shell has them ignore Ctrl-C, and what they start.
+    heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    write(tmp_path / "s.py", f"import signal\n{heard}\nsignal.raise_signal(signal.SIGINT)\n")
     done = python(*RUN, "s.py", folder=tmp_path)
     assert done.returncode == 130
     assert done.stderr.startswith("Traceback")
