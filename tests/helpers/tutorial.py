@@ -29,6 +29,19 @@ def images(text):
     return [Path(path).name for path in re.findall(r"!\[.*?\]\((.*?\.png)\)", text, re.DOTALL)]
 
 
+@contextlib.contextmanager
+def matplotlibs_own_font():
+    """Have the pages' style write in the font that comes with matplotlib, so that all machines draw the same."""
+    from matplotlib import style
+
+    settings = style.library["seaborn-v0_8-whitegrid"]
+    before, settings["font.sans-serif"] = settings["font.sans-serif"], ["DejaVu Sans"]
+    try:
+        yield
+    finally:
+        settings["font.sans-serif"] = before
+
+
 def run(page, folder):
     """Run a page's blocks in a folder, one after another, as a reader does; return what each printed."""
     import matplotlib as mpl
@@ -36,7 +49,7 @@ def run(page, folder):
 
     plt.switch_backend("agg")
     names, printed = {"__name__": "tutorial"}, []
-    with mpl.rc_context(), contextlib.chdir(folder):
+    with mpl.rc_context(), matplotlibs_own_font(), contextlib.chdir(folder):
         for number, (code, _) in enumerate(blocks(page.read_text(encoding="utf-8")), 1):
             with contextlib.redirect_stdout(io.StringIO()) as out:
                 exec(compile(code, f"{page.name}, block {number}", "exec"), names)
