@@ -7,6 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 from types import CodeType, ModuleType, TracebackType
 
+from .._support import room
+from .._support.room import roomy
+
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
 
@@ -50,7 +53,7 @@ def _run(run: Callable[[], None], argv: list[str], folder: str) -> int:
     sys.argv[:] = argv
     sys.path[0] = folder
     try:
-        run()
+        roomy(run)()
     except SystemExit as end:
         return _status(end.code)
     except KeyboardInterrupt as error:
@@ -79,4 +82,4 @@ def _show(error: BaseException) -> None:
 
 def _is_ours(traceback: TracebackType) -> bool:
     file = traceback.tb_frame.f_code.co_filename
-    return file == __file__ or file.startswith("<frozen runpy")
+    return file in (__file__, room.__file__) or file.startswith("<frozen runpy")

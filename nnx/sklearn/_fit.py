@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
+from .._support.room import roomy
 from ..losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from ..ops import Array, HostArray
 from ..plan import TrainingStep
@@ -158,6 +159,7 @@ class Batches:
         self.on_host_index = network.ops.on_host or data.gathers_on_host
         self.seed = int(estimator._random_state.randint(2**31)) if network.plan.random else 0
 
+    @roomy
     def epoch(self) -> float:
         """Update once on each batch; return the mean loss over the rows, each batch's taken before its update."""
         network, dtype = self.network, self.network.model.dtype

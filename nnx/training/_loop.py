@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .._support.room import roomy
 from ..errors import DivergedError, ParallelError
 from ..ops import Array, Backend, CompileSeconds
 from ..parallel import Worth
@@ -87,6 +88,7 @@ class FitLoop:
         self.at_once = trainer.model.ops.steps_per_capture if several and self.together is None else 1
         """Steps that are captured together, where so many of whole batches follow one another."""
 
+    @roomy
     def train(self, interrupted: threading.Event) -> bool:
         """Run the remaining epochs; return whether the training came to its end."""
         fit, trainer = self.fit, self.trainer
