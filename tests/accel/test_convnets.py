@@ -137,7 +137,7 @@ def lines(folder, *command):
 NUMBER = re.compile(r"-?\d+\.?\d*(?:e[-+]?\d+)?")
 
 
-@pytest.mark.parametrize("backend", ["numpy", pytest.param("numba", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("numba", marks=pytest.mark.long)])
 @pytest.mark.parametrize("chapter", ["ch07", pytest.param("ch08", marks=pytest.mark.long)])
 def test_a_script_of_a_chapter_on_convolution(checkout, chapter, backend):
     plain, _ = lines(checkout / chapter)

@@ -471,6 +471,7 @@ def test_the_library_of_another_cuda_is_refused(version: int, cuda: int, cure: s
 # In the backend -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_conformance() -> None:
     operations = ["required", "affine", "affine_backward"]
     report = testing.run(EmulatedBackend(), operations)

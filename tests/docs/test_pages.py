@@ -21,7 +21,7 @@ PAGES = {
     for path in [*(ROOT / name for name in ELSEWHERE), *sorted((ROOT / "docs").rglob("*.md"))]
 }
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-SECONDS = {"docs/data-from-disk.md", "docs/my-pictures.md", "docs/tables.md", "docs/training.md"}
+SECONDS = {"docs/my-pictures.md", "docs/tables.md"}
 """Pages that are read in a few seconds; the others are long proofs."""
 
 

@@ -155,6 +155,7 @@ def test_data_may_be_arrays_that_are_no_images(tmp_path):
     assert np.array_equal(found.confusion, one_hot.confusion)
 
 
+@pytest.mark.long
 def test_filters_and_feature_maps_are_those_of_the_layers(tmp_path):
     train, _, test = nnx.datasets.load("digits", seed=3).pictures()
     layers = (

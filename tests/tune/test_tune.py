@@ -220,6 +220,7 @@ def test_a_folder_of_any_name(tmp_path):
     assert facts(tune.load(folder)) == facts(study)
 
 
+@pytest.mark.long
 def test_tpe(tmp_path):
     study = search(tmp_path / "a", sampler="tpe", trials=8)
     assert facts(study) == facts(search(tmp_path / "b", sampler="tpe", trials=8))
