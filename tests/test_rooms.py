@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 import nnx
 
 ROOT = Path(nnx.__file__).parent
@@ -21,6 +23,7 @@ def imported(path):
                 yield (*target, alias.name)
 
 
+@pytest.mark.slow
 def test_no_room_imports_what_is_private_in_another():
     wrong = []
     for path in ROOT.rglob("*.py"):

@@ -29,6 +29,7 @@ def trained(tmp_path_factory):
     return folder, done.stdout
 
 
+@pytest.mark.slow
 def test_train_prints_what_matters(trained):
     _, out = trained
     # On a cold or crowded machine a line tells how long kernels were compiled.

@@ -53,6 +53,7 @@ def test_from_a_search_to_a_trained_network(here, capsys):
     assert "written to runs/tune-digits-2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed(here, capsys, monkeypatch):
     def interrupted(self, *args, **keywords):
         self.interrupted = True

@@ -424,6 +424,7 @@ def server(tmp_path, monkeypatch):
     thread.join()
 
 
+@pytest.mark.slow
 def test_download_tries_mirrors_and_keeps_the_files(server, tmp_path):
     use, requests, httpd = server
     use("bad", "wrong", "good")
@@ -439,6 +440,7 @@ def test_download_tries_mirrors_and_keeps_the_files(server, tmp_path):
     assert kept == sorted(f"{p}{kind}.gz" for p in ("t10k", "train") for kind in (IMAGES, LABELS))
 
 
+@pytest.mark.slow
 def test_download_that_fails_everywhere_says_why_and_what_to_do(server, tmp_path):
     use, _, _ = server
     use("bad", "wrong")
@@ -452,6 +454,7 @@ def test_download_that_fails_everywhere_says_why_and_what_to_do(server, tmp_path
     assert [file for file in (tmp_path / "cache").rglob("*") if file.is_file()] == []
 
 
+@pytest.mark.slow
 def test_download_that_is_cut_off_leaves_nothing_behind(server, tmp_path):
     use, _, _ = server
     use("cut", "good")
@@ -467,6 +470,7 @@ def test_download_that_is_cut_off_leaves_nothing_behind(server, tmp_path):
         datasets.mnist("test")
 
 
+@pytest.mark.slow
 def test_damaged_file_in_the_cache_is_downloaded_anew(server, tmp_path):
     use, _, _ = server
     use("good")
@@ -475,6 +479,7 @@ def test_damaged_file_in_the_cache_is_downloaded_anew(server, tmp_path):
     np.testing.assert_array_equal(datasets.mnist().x, data.x)
 
 
+@pytest.mark.slow
 def test_no_server_at_all_is_noticed_soon(server, monkeypatch):
     use, _, httpd = server
     use("good")

@@ -51,6 +51,7 @@ def test_npy_files_beside_each_other_go_to_a_folder(tmp_path):
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_every_order_is_equally_likely(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_PILE", 20)
     np.savez(tmp_path / "a.npz", y=np.arange(3))

@@ -32,6 +32,7 @@ def names_in_the_sources():
                     yield node.value
 
 
+@pytest.mark.slow
 def test_every_variable_is_on_the_page():
     asked = re.compile(r"environ(?:\.get|\.setdefault|\.pop)?[\[(]\s*\"(\w+)\"|getenv\(\s*\"(\w+)\"")
     found = set(names_in_the_sources())

@@ -78,6 +78,7 @@ def test_the_curve_of_several_ranks_is_that_of_one_process(net, ranks):
     assert_same(results[0], together(ranks, lambda c: fit(net, c))[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", [random, of_pictures])
 def test_shards_give_the_same_bits_on_any_number_of_ranks(net):
     alone = fit(net, shards=8)
@@ -145,6 +146,7 @@ def test_numbas_recorded_steps_do_the_same():
     assert_same(results[0], run(shards=4))
 
 
+@pytest.mark.slow
 def test_compositions_by_array_api_names_do_the_same():
     expected = fit(random, backend=StrictBackend())
     assert_near(together(2, lambda c: fit(random, c, backend=StrictBackend()))[0], expected)
