@@ -25,7 +25,7 @@ class HostBackend(CupyBackend):
         return None
 
 
-@pytest.fixture(params=[False, True], ids=["late", "early"])
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["late", "early"])
 def cupy(request, monkeypatch):
     module = HostCupy(request.param)
     monkeypatch.setitem(sys.modules, "cupy", module)

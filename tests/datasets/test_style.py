@@ -10,6 +10,8 @@ from PIL import Image
 import nnx
 from nnx.datasets import Dataset, PictureStyle, digits, picture_files
 
+pytestmark = pytest.mark.slow
+
 DIGITS = digits()
 RNG = np.random.default_rng(0)
 

@@ -10,6 +10,8 @@ import nnx
 from nnx import lab
 from nnx.lab import _lr_find as parts
 
+pytestmark = pytest.mark.slow
+
 BACKENDS = ["numpy", "numba"]
 SPLITS = nnx.datasets.load("digits", seed=0)
 
