@@ -301,7 +301,11 @@ class Program:
     """What a recorder has written down, to be done again with other inputs."""
 
     def __init__(self, recorder: Recorder, moving: list[Array | None], result: list[Array], team: Any) -> None:
-        self.arrays, self.data, self.result = [*recorder.arrays, *result], recorder.data, result
+        # Inputs are the user's, and may be maps of files that cannot be written to: nothing is put back there.
+        inputs = [array for array in moving if array is not None]
+        arrays = [*recorder.arrays, *result]
+        self.arrays = [a for a in arrays if not any(np.may_share_memory(a, given) for given in inputs)]
+        self.data, self.result = recorder.data, result
         self.pace = Pace()
         every: list[Stage] = []
         self.steps: list[Any] = []

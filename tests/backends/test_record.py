@@ -394,3 +394,14 @@ def test_a_kernel_with_too_many_arguments_is_not_recorded():
     for _ in range(2):
         captured(*given)
     assert arrays[0][0] == 3 * sum(range(20))
+
+
+def test_a_batch_may_be_a_map_of_a_file_that_cannot_be_written_to(tmp_path):
+    x, t = DATA.inputs()[:100].reshape(100, -1), DATA.t[:100]
+    np.save(tmp_path / "x.npy", x)
+    trainers = [nnx.Trainer(nnx.MLP((16,), 10), backend="numba") for _ in range(2)]
+    for _ in range(4):
+        losses = [
+            trainer.step(rows, t) for trainer, rows in zip(trainers, (np.load(tmp_path / "x.npy", "r"), x), strict=True)
+        ]
+        assert losses[0] == losses[1]
