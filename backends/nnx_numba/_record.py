@@ -391,6 +391,7 @@ class RecordedStep:
         self.program: Program | None = None
         """What its calls do; None before the second one, and if it cannot be recorded."""
         self._first: Program | None = None
+        self._repeat: Repeat | None = None
         self._eager = False
 
     def __call__(self, *inputs: Array) -> Array:
@@ -441,20 +442,26 @@ class RecordedStep:
         if self.program is not None:
             self._do(self.program)
 
-    def repeats(self, classes: int) -> "Repeat | None":
-        """Return what does the step on rows x, labels t and numbers, see `Repeat`; None if the interpreter has to.
+    def repeats(self, x: Any, t: Any, classes: int) -> "Repeat | None":
+        """Return what does the step on batches like x, t, see `Repeat`; None if the interpreter has to.
 
         Args:
-            classes: the labels are 0..classes-1.
+            x: the rows that the step has just been done on.
+            t: their labels.
+            classes: these are 0..classes-1.
         """
         program = self.program
+        if not all(type(array) is np.ndarray and array.flags.writeable for array in (x, t)):
+            return None  # the kernel takes no others
         if program is None or self._several or len(program.steps) != 1 or callable(program.steps[0]):
             return None
         (rows, real), (labels, whole), *_ = self._kinds
         fits = len(rows) == 2 and real in self._kernels.jit.FLOATS and len(labels) == 1 and whole == np.int64
         if not fits or any(own is None for own in self._inputs[2:]):
             return None
-        return Repeat(self._team, self._kernels, program, (*rows, real), classes, self._inputs)
+        if self._repeat is None:
+            self._repeat = Repeat(self._team, self._kernels, program, (*rows, real), classes, self._inputs)
+        return self._repeat
 
     def _record(self, given: list[Array]) -> Array:
         first = self._first

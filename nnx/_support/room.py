@@ -9,7 +9,7 @@ the test that called.
 from collections.abc import Callable
 from functools import update_wrapper
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -24,5 +24,5 @@ def roomy(function: Function) -> Function:
         return function(*args, **kwargs)
 
     code = call.__code__.replace(co_stacksize=_WORDS)
-    made: Any = FunctionType(code, call.__globals__, call.__name__, None, call.__closure__)
-    return update_wrapper(made, function)  # type: ignore[return-value]
+    made = FunctionType(code, call.__globals__, call.__name__, None, call.__closure__)
+    return cast(Function, update_wrapper(made, function))

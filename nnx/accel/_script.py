@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from types import CodeType, ModuleType, TracebackType
 
 from .._support import room
-from .._support.room import roomy
 
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
 
@@ -53,7 +52,7 @@ def _run(run: Callable[[], None], argv: list[str], folder: str) -> int:
     sys.argv[:] = argv
     sys.path[0] = folder
     try:
-        roomy(run)()
+        room.roomy(run)()
     except SystemExit as end:
         return _status(end.code)
     except KeyboardInterrupt as error:

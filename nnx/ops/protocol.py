@@ -95,14 +95,19 @@ class StepsPerCapture(Protocol):
 class Repeats(Protocol):
     """Optional, for what a backend's `capture` returns: it finds out by itself that a batch is like the first."""
 
-    def repeats(self, classes: int, /) -> Callable[..., Array | None] | None:
+    def repeat_jobs(self) -> None:
+        """Do the last step's work once more: benchmarks measure so what a step takes beside it."""
+
+    def repeats(self, x: Array, t: Array, classes: int, /) -> Callable[..., Array | None] | None:
         """Return a function that does the step on (x, t, *numbers), or None if there is none, or not yet.
 
         The function is given whatever the user gave. It returns the loss; or None, and has done nothing, unless x is a
         NumPy array like the first call's, in rows, and t are labels (n,), int64.
 
         Args:
-            classes: the labels are 0..classes-1.
+            x: the rows that the step has just been done on.
+            t: their labels.
+            classes: these are 0..classes-1.
         """
 
 

@@ -100,10 +100,10 @@ class TrainingStep:
             inputs.append(weight)
         return self.captured(n, steps, batch[-1].shape[1:])(*inputs)
 
-    def repeats(self, n: int, classes: int) -> Callable[..., Array | None] | None:
-        """Return what updates on batches of n rows and labels that nobody has checked, see `ops.protocol.Repeats`."""
-        repeats = getattr(self.captured(n).run, "repeats", None)
-        return None if repeats is None else repeats(classes)
+    def repeats(self, x: Array, t: Array, classes: int) -> Callable[..., Array | None] | None:
+        """Return what updates on batches like this one that nobody has checked, see `ops.protocol.Repeats`."""
+        repeats = getattr(self.captured(x.shape[0]).run, "repeats", None)
+        return None if repeats is None else repeats(x, t, classes)
 
     def captured(self, n: int, steps: int = 1, target: tuple[int, ...] = ()) -> Captured:
         """Return what runs so many steps on batches of n rows, each with a target of a shape; () for labels."""

@@ -245,15 +245,15 @@ class Trainer:
             x, t = x[own, ...], t[own, ...]
         loss = self.advance(self.training_step, n, (x, t))
         if x is given[0] and t is given[1] and t.ndim == 1:
-            self._repeat = self._repeats(n)
+            self._repeat = self._repeats(x, t)
         return loss
 
-    def _repeats(self, n: int) -> Callable[..., Array | None] | None:
-        """Return what updates on batches of n rows and labels without a check here, if the backend has it."""
+    def _repeats(self, x: Array, t: Array) -> Callable[..., Array | None] | None:
+        """Return what updates on batches of rows and labels like these without a check here, if the backend has it."""
         if type(self.loss).check_targets is not SoftmaxCrossEntropy.check_targets:
             return None  # it may refuse more than labels of no class
         (classes,) = self.model.output_shape
-        return self.training_step.repeats(n, classes)
+        return self.training_step.repeats(x, t, classes)
 
     @property
     def training_step(self) -> TrainingStep:

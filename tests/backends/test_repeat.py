@@ -161,6 +161,23 @@ def test_a_loss_with_checks_of_its_own_is_asked_every_time():
     assert Odd.asked == 6
 
 
+def test_rows_that_the_kernel_does_not_take_are_not_offered_to_it():
+    made, x, t = begun()
+    made.step(*read_only(x, t.copy()))
+    assert made._repeat is None
+
+
+def test_sizes_in_turn_make_it_once_each():
+    made, x, t = begun()
+    kept = []
+    for _ in range(4):
+        for n in (100, 50):
+            made.step(x[:n].copy(), t[:n].copy())
+            kept.append(made._repeat)
+    assert None not in kept[-2:]
+    assert kept[-2:] == kept[-4:-2]
+
+
 def test_other_targets_have_no_such_step():
     made = trainer(nnx.Affine(10), loss="mse")
     for _ in range(5):
