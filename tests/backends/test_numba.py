@@ -34,7 +34,7 @@ def in_a_process(code, **environment):
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.long)])
+@kit.dtypes(pytest.mark.long)
 def test_the_kit_passes(backend, dtype):
     kit.passes(backend, dtype)
 

@@ -53,7 +53,7 @@ def test_the_reference_philox_gives_the_known_answers_of_random123(counter, key,
 
 
 class TestConforming:
-    @kit.dtypes
+    @kit.dtypes(pytest.mark.slow)
     def test_numpy(self, dtype):
         explanation = kit.passes(NumpyBackend(), dtype)
         assert "update_" in explanation.fused
@@ -67,7 +67,7 @@ class TestConforming:
         for check in testing.checks(["activation", "activation_backward", "loss", "update_"]):
             check.run(ops)
 
-    @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.long)])
+    @kit.dtypes(pytest.mark.long)
     def test_the_compositions_over_numpy(self, members_only, dtype):
         assert kit.passes(members_only(), dtype).fused == ()
 

@@ -7,8 +7,10 @@ import pytest
 from nnx import testing
 from nnx.ops import Explanation, Ops
 
-dtypes = pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
-"""Single precision at each change."""
+
+def dtypes(mark: Any) -> Any:
+    """Decorate a test to run in single precision at each change, and in double precision as marked."""
+    return pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=mark)])
 
 
 def passes(backend: Any, dtype: str) -> Explanation:

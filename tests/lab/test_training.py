@@ -13,6 +13,7 @@ from nnx.lab._learning import Learning
 pytestmark = pytest.mark.slow
 
 BACKENDS = ["numpy", "numba"]
+numpy_as_a_long_proof = pytest.mark.parametrize("backend", [pytest.param("numpy", marks=pytest.mark.long), "numba"])
 SMALL = {"hidden": (20, 20), "epochs": 2, "verbose": False}
 
 
@@ -21,7 +22,7 @@ def cli(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", [pytest.param("numpy", marks=pytest.mark.long), "numba"])
+@numpy_as_a_long_proof
 def test_batch_normalization_learns_where_its_absence_does_not(backend):
     found = lab.batchnorm(stds=(0.01, 0.1), lrs=(0.1, 1.0), epochs=10, batch_size=50, backend=backend, verbose=False)
     assert found.trainings[False, 0.01, 0.1].final < 0.2  # an initialisation that is too small
@@ -34,7 +35,7 @@ def test_batch_normalization_learns_where_its_absence_does_not(backend):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", [pytest.param("numpy", marks=pytest.mark.long), "numba"])
+@numpy_as_a_long_proof
 def test_weight_decay_and_dropout_make_the_gap_smaller(backend):
     found = lab.overfit(rows=300, backend=backend, verbose=False)
     none = found.trainings.pop("none")
