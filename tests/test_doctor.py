@@ -159,7 +159,7 @@ def test_the_backend_asked_for_cannot_run(backends, capsys, monkeypatch):
     capsys.readouterr()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("kit")
 def test_json(backends, capsys, monkeypatch):
     backends(numpy=NUMPY, cupy=NoDriver)

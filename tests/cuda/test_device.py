@@ -48,7 +48,7 @@ def trained(backend, **settings):
     return trainer
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_shards_of_one_rank_are_put_together(backend):
     """After an exchange the host asks whether anybody wants to stop: nothing comes late."""
     late, in_step = trained(backend, shards=3), trained(Eager(), shards=3)

@@ -207,7 +207,7 @@ class Anew(nnx.Optimizer):
             params[key] = params[key] - 0.01 * grads[key]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("numba", marks=pytest.mark.long)])
 @pytest.mark.parametrize("make", [NotesSGD, lambda: Anew(0.01)])
 def test_an_optimizer_of_ones_own_runs_by_its_own_update(make, backend):
     histories = []

@@ -75,7 +75,7 @@ def test_clone_has_the_parameters_and_no_memory():
 # Within scikit-learn --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_pipeline_and_grid_search_in_processes():
     pipeline = make_pipeline(StandardScaler(), classifier(backend="numba", max_iter=20, learning_rate_init=0.02))
     grid = {"mlpclassifier__alpha": [1e-4, 1e-1], "mlpclassifier__dropout": [0.0, 0.2]}

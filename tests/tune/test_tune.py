@@ -327,6 +327,7 @@ def test_killed_and_resumed(study, tmp_path):
     assert facts(tune.load(tmp_path, data())) == facts(study)
 
 
+@pytest.mark.long
 def test_two_processes_share_a_search(study, tmp_path):
     both = [start(tmp_path, 0.1) for _ in range(2)]
     counts = [trained(process) for process in both]
