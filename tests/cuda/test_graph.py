@@ -45,7 +45,8 @@ def trained_on_pictures(backend, **settings):
 @pytest.mark.slow
 @pytest.mark.parametrize("trained", [trained, trained_on_pictures])
 def test_a_training_by_graphs_has_the_bits_of_one_without(trained):
-    by_graphs, eager = trained(EmulatedBackend()), trained(Eager())
+    """Clipped: between its operations the step adds two numbers, which a graph has to do, too."""
+    by_graphs, eager = (trained(backend, clip_norm=0.5) for backend in (EmulatedBackend(), Eager()))
     assert by_graphs.history == eager.history
     for name, array in by_graphs.model.state_dict().items():
         np.testing.assert_array_equal(array, eager.model.state_dict()[name], err_msg=name)

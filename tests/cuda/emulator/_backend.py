@@ -23,6 +23,25 @@ def _module(file: str, dtype: str, flags: tuple[str, ...], formula: Any) -> Modu
     return Module(source(file, formula), (f"-DREAL={REAL[dtype]}",), flags)
 
 
+class RecordedArray(np.ndarray[Any, Any]):
+    """What a step has computed while it is recorded: arithmetic on it is a launch, as CuPy's is, and not done now."""
+
+    of: "EmulatedDevice"
+
+    def __array_finalize__(self, source: Any) -> None:
+        if isinstance(source, RecordedArray):
+            self.of = source.of
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = (), **options: Any) -> Any:
+        given = [i.view(np.ndarray) if isinstance(i, RecordedArray) else i for i in inputs]
+        work = partial(getattr(ufunc, method), *given, **options)
+        with np.errstate(all="ignore"):  # of what nothing has been written to yet
+            like = work()
+        (made,) = out or (self.of.empty(like.shape, like.dtype),)
+        self.of.launch(ufunc.__name__, partial(work, out=made.view(np.ndarray)))
+        return made
+
+
 class EmulatedDevice:
     """A small GPU. order: as for `Kernel`. The names of all launches are written down in `launches`."""
 
@@ -52,7 +71,14 @@ class EmulatedDevice:
         return launch
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        return np.empty(shape, dtype)
+        """Full of NaN: what is read before it is written is seen in every run, whatever the memory held before."""
+        array = np.empty(shape, dtype)
+        array.reshape(-1).view(np.uint8)[...] = 0xFF
+        if self.recording is None:
+            return array
+        recorded = array.view(RecordedArray)
+        recorded.of = self
+        return recorded
 
     def upload(self, host: Any, out: Any) -> None:
         out[...] = host
