@@ -23,8 +23,6 @@ Formula = Any  # of nnx, of which a plugin imports nothing; its attributes are i
 # processes on two cores a step of 784-50-10 took 140 times as long as alone, with our team 4 times. Where all is quiet,
 # steps take as long as with OpenBLAS (an EPYC with AVX-512).
 LARGEST_OWN = 500_000_000
-SHARE = 200_000
-"""Multiplications of a part of a product, about."""
 # Elements beyond which a call that is no part of a recorded step wakes the team.
 _LARGE = 2_097_152
 _KEY = 7
@@ -216,10 +214,10 @@ class NumbaBackend(PictureOps):
         """Compute c = a @ b, or a.T @ b, in register tiles; return NotImplemented for arrays that they do not take."""
         recorder, kernels, (m, n) = self._jit.recording.recorder, self._product_kernels, c.shape
         if recorder is not None:
-            return recorder.product(a, b, c, transposed, *_parts(m, n, len(b)))
-        if a.size * n < 2 * SHARE or self._team.threads == 1:
+            return recorder.product(a, b, c, transposed, *kernels.parts(m, n, len(b), c.itemsize))
+        if a.size * n < 2 * kernels.SHARE or self._team.threads == 1:
             return kernels.product(a, b, c, transposed)
-        job = kernels.job(a, b, c, transposed, *_parts(m, n, len(b)))
+        job = kernels.job(a, b, c, transposed, *kernels.parts(m, n, len(b), c.itemsize))
         if job is not NotImplemented:
             self._team.do(job)
         return job
@@ -535,10 +533,3 @@ class NumbaBackend(PictureOps):
             buffers = tuple(b.reshape(-1) for b in buffers)
         judge = nothing(hyper) if guard is None else one(guard)
         return nothing_but(self._run(self._formula.update(formula), *buffers, hyper, judge, 0, decay))
-
-
-def _parts(m: int, n: int, k: int) -> tuple[int, int]:
-    """Return the rows and the columns of a part of a product: whole tiles, some microseconds of work."""
-    share = max(SHARE, m * n * k // 128)
-    columns = n if 12 * n * k <= share else max(64, share // (12 * k) // 64 * 64)
-    return min(m, max(12, share // max(1, columns * k) // 12 * 12)), columns

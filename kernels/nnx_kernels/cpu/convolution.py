@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 
 from ._jit import inlined, kernel
 from .flush import begin, end
-from .product import BYTES, REGISTERS, Tile, constant, panel_width, width
+from .product import BYTES, REGISTERS, Tile, constant, last_of_row, panel_width, width
 
 _INT, _OFFSET = ir.IntType(64), ir.IntType(32)
 # By the vectors of a row, the rows of a tile. With more of them LLVM runs out of registers.
@@ -68,7 +68,7 @@ def _tile(rows: int, vectors: int) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, a, at, columns, b, lines, k, c, to, n, bias, more, times, next_a, next_b = arguments
-        tile = Tile(builder, signature.args[0], rows, vectors, n)
+        tile = Tile(builder, signature.args[0], rows, vectors, n, last_of_row(vectors))
 
         def entry(table: Any, i: Any) -> Any:
             offset = builder.load(builder.gep(builder.inttoptr(table, _OFFSET.as_pointer()), [i]), align=4)

@@ -59,7 +59,7 @@ def _vector(kind: str, whole: bool) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, x, index, down, rows, side, columns, y, which, n, share = arguments
-        tile = Tile(builder, signature.args[0], 1, 1, n, whole)
+        tile = Tile(builder, signature.args[0], 1, 1, n, "whole" if whole else "masked")
         lanes = ir.VectorType(_LANE, tile.lanes)
         total, element = alloca_once(builder, tile.vector), alloca_once(builder, lanes)
         first = -float("inf") if kind == "greatest" else 0.0

@@ -1,9 +1,9 @@
 """Products of matrices in register tiles.
 
 A tile holds some rows of the result, each in a few vectors, in registers while it runs along the inner dimension: for
-each step it loads a row of b once, and multiplies it by one number of each row of a. Nothing is packed, so this pays
-while b's panel stays in the second-level cache. The vectors are LLVM's. A number of the result is one chain of fused
-multiplications, in order: its bits depend on nothing else.
+each step it loads a row of b once, and multiplies it by one number of each row of a. b's panels are copied (packed)
+where that pays, which is not with the widest vectors. The vectors are LLVM's. A number of the result is one chain of
+fused multiplications, in order: its bits depend on nothing else.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from llvmlite import binding, ir
 from numba import types
-from numba.core.cgutils import alloca_once
+from numba.core.cgutils import alloca_once, for_range
 from numba.extending import intrinsic
 
 from ._jit import FLOATS, inlined, kernel, merged
@@ -50,28 +50,35 @@ TILES = (
     else {3: (4, 2, 1), 2: (6, 3, 1), 1: (12, 4, 1)}
 )
 _WIDEST = max(TILES)
-_HALVES = BYTES == 64
-"""Whether a tile whose last vector is at most half used has one of half the length there. That is half of its work on
-processors that do 64 bytes in two goes, and no more on others."""
+_MASKS = BYTES == 64
+"""Whether masks have registers of their own. A tile whose last vector is at most half used has one of half the length
+there, then: half of its work on processors that do 64 bytes in two goes, and no more on others. Without them the last
+vector of a row ends where the row does, and computes what the one before it has computed, too, to the same bits."""
+
+
+def last_of_row(vectors: int) -> str:
+    """Return what the last of so many vectors of a row is, however much of it is used; see `Tile`."""
+    return "masked" if _MASKS or vectors == 1 else "shared"
 
 
 @cache
-def _tile(rows: int, vectors: int, half: bool = False) -> Any:
-    """Make tile(zero, a, rsa, csa, b, rsb, k, c, n, i, j).
+def _tile(rows: int, vectors: int, last: str) -> Any:
+    """Make tile(zero, a, rsa, csa, b, rsb, first, k, c, rsc, n, i, j, more).
 
-    It computes c[i + r, j + s] = sum over q < k of a[i + r, q] * b[q, j + s] for r < rows and s < n. a, b, c:
-    addresses; rsa, csa, rsb: the elements from a row to the next, or a column to the next; rsb is c's, too. n: more
-    than `vectors - 1` vectors, and no more than `vectors`, or half a vector less with `half`. zero: of the elements'
-    dtype.
+    It computes c[i + r, j + s] = sum over q < k of a[i + r, q] * b[q, first + s] for r < rows and s < n, and adds it to
+    what is there if `more` is not 0. a, b, c: addresses; rsa, rsb, rsc, csa: the elements from a row to the next, or a
+    column to the next. n: more than `vectors - 1` vectors, and no more than `vectors`, or half a vector less where the
+    last one is a "half". zero: of the elements' dtype.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, a, rsa, csa, b, rsb, k, c, n, i, j = arguments
-        tile = Tile(builder, signature.args[0], rows, vectors, n, half=half)
+        _, a, rsa, csa, b, rsb, first, k, c, rsc, n, i, j, more = arguments
+        tile = Tile(builder, signature.args[0], rows, vectors, n, last)
         a, b, c = tile.pointer(a), tile.pointer(b), tile.pointer(c)
         # Numba takes longer over arithmetic than LLVM does, and there are many tiles.
-        a, b = builder.gep(a, [builder.mul(i, rsa)]), builder.gep(b, [j])
-        c = builder.gep(c, [builder.add(builder.mul(i, rsb), j)])
+        a, b = builder.gep(a, [builder.mul(i, rsa)]), builder.gep(b, [first])
+        c = builder.gep(c, [builder.add(builder.mul(i, rsc), j)])
+        places = [builder.gep(c, [builder.mul(rsc, constant(i))]) for i in range(rows)]
         starts = [builder.gep(a, [builder.mul(rsa, constant(i))]) for i in range(rows)]
 
         def number(i: int, q: Any) -> Any:
@@ -80,21 +87,88 @@ def _tile(rows: int, vectors: int, half: bool = False) -> Any:
         def line(q: Any) -> Any:
             return builder.gep(b, [builder.mul(q, rsb)])
 
-        sums = tile.sums(number, line, k)
-        for i, row in enumerate(sums):
-            tile.store(row, builder.gep(c, [builder.mul(rsb, constant(i))]))
+        sums = tile.sums(number, line, k, _so_far(tile, places, more))
+        for place, row in zip(places, sums, strict=True):
+            tile.store(row, place)
         return context.get_dummy_value()
 
     def typed(
-        context: Any, zero: Any, a: Any, rsa: Any, csa: Any, b: Any, rsb: Any, k: Any, c: Any, n: Any, i: Any, j: Any
+        context: Any,
+        zero: Any,
+        a: Any,
+        rsa: Any,
+        csa: Any,
+        b: Any,
+        rsb: Any,
+        first: Any,
+        k: Any,
+        c: Any,
+        rsc: Any,
+        n: Any,
+        i: Any,
+        j: Any,
+        more: Any,
     ) -> Any:
-        return types.void(zero, *[types.int64] * 10), generate
+        return types.void(zero, *[types.int64] * 13), generate
 
     return intrinsic(typed)
 
 
+def _so_far(tile: "Tile", places: list[Any], more: Any) -> list[list[Any]]:
+    """Return what sums begin from: what is at these places if `more` is not 0, else zeros."""
+    builder, before = tile.builder, tile.builder.block
+    with builder.if_then(builder.icmp_signed("!=", more, constant(0))):
+        loaded = [tile.load(place) for place in places]
+        inside = builder.block
+    result = []
+    for row in loaded:
+        result.append([])
+        for vector in row:
+            phi = builder.phi(vector.type)
+            phi.add_incoming(ir.Constant(vector.type, None), before)
+            phi.add_incoming(vector, inside)
+            result[-1].append(phi)
+    return result
+
+
+@cache
+def _copy(vectors: int) -> Any:
+    """Make copy(zero, b, rsb, k, n, out): the first n of each of k rows, one behind the other as a tile reads them."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, b, rsb, k, n, out = arguments
+        tile = Tile(builder, signature.args[0], 1, vectors, n, last_of_row(vectors))
+        b, out = tile.pointer(b), tile.pointer(out)
+        with for_range(builder, k) as loop:
+            row = tile.load(builder.gep(b, [builder.mul(loop.index, rsb)]))
+            tile.store(row, builder.gep(out, [builder.mul(loop.index, constant(vectors * tile.lanes))]))
+        return context.get_dummy_value()
+
+    def typed(context: Any, zero: Any, b: Any, rsb: Any, k: Any, n: Any, out: Any) -> Any:
+        return types.void(zero, *[types.int64] * 5), generate
+
+    return intrinsic(typed)
+
+
+_DEPTH = 256
+"""How far along the inner dimension a panel of b is copied at once: it stays in the first-level cache then."""
+
+
+@intrinsic
+def _room(context: Any) -> Any:
+    """Return the address of memory for a panel's copy, on the stack."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        with builder.goto_entry_block():  # not Numba's alloca_once, which also fills it
+            room = builder.alloca(ir.ArrayType(ir.IntType(8), _DEPTH * _WIDEST * BYTES))
+        room.align = 64
+        return builder.ptrtoint(room, _INT)
+
+    return types.int64(), generate
+
+
 class Tile:
-    """Writes the vector code of a tile: some rows, each of a few vectors, of which the last one may be partly used.
+    """Writes the vector code of a tile: some rows, each of a few vectors.
 
     Args:
         builder: LLVM's.
@@ -102,23 +176,29 @@ class Tile:
         rows: of the tile.
         vectors: of a row.
         n: how many elements a row has.
-        whole: whether the last vector is used whole.
-        half: whether the last vector is half as long as the others.
+        last: of the vectors of a row: "whole"; "masked", and only as far as the row goes; "half" as long as the others,
+            and masked; "shared", whole, and as far back as it takes: what it shares with the one before is the same.
     """
 
-    def __init__(
-        self, builder: Any, kind: Any, rows: int, vectors: int, n: Any, whole: bool = False, half: bool = False
-    ) -> None:
-        self.builder, self.rows, self.vectors, self._whole = builder, rows, vectors, whole
+    def __init__(self, builder: Any, kind: Any, rows: int, vectors: int, n: Any, last: str) -> None:
+        self.builder, self.rows, self.vectors = builder, rows, vectors
+        self._whole = last in ("whole", "shared")
         self.element, self.size = (ir.FloatType(), 4) if kind == types.float32 else (ir.DoubleType(), 8)
         self.lanes = BYTES // self.size
         self.vector = ir.VectorType(self.element, self.lanes)
-        self._tail = ir.VectorType(self.element, self.lanes // (2 if half else 1))
+        self._tail = ir.VectorType(self.element, self.lanes // (2 if last == "half" else 1))
         self._kinds = [self.vector] * (vectors - 1) + [self._tail]
         self._fma = {kind: self._function("fma", kind, [kind] * 3, kind) for kind in (self.vector, self._tail)}
-        places = ir.Constant(ir.VectorType(_INT, self._tail.count), [constant(i) for i in range(self._tail.count)])
-        left = builder.sub(n, constant((vectors - 1) * self.lanes))
-        self._last = builder.icmp_signed("<", places, self.splat(left, self._tail.count))
+        self._places = [constant(j * self.lanes) for j in range(vectors)]
+        if last == "shared":
+            self._places[-1] = builder.sub(n, constant(self.lanes))
+        # Numbers as long as the elements: the comparison is the mask then, where masks are vectors.
+        lane = ir.IntType(8 * self.size)
+        places = ir.Constant(ir.VectorType(lane, self._tail.count), [lane(i) for i in range(self._tail.count)])
+        left = (
+            builder.trunc(builder.sub(n, self._places[-1]), lane) if self.size < 8 else builder.sub(n, self._places[-1])
+        )
+        self._mask = builder.icmp_signed("<", places, self.splat(left, self._tail.count))
 
     def _function(self, name: str, result: Any, given: list[Any], kind: Any) -> Any:
         """Declare one of LLVM's functions on vectors of a kind."""
@@ -137,7 +217,7 @@ class Tile:
         return self.builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), every)
 
     def _place(self, pointer: Any, j: int) -> Any:
-        place = self.builder.gep(pointer, [constant(j * self.lanes)])
+        place = self.builder.gep(pointer, [self._places[j]])
         return self.builder.bitcast(place, self._kinds[j].as_pointer())
 
     def load(self, pointer: Any) -> list[Any]:
@@ -163,16 +243,16 @@ class Tile:
     def _load_last(self, pointer: Any, kind: Any, align: int) -> Any:
         if self._whole:
             return self.builder.load(pointer, align=align)
-        load = self._function("masked.load", kind, [pointer.type, _LANE, self._last.type, kind], kind)
-        return self.builder.call(load, [pointer, ir.Constant(_LANE, align), self._last, ir.Constant(kind, None)])
+        load = self._function("masked.load", kind, [pointer.type, _LANE, self._mask.type, kind], kind)
+        return self.builder.call(load, [pointer, ir.Constant(_LANE, align), self._mask, ir.Constant(kind, None)])
 
     def _store_last(self, vector: Any, pointer: Any, align: int) -> None:
         if self._whole:
             self.builder.store(vector, pointer, align=align)
             return
-        given = [vector.type, pointer.type, _LANE, self._last.type]
+        given = [vector.type, pointer.type, _LANE, self._mask.type]
         store = self._function("masked.store", ir.VoidType(), given, vector.type)
-        self.builder.call(store, [vector, pointer, ir.Constant(_LANE, align), self._last])
+        self.builder.call(store, [vector, pointer, ir.Constant(_LANE, align), self._mask])
 
     def sums(
         self, number: Callable[[int, Any], Any], line: Callable[[Any], Any], k: Any, first: Any = None
@@ -222,38 +302,87 @@ width = inlined(panel_width)
 """The same in kernels."""
 
 
+SHARE = 200_000
+"""Multiplications of a part of a product, about."""
+_LONG = 2_000_000
+"""Multiplications of a part for which the team waits twice as long as for the shortest."""
+_LEAST, _LEAST_OF_A = 24, 8192
+"""Rows, and numbers of a, that are worth a copy of b's panels."""
+
+
+def copied(m: int, k: int) -> bool:
+    """Return whether panels of b are copied before m rows are multiplied by them.
+
+    A copy is dense: the rows of b's panel begin in the middle of cache lines, and those a power of two apart drive each
+    other out of the cache. With the widest vectors a row is so many lines that neither matters much.
+    """
+    return not _MASKS and m >= _LEAST and m * k >= _LEAST_OF_A
+
+
+def parts(m: int, n: int, k: int, itemsize: int) -> tuple[int, int]:
+    """Return the rows and the columns of a part of a product: whole tiles, some microseconds of work."""
+    if not copied(m, k):
+        share = max(SHARE, m * n * k // 128)
+        columns = n if 12 * n * k <= share else max(64, share // (12 * k) // 64 * 64)
+        return min(m, max(12, share // max(1, columns * k) // 12 * 12)), columns
+    # The more rows, the less a copy costs.
+    share, panel = max(SHARE, m * n * k // 64), _WIDEST * BYTES // itemsize
+    least = n if n < 4 * panel else panel
+    rows = m if m * k * least <= 2 * share else max(48, share // (k * least))
+    rows = -(-m // -(-m // rows))
+    return -(-rows // 12) * 12, max(least, share // (rows * k * panel) * panel)
+
+
+def _kinds(vectors: int, heights: tuple[int, ...]) -> list[tuple[int, str, str]]:
+    """Return the tiles of so many vectors, from the highest one: rows, the last vector, and when it may be so."""
+    last = last_of_row(vectors)
+    kinds = [(rows, last, "True") for rows in heights]
+    if last == "masked":  # the highest tile does nearly all rows; twins of the others would take time to compile
+        kinds.insert(0, (heights[0], "half", "half") if _MASKS else (heights[0], "whole", "w == lanes"))
+    return kinds
+
+
 def _text() -> str:
     """Write `part`: columns in panels as wide as a tile, and in each the rows, from the highest tile to the lowest."""
-    cases = []
+    copies, tiles = [], []
     for vectors, heights in TILES.items():
-        # The highest tile does nearly all rows; twins of the others would take time to compile.
-        tiles = [(heights[0], "_half", " and half")] * _HALVES + [(rows, "", "") for rows in heights]
-        loops = "".join(
-            f"while m - i >= {rows}{condition}:\n"
-            f"    tile_{vectors}_{rows}{half}(zero, a, rsa, csa, b, rsb, k, c, w, i, j)\n"
-            f"    i += {rows}\n"
-            for rows, half, condition in tiles
+        copies.append(
+            f"if vectors == {vectors}:\n    copy_{vectors}(zero, b + (q * rsb + j) * size, rsb, depth, w, room)\n"
         )
-        cases.append(f"if vectors == {vectors}:\n{indent(loops, '    ')}")
+        rows = "".join(
+            f"while m - i >= {rows} and {condition}:\n"
+            f"    tile_{vectors}_{rows}_{last}(zero, at_a, rsa, csa, at_b, step, first, depth, c, rsb, w, i, j, q)\n"
+            f"    i += {rows}\n"
+            for rows, last, condition in _kinds(vectors, heights)
+        )
+        tiles.append(f"if vectors == {vectors}:\n{indent(rows, '    ')}")
     return f"""def part(zero, size, a, rsa, csa, b, rsb, c, m, n, k):
-    lanes, j = {BYTES} // size, 0
+    lanes, j, room, copies = {BYTES} // size, 0, _room(), copied(m, k)
+    deep = {_DEPTH} if copies else max(1, k)
     while j < n:
         left = (n - j + lanes - 1) // lanes
         vectors = width(left)
         w = min(vectors * lanes, n - j)
         half = vectors * lanes - w >= lanes // 2
-        i = 0
-{indent("el".join(cases), "        ")}
+        for layer in range(max(1, (k + deep - 1) // deep)):
+            q = layer * deep
+            depth, i = min(deep, k - q), 0
+            at_a, at_b, step, first = a + q * csa * size, b, rsb, j
+            if copies:
+                at_b, step, first = room, vectors * lanes, 0
+{indent("el".join(copies), "                ")}
+{indent("el".join(tiles), "            ")}
         j += w
 """
 
 
 _tiles: dict[str, Any] = {
-    f"tile_{vectors}_{rows}": _tile(rows, vectors) for vectors, heights in TILES.items() for rows in heights
+    f"tile_{vectors}_{rows}_{last}": _tile(rows, vectors, last)
+    for vectors, heights in TILES.items()
+    for rows, last, _ in _kinds(vectors, heights)
 }
-if _HALVES:
-    _tiles |= {f"tile_{vectors}_{rows[0]}_half": _tile(rows[0], vectors, True) for vectors, rows in TILES.items()}
-_tiles["width"] = width
+_tiles |= {f"copy_{vectors}": _copy(vectors) for vectors in TILES}
+_tiles |= {"width": width, "copied": inlined(copied), "_room": _room}
 exec(_text(), _tiles)
 _part = merged(_tiles["part"])
 
@@ -320,7 +449,7 @@ def _write(a, b, c, transposed, rows, columns, function, job):
     put(job + 8 * PARTS, below * ((n + columns - 1) // columns))
     put(job + 8 * ACROSS, below)
     put(job + 8 * MOVES, 6)
-    put(job + 8 * PATIENCE, 1)
+    put(job + 8 * PATIENCE, 1 + rows * columns * k // _LONG)
     place = job + 8 * HEAD
     for word, side, step, total in (
         (7, 1, rows * rsa * size, -1),  # a
