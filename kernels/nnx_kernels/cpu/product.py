@@ -306,7 +306,7 @@ SHARE = 200_000
 """Multiplications of a part of a product, about."""
 _LONG = 2_000_000
 """Multiplications of a part for which the team waits twice as long as for the shortest."""
-_LEAST, _LEAST_OF_A = 24, 8192
+_LEAST, _LEAST_OF_A = 24, 4096
 """Rows, and numbers of a, that are worth a copy of b's panels."""
 
 
