@@ -27,6 +27,8 @@ BOOK = {
     )
 } | {"dataset.mnist": "nnx.book.mnist", "simple_convnet": "nnx.book.simple_convnet"}
 BOOK["deep_convnet"] = "nnx.book.deep_convnet"
+_ADAPTED = {"two_layer_net"}
+"""Modules beside scripts of which nnx has none of its own: adapters stand for parts of them."""
 _PACKAGES = {"common", "dataset"}
 _NETWORKS, _OURS = "sklearn.neural_network", "nnx.sklearn"
 _CLASSES = ("MLPClassifier", "MLPRegressor")
@@ -50,7 +52,7 @@ class Accelerator(MetaPathFinder):
     def install(self) -> None:
         sys.meta_path.insert(0, self)
         if self.book:
-            for name in sorted(BOOK.keys() & sys.modules.keys()):
+            for name in sorted((BOOK.keys() | _ADAPTED) & sys.modules.keys()):
                 self.report.say(f"{name} is not replaced: it was imported before")
         if self.sklearn and _NETWORKS in sys.modules:
             self._replace_classes()
@@ -66,7 +68,7 @@ class Accelerator(MetaPathFinder):
                 delattr(sys.modules[parent], child)
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if self.book and (name in BOOK or name in _PACKAGES):
+        if self.book and (name in BOOK or name in _PACKAGES or name in _ADAPTED):
             return self._book(name, path, target)
         if self.sklearn and name in (_NETWORKS, _OURS):
             spec = self._original(name, path, target)
@@ -92,7 +94,7 @@ class Accelerator(MetaPathFinder):
             return self._placing(name, ModuleType(name), package=True)
         if found is None:
             package = name.rpartition(".")[0]
-            if package and package not in self._placed:
+            if name in _ADAPTED or (package and package not in self._placed):
                 return None
             own = importlib.import_module(BOOK[name])
             for part in own.__all__:
@@ -105,7 +107,9 @@ class Accelerator(MetaPathFinder):
 
     def _replace_parts(self, module: ModuleType) -> None:
         """Put nnx's functions and classes in the places of those of a module that are the book's."""
-        name, own = module.__name__, importlib.import_module(BOOK[module.__name__])
+        name = module.__name__
+        by = BOOK.get(name, "nnx.accel")
+        own = importlib.import_module(by)
         found = look(module, self._given)
         self._placed.append(name)
         if name == "dataset.mnist" and (reason := _their_data(module, found.known)):
@@ -121,7 +125,7 @@ class Accelerator(MetaPathFinder):
             self._given.setdefault(part, []).append(ours)
             setattr(module, part, ours)
             replaced.append(part)
-        self.report.parts(f"{name} ({module.__file__})", replaced, BOOK[name], found.alone)
+        self.report.parts(f"{name} ({module.__file__})", replaced, by, found.alone)
 
     def _placing(self, name: str, module: ModuleType, package: bool = False) -> ModuleSpec:
         self._placed.append(name)

@@ -18,7 +18,7 @@ from .layers import Affine, BatchNormalization, Relu, Sigmoid, SoftmaxWithLoss
 __all__ = ["MultiLayerNet", "OrderedDict", "numerical_gradient", "os", "sys"]
 __all__ += _layers.__all__
 
-_ROWS = 256
+ROWS = 256
 """Rows predicted at once for `accuracy` on a CPU, by nnx's `predict`: what they become fits the second-level cache."""
 
 
@@ -120,7 +120,7 @@ class MultiLayerNet:
         ops = active_ops()
         n = x.shape[0]
         as_written = type(self).predict.__module__.startswith(__name__)
-        rows = _ROWS if ops.on_host and as_written else n
+        rows = ROWS if ops.on_host and as_written else n
         label = on_host(ops, t)
         if label.ndim != 1:
             label = np.argmax(label, axis=1)

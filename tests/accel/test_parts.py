@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from known import states_of
 
+import nnx
 from nnx import book
 from nnx.accel import _adapters, _printings
 from nnx.accel._finder import BOOK
@@ -117,7 +118,7 @@ def test_a_fingerprint_is_the_same_on_every_python():
 
 def test_every_state_has_something_that_stands_for_it():
     for module, names in _printings.published().items():
-        own = importlib.import_module(BOOK[module])
+        own = importlib.import_module(BOOK.get(module, "nnx.accel"))
         for name, states in names.items():
             for key, state in states.items():
                 assert len(key) == 12
@@ -164,6 +165,85 @@ def test_a_network_that_has_its_parameters_beside_its_module(tmp_path):
     network.save_params(tmp_path / "p.pkl")
     other.load_params("p.pkl")
     np.testing.assert_array_equal(other.params["W1"], network.params["W1"])
+
+
+class TwoLayers:
+    """A network of two layers of a script's own, as chapter 5 has one."""
+
+    def __init__(self, first=book.layers.Affine):
+        r = np.random.default_rng(0)
+        self.params = {
+            "W1": r.normal(size=(784, 30)),
+            "b1": np.zeros(30),
+            "W2": r.normal(size=(30, 4)),
+            "b2": np.zeros(4),
+        }
+        self.layers = {
+            "Affine1": first(self.params["W1"], self.params["b1"]),
+            "Relu1": book.layers.Relu(),
+            "Affine2": book.layers.Affine(self.params["W2"], self.params["b2"]),
+        }
+        self.lastLayer = book.layers.SoftmaxWithLoss()
+
+    def predict(self, x):
+        for layer in self.layers.values():
+            x = layer.forward(x)
+        return x
+
+    def loss(self, x, t):
+        return self.lastLayer.forward(self.predict(x), t)
+
+    def accuracy(self, x, t):
+        labels = t if t.ndim == 1 else t.argmax(axis=1)
+        return np.sum(np.argmax(self.predict(x), axis=1) == labels) / float(x.shape[0])
+
+    def gradient(self, x, t):
+        self.loss(x, t)
+        dout = self.lastLayer.backward(1)
+        for layer in reversed(self.layers.values()):
+            dout = layer.backward(dout)
+        return {f"{name}{i}": getattr(self.layers[f"Affine{i}"], f"d{name}") for i in (1, 2) for name in "Wb"}
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_images_gradient_that_nobody_gets_is_not_computed(backend, dtype, monkeypatch):
+    r = np.random.default_rng(1)
+    x, t = r.random((600, 784)).astype(dtype), r.integers(0, 4, 600)
+    adapted = _adapters.network_of_two_layers(sys.modules[__name__], TwoLayers)
+    with nnx.use_backend(backend):
+        for targets in (t, np.eye(4)[t]):
+            network, theirs = adapted(), TwoLayers()
+            with monkeypatch.context() as patch:
+                patch.setattr(network.layers["Affine1"], "backward_to_parameters", counted := Counted(network), False)
+                got, wanted = network.gradient(x[:100], targets[:100]), theirs.gradient(x[:100], targets[:100])
+            assert counted.calls == 1
+            for name, gradient in wanted.items():
+                np.testing.assert_array_equal(got[name], gradient)
+            assert network.accuracy(x, targets) == theirs.accuracy(x, targets)
+
+
+class Counted:
+    def __init__(self, network):
+        self.calls, self._do = 0, network.layers["Affine1"].backward_to_parameters
+
+    def __call__(self, dout):
+        self.calls += 1
+        self._do(dout)
+
+
+def test_a_layer_of_ones_own_below_gets_its_gradient():
+    class Own(book.layers.Affine):
+        def backward(self, dout):
+            self.seen = dout
+            return super().backward(dout)
+
+    network = _adapters.network_of_two_layers(sys.modules[__name__], TwoLayers)(Own)
+    x, t = np.random.default_rng(1).random((100, 784)), np.zeros(100, int)
+    with nnx.use_backend("numpy"):
+        grads = network.gradient(x, t)
+    assert network.layers["Affine1"].seen.shape == (100, 30)
+    assert grads["W1"].shape == (784, 30)
 
 
 SETTINGS = {"filter_num": 2, "filter_size": 3, "pad": 0, "stride": 1}
