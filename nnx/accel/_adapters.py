@@ -77,7 +77,7 @@ def network_beside_its_parameters(module: ModuleType, theirs: Any) -> Any:
 
 
 def network_of_two_layers(module: ModuleType, theirs: Any) -> Any:
-    """Stand for chapter 5's network, which predicts all images at once, and computes the images' gradient, too."""
+    """Stand for chapter 5's network: predict a few images at a time for an accuracy, leave out their gradient."""
 
     class TwoLayerNet(theirs):  # type: ignore[misc]
         def accuracy(self, x: Any, t: Any) -> Any:
