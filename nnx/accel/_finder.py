@@ -94,7 +94,7 @@ class Accelerator(MetaPathFinder):
             return self._placing(name, ModuleType(name), package=True)
         if found is None:
             package = name.rpartition(".")[0]
-            if name in _ADAPTED or (package and package not in self._placed):
+            if name not in BOOK or (package and package not in self._placed):
                 return None
             own = importlib.import_module(BOOK[name])
             for part in own.__all__:

@@ -11,7 +11,7 @@ from ..ops import Array, HostArray, Ops, dtype_name
 from . import _parameter_files
 from ._arrays import like, native, network_dtype, on_host
 from ._fused import Fused
-from .layers import Affine, Convolution, Dropout, Pooling, Relu, SoftmaxWithLoss
+from .layers import Affine, Convolution, Dropout, Pooling, Relu, SoftmaxWithLoss, backpropagate
 
 _ROOM = __name__.rpartition(".")[0]
 
@@ -138,14 +138,7 @@ class ConvolutionalNetwork:
         return like(ops, y, x)
 
     def _backward(self) -> list[tuple[Array, Array]]:
-        dout = native(active_ops(), self.last_layer.backward(1))
-        lowest, *others = self._sequence()
-        for layer in reversed(others):
-            dout = layer.backward(dout)
-        if type(lowest) in (Convolution, Affine):
-            lowest.backward_to_parameters(dout)
-        else:
-            lowest.backward(dout)
+        backpropagate(self._sequence(), native(active_ops(), self.last_layer.backward(1)))
         return [(layer.dW, layer.db) for layer in self._weighted()]
 
     # The plan ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The book's `common.layers`: each keeps its arrays as attributes, `forward` what `backward` needs."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -421,6 +422,20 @@ class Convolution:
         dw, db = (ops.xp.empty(shape, dtype=weights.dtype) for shape in (weights.shape, weights.shape[:1]))
         ops.convolution_backward(dy, pictures, weights, **self._settings, dx=dx, dw=dw, db=db)
         self.dW, self.db = like(ops, dw, self.W), like(ops, db, self.W)
+
+
+_BACKWARDS = Affine.backward, Convolution.backward
+
+
+def backpropagate(layers: Iterable[Any], dout: Array) -> None:
+    """Go backward through layers, given from the lowest one up: of that only the parameters' gradients are needed."""
+    lowest, *others = layers
+    for layer in reversed(others):
+        dout = layer.backward(dout)
+    if getattr(lowest.backward, "__func__", None) in _BACKWARDS:  # not one of a script's own, which may do more
+        lowest.backward_to_parameters(dout)
+    else:
+        lowest.backward(dout)
 
 
 def _check_size(what: str, shape: tuple[int, ...], size: tuple[int, int], pad: int) -> None:

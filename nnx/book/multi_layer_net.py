@@ -3,6 +3,7 @@
 import os
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,28 @@ from . import layers as _layers
 from ._arrays import like, native, network_dtype, number, on_host
 from .gradient import numerical_gradient
 from .layers import *  # noqa: F403  as the book's module gives them on
-from .layers import Affine, BatchNormalization, Relu, Sigmoid, SoftmaxWithLoss
+from .layers import Affine, BatchNormalization, Relu, Sigmoid, SoftmaxWithLoss, backpropagate
 
 __all__ = ["MultiLayerNet", "OrderedDict", "numerical_gradient", "os", "sys"]
 __all__ += _layers.__all__
 
 ROWS = 256
 """Rows predicted at once for `accuracy` on a CPU, by nnx's `predict`: what they become fits the second-level cache."""
+
+
+def accuracy(ops: Ops, predict: Callable[[Array], Array], x: Array, t: Array, *, rows: int) -> Any:
+    """Return the share of x's rows whose greatest score is at the label in t, or in a one-hot row.
+
+    rows: how many are predicted at once.
+    """
+    labels, n = on_host(ops, t), x.shape[0]
+    if labels.ndim != 1:
+        labels = np.argmax(labels, axis=1)
+
+    def correct(part: slice) -> Any:
+        return np.sum(np.argmax(on_host(ops, predict(x[part])), axis=1) == labels[part])
+
+    return sum(correct(slice(i, i + rows)) for i in range(0, n, rows)) / float(n)
 
 
 class MultiLayerNet:
@@ -118,17 +134,8 @@ class MultiLayerNet:
     def accuracy(self, x: Array, t: Array) -> Any:
         """Return the share of rows whose greatest score is at the label."""
         ops = active_ops()
-        n = x.shape[0]
         as_written = type(self).predict.__module__.startswith(__name__)
-        rows = ROWS if ops.on_host and as_written else n
-        label = on_host(ops, t)
-        if label.ndim != 1:
-            label = np.argmax(label, axis=1)
-        correct = sum(self._correct(ops, x[i : i + rows], label[i : i + rows]) for i in range(0, n, rows))
-        return correct / float(n)
-
-    def _correct(self, ops: Ops, x: Array, label: Array) -> Any:
-        return np.sum(np.argmax(on_host(ops, self.predict(x)), axis=1) == label)
+        return accuracy(ops, self.predict, x, t, rows=ROWS if ops.on_host and as_written else x.shape[0])
 
     def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
         """Return the gradients by central differences, by name: very slow, for checking `gradient`."""
@@ -150,15 +157,7 @@ class MultiLayerNet:
         return self._backward()
 
     def _backward(self) -> dict[str, Array]:
-        ops = active_ops()
-        dout = native(ops, self.last_layer.backward(1))
-        lowest, *others = self.layers.values()
-        for layer in reversed(others):
-            dout = layer.backward(dout)
-        if isinstance(lowest, Affine):
-            lowest.backward_to_parameters(dout)
-        else:
-            lowest.backward(dout)
+        backpropagate(self.layers.values(), native(active_ops(), self.last_layer.backward(1)))
         grads = {}
         for i in self._numbers():
             affine = self.layers[f"Affine{i}"]

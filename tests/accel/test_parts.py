@@ -246,6 +246,16 @@ def test_a_layer_of_ones_own_below_gets_its_gradient():
     assert grads["W1"].shape == (784, 30)
 
 
+def test_what_depends_on_other_images_is_predicted_at_once():
+    network = _adapters.network_of_two_layers(sys.modules[__name__], TwoLayers)()
+    network.layers["Norm"], seen = book.layers.BatchNormalization(np.ones(4), np.zeros(4)), []
+    forward = network.layers["Affine1"].forward
+    network.layers["Affine1"].forward = lambda x: seen.append(len(x)) or forward(x)
+    with nnx.use_backend("numpy"):
+        network.accuracy(np.random.default_rng(1).random((600, 784)), np.zeros(600, int))
+    assert seen == [600]
+
+
 SETTINGS = {"filter_num": 2, "filter_size": 3, "pad": 0, "stride": 1}
 
 

@@ -44,9 +44,10 @@ def test_training_steps(page, before):
         assert got == [f"{measured[network][candidate]['warm'] * 1e6:.0f}" for network in ("S", "L", "M")]
 
 
+@pytest.mark.parametrize("of", ["steps", "avx2/steps"])
 @pytest.mark.parametrize("page", [README, README_ZH, SPEED])
-def test_the_lead_of_training_steps(page):
-    measured = results("steps")["steps"]
+def test_the_lead_of_training_steps(page, of):
+    measured = results(of)["steps"]
     for network in ("S", "L", "M"):
         frameworks = [
             seconds["warm"]
