@@ -205,7 +205,7 @@ class NumbaBackend(PictureOps):
         """Compute a @ b, or a.T @ b, on all arrays that np.matmul takes; it refuses the others."""
         m, k, n = a.shape[transposed], a.shape[not transposed], b.shape[1]
         if self._own_products and k == len(b) and m * n * k <= LARGEST_OWN:
-            y = np.empty((m, n), a.dtype) if out is None else out
+            y = np.empty((m, n), b.dtype) if out is None else out
             if y.shape == (m, n) and self._tiles(a, b, y, transposed) is not NotImplemented:
                 return y
         return self._blas(a.T if transposed else a, b, out)

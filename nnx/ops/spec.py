@@ -102,7 +102,7 @@ def affine(
 
     Args:
         ops: the bound operations.
-        x: (n, i).
+        x: (n, i); float32 where all else is float64, too: the products are of float64 then.
         w: (i, o).
         b: (o,), or None for no bias.
         activation: a formula as for `activation`, or None.
@@ -129,7 +129,7 @@ def affine_backward(
     Args:
         ops: the bound operations.
         dy: (n, o), the gradient of the result.
-        x: (n, i), the input.
+        x: (n, i), the input; float32 where all else is float64, too.
         w: (i, o), the weights.
         dx: (n, i).
         dw: (i, o).

@@ -52,6 +52,22 @@ def test_every_shape_is_right_and_nothing_else_is_written(dtype, transposed):
         assert (memory[-100:] == 7).all()
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_of_float32_beside_float64_is_widened(transposed):
+    team = Team(2, jobs)
+    for m, n, k in itertools.product(ROWS, COLUMNS, INNER):
+        a, b = problem(m, n, k, "float64", transposed)
+        a = a.astype(np.float32)
+        wide, mixed, parts = (np.empty((m, n)) for _ in range(3))
+        kernels.product(a.astype(float), b, wide, transposed)
+        assert kernels.product(a, b, mixed, transposed) is None
+        shared(team, a, b, parts, transposed)
+        assert mixed.tobytes() == parts.tobytes() == wide.tobytes(), (m, n, k)
+    for wrong in ((a.astype(float), b.astype(np.float32), wide), (a, b, wide.astype(np.float32))):
+        assert kernels.product(*wrong, transposed) is NotImplemented
+        assert kernels.job(*wrong, transposed, 12, 64) is NotImplemented
+
+
 def test_a_number_is_a_chain_of_fused_multiplications_in_order():
     a, b = problem(3, 5, 40, "float64")
     c = np.empty((3, 5))
@@ -79,6 +95,8 @@ for m, n, k in itertools.product((1, 5, 13, 30), (1, 7, 8, 17, 24, 40, 65), (1, 
         x, y, z = (array.astype(dtype) for array in (a, b, c))
         kernels.product(x, y, z, 0)
         assert np.allclose(z, a @ b, rtol=1e-5), (m, n, k)
+    kernels.product(a.astype(np.float32), b, c, 0)
+    assert np.allclose(c, a.astype(np.float32).astype(float) @ b, rtol=1e-12), (m, n, k)
 """
 
 

@@ -56,6 +56,7 @@ def _type(letter: str, real: Any) -> Any:
         "M": types.boolean[:, ::1],  # mask
         "U": types.Array(types.uint8, 2, "C", readonly=True),  # the user's own data, which may be read-only or not
         "R": types.Array(real, 2, "C", readonly=True),
+        "s": types.float32[:, ::1],  # single numbers among those of double precision
         "W": types.uint32[::1],
         "P": types.uint8[:, ::1],  # places in windows
     }[letter]
@@ -143,6 +144,7 @@ class Kernel:
         own: Iterable[str] = (),
         first: str | None = None,
         most: int | None = None,
+        dtypes: Iterable[str] | None = None,
     ) -> None:
         self.name, self.signature = function.__name__, signature
         self._function = function
@@ -154,7 +156,7 @@ class Kernel:
         self.interpreted = bool(numba.config.DISABLE_JIT)
         self.call = self._interpret if self.interpreted else _no_version_yet
         floats = any(letter in _REAL for letter in signature)
-        self.dtypes = list(FLOATS) if floats else [np.dtype(np.float32)]
+        self.dtypes = list(map(np.dtype, dtypes or (FLOATS if floats else ["float32"])))
         """Of its versions; a kernel of integers has one."""
         self._options = {"error_model": "numpy", "fastmath": _FAST if fast else {"contract"}, "nogil": True}
         self._options["no_cfunc_wrapper"] = True
@@ -187,7 +189,7 @@ class Kernel:
         """Return the floating dtype whose version takes these arguments, or None."""
         dtypes = {a.dtype for a, letter in zip(args, self.signature, strict=True) if letter in _REAL}
         dtype = dtypes.pop() if dtypes else self.dtypes[0]
-        if dtypes or dtype not in FLOATS:
+        if dtypes or dtype not in self.dtypes:
             return None
         for argument, letter in zip(args, self.signature, strict=True):
             wanted = _wanted(letter, dtype)
@@ -273,6 +275,7 @@ def kernel(
     own: str = "",
     first: str | None = None,
     most: int | None = None,
+    dtypes: Iterable[str] | None = None,
 ) -> Callable[[Callable[..., Any]], Kernel]:
     """Decorate a function as a kernel.
 
@@ -285,10 +288,11 @@ def kernel(
         own: those of which a part has a row of its own.
         first: the one that is the number of the first row.
         most: how many parts there are at most, where rows are much work: by their number alone.
+        dtypes: of its versions; None: both, or one of a kernel of integers.
     """
     written = None if writes is None else writes.split()
     split = rows.split(), sums.split(), own.split()
-    return lambda function: Kernel(function, signature, fast, written, *split, first, most)
+    return lambda function: Kernel(function, signature, fast, written, *split, first, most, dtypes)
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -21,7 +21,7 @@ from ._jit import FLOATS, inlined, kernel, merged
 from .flush import X86, begin, end
 from .team import ACROSS, COUNT, FUNCTION, HEAD, MOVE, MOVES, PARTS, PATIENCE, declare, put
 
-_INT, _LANE, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
+_INT, _LANE, _BIT, _SINGLE = ir.IntType(64), ir.IntType(32), ir.IntType(1), ir.FloatType()
 _FEATURES = binding.get_host_cpu_features()
 
 
@@ -62,8 +62,8 @@ def last_of_row(vectors: int) -> str:
 
 
 @cache
-def _tile(rows: int, vectors: int, last: str) -> Any:
-    """Make tile(zero, a, rsa, csa, b, rsb, first, k, c, rsc, n, i, j, more).
+def _tile(rows: int, vectors: int, last: str, *, single: bool = False) -> Any:
+    """Make tile(zero, a, rsa, csa, b, rsb, first, k, c, rsc, n, i, j, more); `single`: a is of float32, b of float64.
 
     It computes c[i + r, j + s] = sum over q < k of a[i + r, q] * b[q, first + s] for r < rows and s < n, and adds it to
     what is there if `more` is not 0. a, b, c: addresses; rsa, rsb, rsc, csa: the elements from a row to the next, or a
@@ -74,7 +74,8 @@ def _tile(rows: int, vectors: int, last: str) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, a, rsa, csa, b, rsb, first, k, c, rsc, n, i, j, more = arguments
         tile = Tile(builder, signature.args[0], rows, vectors, n, last)
-        a, b, c = tile.pointer(a), tile.pointer(b), tile.pointer(c)
+        a = builder.inttoptr(a, _SINGLE.as_pointer()) if single else tile.pointer(a)
+        b, c = tile.pointer(b), tile.pointer(c)
         # Numba takes longer over arithmetic than LLVM does, and there are many tiles.
         a, b = builder.gep(a, [builder.mul(i, rsa)]), builder.gep(b, [first])
         c = builder.gep(c, [builder.add(builder.mul(i, rsc), j)])
@@ -216,6 +217,10 @@ class Tile:
         every = ir.Constant(ir.VectorType(_LANE, lanes), None)
         return self.builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), every)
 
+    def _widened(self, vector: Any, kind: Any) -> Any:
+        """Return a vector of a kind with the same numbers."""
+        return vector if vector.type == kind else self.builder.fpext(vector, kind)
+
     def _place(self, pointer: Any, j: int) -> Any:
         place = self.builder.gep(pointer, [self._places[j]])
         return self.builder.bitcast(place, self._kinds[j].as_pointer())
@@ -280,8 +285,9 @@ class Tile:
         builder.position_at_end(body)
         factors = self.load(line(q))
         for i, row in enumerate(sums):
-            factor = builder.load(number(i, q), align=self.size)
-            splats = {kind: self.splat(factor, kind.count) for kind in self._fma}
+            place = number(i, q)
+            factor = builder.load(place, align=4 if place.type.pointee == _SINGLE else self.size)
+            splats = {kind: self._widened(self.splat(factor, kind.count), kind) for kind in self._fma}
             for j, total in enumerate(row):
                 product = builder.call(self._fma[total.type], [splats[total.type], factors[j], total])
                 total.add_incoming(product, body)
@@ -342,7 +348,7 @@ def _kinds(vectors: int, heights: tuple[int, ...]) -> list[tuple[int, str, str]]
     return kinds
 
 
-def _text() -> str:
+def _text(size_of_a: str) -> str:
     """Write `part`: columns in panels as wide as a tile, and in each the rows, from the highest tile to the lowest."""
     copies, tiles = [], []
     for vectors, heights in TILES.items():
@@ -367,7 +373,7 @@ def _text() -> str:
         for layer in range(max(1, (k + deep - 1) // deep)):
             q = layer * deep
             depth, i = min(deep, k - q), 0
-            at_a, at_b, step, first = a + q * csa * size, b, rsb, j
+            at_a, at_b, step, first = a + q * csa * {size_of_a}, b, rsb, j
             if copies:
                 at_b, step, first = room, vectors * lanes, 0
 {indent("el".join(copies), "                ")}
@@ -376,21 +382,32 @@ def _text() -> str:
 """
 
 
-_tiles: dict[str, Any] = {
-    f"tile_{vectors}_{rows}_{last}": _tile(rows, vectors, last)
-    for vectors, heights in TILES.items()
-    for rows, last, _ in _kinds(vectors, heights)
-}
-_tiles |= {f"copy_{vectors}": _copy(vectors) for vectors in TILES}
-_tiles |= {"width": width, "copied": inlined(copied), "_room": _room}
-exec(_text(), _tiles)
-_part = merged(_tiles["part"])
+def _parts(*, single: bool) -> Any:
+    """Make `part` with its tiles."""
+    space: dict[str, Any] = {
+        f"tile_{vectors}_{rows}_{last}": _tile(rows, vectors, last, single=single)
+        for vectors, heights in TILES.items()
+        for rows, last, _ in _kinds(vectors, heights)
+    }
+    space |= {f"copy_{vectors}": _copy(vectors) for vectors in TILES}
+    space |= {"width": width, "copied": inlined(copied), "_room": _room}
+    exec(_text("4" if single else "size"), space)
+    return merged(space["part"])
+
+
+_part, _part_of_single = _parts(single=False), _parts(single=True)
 
 
 @kernel("viiiiiiiii", fast=False)
 def part_of_product(like, a, rsa, csa, b, rsb, c, m, n, k):
     """Compute c = a @ b for some rows and columns of the result; arguments as for tiles, m: the rows."""
     _part(like.dtype.type(0), like.itemsize, a, rsa, csa, b, rsb, c, m, n, k)
+
+
+@kernel("viiiiiiiii", fast=False, dtypes=["float64"])
+def part_of_product_of_single(like, a, rsa, csa, b, rsb, c, m, n, k):
+    """Do the same for a of float32, whose numbers are widened as they are read, and b and c of float64."""
+    _part_of_single(like.dtype.type(0), like.itemsize, a, rsa, csa, b, rsb, c, m, n, k)
 
 
 @intrinsic
@@ -411,9 +428,9 @@ def _call(
     return types.void(*[types.int64] * 11), generate
 
 
-@kernel("mmmii", fast=False)
-def _whole(a, b, c, transposed, function):
-    """Compute c = a @ b, or a.T @ b. function: the address of `part_of_product`."""
+@merged
+def _do(a, b, c, transposed, function):
+    """Compute c = a @ b, or a.T @ b. function: the address of `part_of_product`, or of that of single numbers."""
     before = begin()
     m, n, k = c.shape[0], c.shape[1], b.shape[0]
     rsa, csa = (1, m) if transposed else (k, 1)
@@ -421,25 +438,39 @@ def _whole(a, b, c, transposed, function):
     end(before)
 
 
+@kernel("mmmii", fast=False)
+def _whole(a, b, c, transposed, function):
+    """Do a product at once."""
+    _do(a, b, c, transposed, function)
+
+
+@kernel("smmii", fast=False, dtypes=["float64"])
+def _whole_of_single(a, b, c, transposed, function):
+    """Do a product of single numbers at once."""
+    _do(a, b, c, transposed, function)
+
+
 def product(a: Any, b: Any, c: Any, transposed: bool) -> Any:
-    """Compute c = a @ b, or a.T @ b; return NotImplemented for arrays that no kernel takes."""
-    return _whole(a, b, c, transposed, _address(c))
+    """Compute c = a @ b, or a.T @ b; return NotImplemented for arrays that no kernel takes.
+
+    a may be of float32 where b and c are of float64.
+    """
+    kernel = _whole if a.dtype == c.dtype else _whole_of_single
+    return kernel(a, b, c, transposed, _address(a, c))
 
 
-def _address(c: Any) -> int:
-    """Return the address of `part_of_product` for an array's dtype."""
-    return part_of_product.address(c.dtype) if c.dtype in FLOATS else 0
+def _address(a: Any, c: Any) -> int:
+    """Return the address of the machine code for arrays of two dtypes."""
+    if c.dtype not in FLOATS:
+        return 0
+    return (part_of_product if a.dtype == c.dtype else part_of_product_of_single).address(c.dtype)
 
 
 _WORDS = HEAD + 6 * MOVE + 16
 
 
-@kernel("mmmiiiii", fast=False)
-def _write(a, b, c, transposed, rows, columns, function, job):
-    """Write down the job of c = a @ b, or a.T @ b, in parts of so many rows and columns.
-
-    function: the address of `part_of_product`. job: where to write it.
-    """
+@merged
+def _put(a, b, c, transposed, rows, columns, function, job):
     m, n, k, size = c.shape[0], c.shape[1], b.shape[0], c.itemsize
     rsa, csa = (1, m) if transposed else (k, 1)
     # Parts below each other come one after the other: they share the columns of b, which are in the cache then.
@@ -452,7 +483,7 @@ def _write(a, b, c, transposed, rows, columns, function, job):
     put(job + 8 * PATIENCE, 1 + rows * columns * k // _LONG)
     place = job + 8 * HEAD
     for word, side, step, total in (
-        (7, 1, rows * rsa * size, -1),  # a
+        (7, 1, rows * rsa * a.itemsize, -1),  # a
         (10, 0, columns * size, -1),  # b
         (12, 1, rows * n * size, -1),  # c
         (12, 0, columns * size, -1),
@@ -471,11 +502,27 @@ def _write(a, b, c, transposed, rows, columns, function, job):
         place += 8
 
 
+@kernel("mmmiiiii", fast=False)
+def _write(a, b, c, transposed, rows, columns, function, job):
+    """Write down the job of c = a @ b, or a.T @ b, in parts of so many rows and columns.
+
+    function: the address of `part_of_product`. job: where to write it.
+    """
+    _put(a, b, c, transposed, rows, columns, function, job)
+
+
+@kernel("smmiiiii", fast=False, dtypes=["float64"])
+def _write_of_single(a, b, c, transposed, rows, columns, function, job):
+    """Write down the job of a product of single numbers."""
+    _put(a, b, c, transposed, rows, columns, function, job)
+
+
 def job(a: Any, b: Any, c: Any, transposed: bool, rows: int, columns: int) -> Any:
     """Return the job of c = a @ b, or a.T @ b, in parts of so many rows and columns; or NotImplemented.
 
     The arrays have to live as long as the job.
     """
     words = np.empty(_WORDS, np.int64)
-    written = _write.run(a, b, c, transposed, rows, columns, _address(c), words.ctypes.data)
+    write = _write if a.dtype == c.dtype else _write_of_single
+    written = write.run(a, b, c, transposed, rows, columns, _address(a, c), words.ctypes.data)
     return written if written is NotImplemented else words

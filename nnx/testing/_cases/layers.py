@@ -1,8 +1,10 @@
 """Affine, batch normalisation."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from .._case import SUMS, Inputs, Tolerance, cases
+from .._case import SUMS, Inputs, Maker, Tolerance, cases
 from ._inputs import by_shape, normal
 
 _PRODUCTS = {
@@ -26,6 +28,16 @@ def _affine(r: np.random.Generator, n: int, i: int, o: int) -> Inputs:
 
 def _affine_backward(r: np.random.Generator, n: int, i: int, o: int) -> Inputs:
     return normal(r, dy=(n, o), x=(n, i), w=(i, o))
+
+
+def _of_single(make: Callable[..., Inputs]) -> Maker:
+    """Make inputs of which x is of float32, beside float64."""
+
+    def made(r: np.random.Generator) -> Inputs:
+        inputs = make(r, 37, 13, 5)
+        return inputs | {"x": inputs["x"].astype(np.float32)}
+
+    return made
 
 
 AFFINE = by_shape(_affine, _PRODUCTS) | {"no-bias": lambda r: normal(r, x=(37, 13), w=(13, 5))}
@@ -55,6 +67,8 @@ def _batch_norm_backward(r: np.random.Generator, n: int, c: int, mean: float = 0
 CASES = [
     *cases("affine", AFFINE, SUMS, nan="x"),
     *cases("affine_backward", by_shape(_affine_backward, {**_PRODUCTS, "many-rows": (515, 3, 40)}), SUMS, nan="dy"),
+    *cases("affine", {"float32-rows": _of_single(_affine)}, SUMS, dtypes=("float64",)),
+    *cases("affine_backward", {"float32-rows": _of_single(_affine_backward)}, SUMS, dtypes=("float64",)),
     *cases("batch_norm", by_shape(_batch_norm) | {"constant-column": _constant_column}, SUMS, nan="x"),
     *cases("batch_norm", {"large-mean": lambda r: _batch_norm(r, 64, 5, mean=100.0)}, _CANCELLING),
     *cases("batch_norm_backward", by_shape(_batch_norm_backward), SUMS, nan="dy", exact=("db",)),
