@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("numba")
 from nnx_kernels.cpu import _disk, _jit
+from numba.core import caching
 
 if _jit.numba.config.DISABLE_JIT:
     pytest.skip("kernels are not compiled", allow_module_level=True)
@@ -53,6 +54,39 @@ def test_what_is_on_disk_is_not_compiled(folder, monkeypatch):
     compiled = count(monkeypatch)
     assert doubles(kernel())
     assert doubles(kernel())
+    assert len(compiled) == 1
+
+
+LIGHT = """
+import sys
+import numpy as np
+import nnx
+from nnx.ops import Ops
+ops = Ops(nnx.get_backend("numba"))
+y = ops.affine(np.ones((2, 3)), np.ones((3, 4)), np.ones(4))
+assert (y == 4).all()
+print("numba.np.arraymath" in sys.modules)
+"""
+
+
+def test_loading_needs_nothing_that_only_compiling_does(tmp_path):
+    def run():
+        command, env = [sys.executable, "-c", LIGHT], os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120).stdout
+
+    assert run() == "True\n"
+    assert run() == "False\n"
+
+
+def test_loading_by_numbas_own_way(folder, monkeypatch):
+    compiled = count(monkeypatch)
+    assert doubles(kernel())
+    monkeypatch.delattr(caching._Cache, "_load_overload", raising=False)
+    monkeypatch.delattr(caching.Cache, "_load_overload")
+    loads = []
+    monkeypatch.setattr(caching.Cache, "load_overload", lambda self, *args: loads.append(args))
+    assert doubles(kernel())
+    assert loads
     assert len(compiled) == 1
 
 

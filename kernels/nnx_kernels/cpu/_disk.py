@@ -19,7 +19,9 @@ from types import FunctionType
 from typing import Any
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
+from numba.core.runtime import rtsys
 
 _PATIENCE = 60.0
 """Seconds to wait for another process, which may have been stopped."""
@@ -36,6 +38,22 @@ def named(function: Any, dtype: Any) -> Any:
     version = FunctionType(code, space, name, function.__defaults__, function.__closure__)
     version.__qualname__ = f"{name}_{key}"
     return version
+
+
+def loaded(dispatcher: Any, arguments: tuple[Any, ...]) -> Any:
+    """Return a version from its files, without what only compiling needs; None where that cannot be done.
+
+    Numba's own way begins with all that it knows of types and functions: some 200 modules, for which it takes ten times
+    as long as for the rest. Its run-time library is needed here, too.
+    """
+    context = cpu_target.target_context
+    try:
+        load = dispatcher._cache._load_overload  # noqa: SLF001  the public way begins with all of it
+        with global_compiler_lock:
+            rtsys.initialize(context)
+            return load(arguments, context)
+    except AttributeError:
+        return None
 
 
 @cache

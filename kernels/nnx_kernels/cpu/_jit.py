@@ -17,7 +17,7 @@ import numpy as np
 from numba import types
 from numba.np.numpy_support import as_dtype
 
-from ._disk import Files, named
+from ._disk import Files, loaded, named
 
 FLOATS = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
 
@@ -229,6 +229,9 @@ class Kernel:
                 there = files.there()
                 try:
                     if there:
+                        version = loaded(dispatcher, arguments)
+                        if version is not None:
+                            return version
                         dispatcher.compile(arguments)
                     else:
                         _compile(dispatcher, arguments)
