@@ -63,6 +63,14 @@ def floats(ops: Ops, *values: Any) -> list[Array]:
     return [a if a.dtype == wanted else ops.xp.astype(a, wanted) for a in arrays]
 
 
+def floats_of_rows(ops: Ops, x: Any, *others: Any) -> list[Array]:
+    """Return what `floats` does, but for rows of float32 among float64: on a CPU an affine operation widens them."""
+    arrays = [native(ops, value) for value in (x, *others)]
+    if ops.on_host and arrays[0].dtype == np.float32 and all(a.dtype == np.float64 for a in arrays[1:]):
+        return arrays
+    return floats(ops, *arrays)
+
+
 def floats_of_images(ops: Ops, images: Any, *others: Any) -> list[Array]:
     """Return what `floats` does. NumPy's images become float64, as in the book's im2col, but where all is float32."""
     if isinstance(images, np.ndarray) and images.dtype != np.float64 and script_dtype() != "float32":

@@ -9,8 +9,8 @@ import numpy as np
 from .. import layers
 from ..backend import active_ops, script_dtype
 from ..errors import InputError
-from ..layers import RELU
-from ..ops import Array, Ops, dtype_name
+from ..layers import RELU, SIGMOID
+from ..ops import Array, HostArray, Ops, dtype_name
 from . import functions as _functions
 from ._arrays import (
     LEAST_OF_A_PRODUCT,
@@ -18,6 +18,7 @@ from ._arrays import (
     channels_last,
     floats,
     floats_of_images,
+    floats_of_rows,
     is_plain,
     is_worth_it,
     like,
@@ -51,6 +52,8 @@ class Relu:
         mask: where the last x was not positive.
     """
 
+    formula = RELU
+
     def __init__(self) -> None:
         self.mask: Array = None
 
@@ -63,14 +66,24 @@ class Relu:
         ops = active_ops()
         return like(ops, ops.activation(RELU, native(ops, x)), x)
 
+    def take(self, out: Array) -> None:
+        """Be as after the forward pass that has given this output."""
+        self.mask = out <= 0
+
     def backward(self, dout: Array) -> Array:
         """Return dout itself, in which there is now 0 where x was not positive."""
         # Not ops.activation_backward, which multiplies: in a network that diverges, infinity times 0 is NaN.
-        if isinstance(dout, np.ndarray) and isinstance(self.mask, np.ndarray):
-            np.copyto(dout, 0, where=self.mask)
-        else:
+        if not (isinstance(dout, np.ndarray) and isinstance(self.mask, np.ndarray)):
             dout[self.mask] = 0
+        elif (whole := _WHOLE.get(dout.dtype)) and dout.shape == self.mask.shape:
+            bits = dout.view(whole)  # times 0 or 1: half the time of a copy of zeros
+            np.multiply(bits, ~self.mask, out=bits)
+        else:
+            np.copyto(dout, 0, where=self.mask)
         return dout
+
+
+_WHOLE: dict[Any, Any] = {np.dtype("float32"): np.dtype("uint32"), np.dtype("float64"): np.dtype("uint64")}
 
 
 class Sigmoid:
@@ -80,12 +93,18 @@ class Sigmoid:
         out: the last output.
     """
 
+    formula = SIGMOID
+
     def __init__(self) -> None:
         self.out: Array = None
 
     def forward(self, x: Array) -> Array:
         self.out = sigmoid(x)
         return self.out
+
+    def take(self, out: Array) -> None:
+        """Be as after the forward pass that has given this output."""
+        self.out = out
 
     def backward(self, dout: Array) -> Array:
         if is_plain(dout, self.out) and not is_worth_it(dout):
@@ -116,21 +135,31 @@ class Affine:
         self.db: Array = None
 
     def forward(self, x: Array) -> Array:
-        self.original_x_shape = x.shape
-        self.x = x if x.ndim == 2 else x.reshape(x.shape[0], -1)
+        self.take(x)
         if self._is_small():
             return np.dot(self.x, self.W) + self.b
         ops = active_ops()
-        return like(ops, ops.affine(*floats(ops, self.x, self.W, self.b)), x)
+        return like(ops, ops.affine(*floats_of_rows(ops, self.x, self.W, self.b)), x)
+
+    def forward_into(self, activation: "Relu | Sigmoid", x: Array) -> Array:
+        """Do what `forward` and the activation's do, as one operation; return the activation's output."""
+        self.take(x)
+        if self._is_small():
+            return activation.forward(np.dot(self.x, self.W) + self.b)
+        ops = active_ops()
+        arrays = floats_of_rows(ops, self.x, self.W, self.b)
+        out = like(ops, ops.affine(*arrays, activation=activation.formula), x)
+        activation.take(out)
+        return out
 
     def backward(self, dout: Array) -> Array:
         if self._is_small():
             self._small_gradients(dout)
             return np.dot(dout, self.W.T).reshape(self.original_x_shape)
         ops = active_ops()
-        dy, x, w = self._gradients(ops, dout)
-        dx = ops.xp.empty(x.shape, dtype=x.dtype)
-        ops.affine_backward(dy, x, w, dx=dx)
+        dy, x, w = self._floats(ops, dout)
+        dx = ops.xp.empty(x.shape, dtype=w.dtype)
+        self._gradients(ops, dy, x, w, dx)
         return like(ops, dx.reshape(self.original_x_shape), dout)
 
     def backward_to_parameters(self, dout: Array) -> None:
@@ -138,7 +167,14 @@ class Affine:
         if self._is_small():
             self._small_gradients(dout)
         else:
-            self._gradients(active_ops(), dout)
+            ops = active_ops()
+            dy, x, w = self._floats(ops, dout)
+            self._gradients(ops, dy, x, w, None)
+
+    def take(self, x: Array) -> None:
+        """Be as after a forward pass of x."""
+        self.original_x_shape = x.shape
+        self.x = x if x.ndim == 2 else x.reshape(x.shape[0], -1)
 
     def _is_small(self) -> bool:
         """Return whether NumPy is to compute: for its arrays if they are small, or of other dtypes or shapes."""
@@ -152,13 +188,15 @@ class Affine:
     def _small_gradients(self, dout: Array) -> None:
         self.dW, self.db = np.dot(self.x.T, dout), np.sum(dout, axis=0)
 
-    def _gradients(self, ops: Ops, dout: Array) -> tuple[Array, Array, Array]:
-        dy, x, w = floats(ops, dout, self.x, self.W)
+    def _floats(self, ops: Ops, dout: Array) -> list[Array]:
+        x, dy, w = floats_of_rows(ops, self.x, dout, self.W)
+        return [dy, x, w]
+
+    def _gradients(self, ops: Ops, dy: Array, x: Array, w: Array, dx: Array | None) -> None:
         dw = ops.xp.empty(w.shape, dtype=w.dtype)
         db = ops.xp.empty(w.shape[1:], dtype=w.dtype)
-        ops.affine_backward(dy, x, w, dw=dw, db=db)
+        ops.affine_backward(dy, x, w, dx=dx, dw=dw, db=db)
         self.dW, self.db = like(ops, dw, self.W), like(ops, db, self.W)
-        return dy, x, w
 
 
 class SoftmaxWithLoss:
@@ -227,9 +265,14 @@ class Dropout:
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         if not train_flg:
             return x * (1.0 - self.dropout_ratio)
-        mask = np.random.random_sample(x.shape) > self.dropout_ratio
-        self.mask = mask if isinstance(x, np.ndarray) else active_ops().to_device(mask)
+        self.draw(x.shape)
+        if not isinstance(x, np.ndarray):
+            self.mask = active_ops().to_device(self.mask)
         return _masked(x, self.mask)
+
+    def draw(self, shape: tuple[int, ...]) -> None:
+        """Draw a mask."""
+        self.mask = np.random.random_sample(shape) > self.dropout_ratio
 
     def backward(self, dout: Array) -> Array:
         return _masked(dout, self.mask)
@@ -299,16 +342,13 @@ class BatchNormalization:
         ops = active_ops()
         self.input_shape = x.shape
         rows, gamma, beta = self._native(ops, x)
-        if self.running_mean is None:
-            self.running_mean, self.running_var = (ops.xp.zeros(gamma.shape, dtype=gamma.dtype) for _ in range(2))
-        hyper = self._hyper(ops, rows)
+        self.start(gamma)
+        hyper = ops.to_device(self.hyper(dtype_name(rows)))
         if train_flg:
             mean, var = (ops.xp.empty(gamma.shape, dtype=gamma.dtype) for _ in range(2))
             y = ops.batch_norm(rows, gamma, beta, hyper, mean=mean, var=var)
-            self.batch_size, self._last = rows.shape[0], (rows, mean, var)
-            keep = self.momentum
-            self.running_mean = keep * native(ops, self.running_mean) + (1 - keep) * mean
-            self.running_var = keep * native(ops, self.running_var) + (1 - keep) * var
+            self._last = rows, mean, var
+            self.take_statistics(rows.shape[0], mean, var)
         else:
             mean, var = floats(ops, self.running_mean, self.running_var, rows)[:2]
             y = ops.batch_norm_inference(rows, gamma, beta, mean, var, hyper)
@@ -319,7 +359,7 @@ class BatchNormalization:
         x, mean, var = self._last
         dy, gamma, _ = self._native(ops, dout)
         dgamma, dbeta = (ops.xp.empty(gamma.shape, dtype=gamma.dtype) for _ in range(2))
-        hyper = self._hyper(ops, x)
+        hyper = ops.to_device(self.hyper(dtype_name(x)))
         dx = ops.batch_norm_backward(dy, x, gamma, mean, var, hyper, dgamma=dgamma, dbeta=dbeta)
         self.dgamma, self.dbeta = like(ops, dgamma, self.gamma), like(ops, dbeta, self.gamma)
         return like(ops, dx.reshape(self.input_shape), dout)
@@ -333,8 +373,28 @@ class BatchNormalization:
             gamma, beta = zeros + gamma, zeros + beta
         return [rows, gamma, beta]
 
-    def _hyper(self, ops: Ops, like: Array) -> Array:
-        return ops.to_device(np.array([_EPS, self.momentum, 1 - self.momentum], dtype_name(like)))
+    def hyper(self, dtype: str) -> HostArray:
+        """Return the numbers that the operations take."""
+        return np.array([_EPS, self.momentum, 1 - self.momentum], dtype)
+
+    def start(self, gamma: Array) -> None:
+        """Begin the running statistics, one for each of gamma, where there are none."""
+        if self.running_mean is None:
+            zeros = active_ops().xp.zeros
+            self.running_mean, self.running_var = (zeros(gamma.shape, dtype=gamma.dtype) for _ in range(2))
+
+    def take(self, x: Array, statistics: "tuple[Array, Array] | None") -> None:
+        """Be as after a forward pass of x; in training with these mean and variance."""
+        self.input_shape = x.shape
+        if statistics is not None:
+            self._last = x, *statistics
+
+    def take_statistics(self, n: int, mean: Array, var: Array) -> None:
+        """Let the statistics of a batch of n rows enter the running ones."""
+        ops, keep = active_ops(), self.momentum
+        self.batch_size = n
+        self.running_mean = keep * native(ops, self.running_mean) + (1 - keep) * mean
+        self.running_var = keep * native(ops, self.running_var) + (1 - keep) * var
 
 
 _EPS = 1e-6
@@ -424,7 +484,30 @@ class Convolution:
         self.dW, self.db = like(ops, dw, self.W), like(ops, db, self.W)
 
 
+_OWN = Affine.forward, Relu.forward, Sigmoid.forward
 _BACKWARDS = Affine.backward, Convolution.backward
+
+
+def propagate(layers: Iterable[tuple[str, Any]], x: Array, train_flg: bool = False) -> Array:
+    """Go forward through layers with their names, by which dropout and batch normalization are known, as in the book.
+
+    An affine layer and an activation just behind it are one operation.
+    """
+    left = list(layers)
+    while left:
+        (key, layer), left = left[0], left[1:]
+        if left and isinstance(layer, Affine) and _is_own(layer) and _is_own(left[0][1]):
+            x, left = layer.forward_into(left[0][1], x), left[1:]
+        elif "Dropout" in key or "BatchNorm" in key:
+            x = layer.forward(x, train_flg)
+        else:
+            x = layer.forward(x)
+    return x
+
+
+def _is_own(layer: Any) -> bool:
+    """Return whether a layer's forward pass is written here, and not a script's own, which may do more."""
+    return getattr(layer.forward, "__func__", None) in _OWN
 
 
 def backpropagate(layers: Iterable[Any], dout: Array) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 from ..backend import active_ops
 from ..ops import Array, Ops
 from . import layers as _layers
-from ._arrays import like, native, network_dtype, number, on_host
+from ._arrays import like, native, network_dtype, on_host
 from .gradient import numerical_gradient
 from .layers import *  # noqa: F403  as the book's module gives them on
-from .layers import Affine, BatchNormalization, Relu, Sigmoid, SoftmaxWithLoss, backpropagate
+from .layers import Affine, BatchNormalization, Relu, Sigmoid, SoftmaxWithLoss
+from .planned import Planned
 
 __all__ = ["MultiLayerNet", "OrderedDict", "numerical_gradient", "os", "sys"]
 __all__ += _layers.__all__
@@ -38,7 +39,7 @@ def accuracy(ops: Ops, predict: Callable[[Array], Array], x: Array, t: Array, *,
     return sum(correct(slice(i, i + rows)) for i in range(0, n, rows)) / float(n)
 
 
-class MultiLayerNet:
+class MultiLayerNet(Planned):
     """Fully connected layers with ReLU or sigmoid between them, and a softmax: a classifier.
 
     Args:
@@ -53,7 +54,8 @@ class MultiLayerNet:
     Attributes:
         params: W1, b1, W2, ... as arrays of the backend, the weights drawn from NumPy's global generator; float64, or
             what `NNX_SCRIPT_DTYPE` says.
-        layers: Affine1, Activation_function1, Affine2, ...
+        layers: Affine1, Activation_function1, Affine2, ... From the first time that a script looks at them they compute
+            one by one; until then by a plan, which is faster.
         last_layer: the loss.
     """
 
@@ -71,16 +73,17 @@ class MultiLayerNet:
         self.weight_decay_lambda = weight_decay_lambda
         self.params: dict[str, Array] = {}
         self._init_weight(weight_init_std)
-        self.layers: OrderedDict[str, Any] = OrderedDict()
+        self._layers: OrderedDict[str, Any] = OrderedDict()
         make_activation = {"sigmoid": Sigmoid, "relu": Relu}[activation]
         for i in range(1, self.hidden_layer_num + 1):
-            self.layers[f"Affine{i}"] = Affine(self.params[f"W{i}"], self.params[f"b{i}"])
+            self._layers[f"Affine{i}"] = Affine(self.params[f"W{i}"], self.params[f"b{i}"])
             self._add_normalization(i)
-            self.layers[f"Activation_function{i}"] = make_activation()
+            self._layers[f"Activation_function{i}"] = make_activation()
             self._add_dropout(i)
         i = self.hidden_layer_num + 1
-        self.layers[f"Affine{i}"] = Affine(self.params[f"W{i}"], self.params[f"b{i}"])
+        self._layers[f"Affine{i}"] = Affine(self.params[f"W{i}"], self.params[f"b{i}"])
         self.last_layer = SoftmaxWithLoss()
+        self._start(self._layers)
 
     def _add_normalization(self, i: int) -> None:
         """Do nothing: the extended network adds batch normalization here."""
@@ -107,10 +110,7 @@ class MultiLayerNet:
 
     def _forward(self, x: Array, train_flg: bool) -> Array:
         ops = active_ops()
-        y = native(ops, x)
-        for key, layer in self.layers.items():
-            y = layer.forward(y, train_flg) if "Dropout" in key or "BatchNorm" in key else layer.forward(y)
-        return like(ops, y, x)
+        return like(ops, self._propagate(native(ops, x), train_flg), x)
 
     def loss(self, x: Array, t: Array) -> Any:
         """Return the cross-entropy error with the penalty, a number.
@@ -119,14 +119,21 @@ class MultiLayerNet:
             x: (n, ...).
             t: labels (n,), or one-hot rows.
         """
-        return self.last_layer.forward(self.predict(native(active_ops(), x)), t) + self._penalty()
+        return self._error(x, t) + self._penalty()
+
+    def _error(self, x: Array, t: Array) -> Any:
+        return self.last_layer.forward(self.predict(native(active_ops(), x)), t)
 
     def _penalty(self) -> Any:
         if self.weight_decay_lambda == 0:
             return 0
-        ops = active_ops()
-        squares = sum(number(ops, ops.sum_squares(self.params[f"W{i}"])) for i in self._numbers())
-        return 0.5 * self.weight_decay_lambda * squares
+        squares = self._sum_squares([self.params[f"W{i}"] for i in self._numbers()])
+        return 0.5 * self.weight_decay_lambda * sum(squares)
+
+    def _is_ours(self, method: str) -> bool:
+        """Return whether a method is written here, and not by a script, which may do more in it."""
+        function = getattr(getattr(self, method), "__func__", None)
+        return function is not None and function.__module__.startswith(__name__)
 
     def _numbers(self) -> range:
         return range(1, self.hidden_layer_num + 2)
@@ -134,8 +141,8 @@ class MultiLayerNet:
     def accuracy(self, x: Array, t: Array) -> Any:
         """Return the share of rows whose greatest score is at the label."""
         ops = active_ops()
-        as_written = type(self).predict.__module__.startswith(__name__)
-        return accuracy(ops, self.predict, x, t, rows=ROWS if ops.on_host and as_written else x.shape[0])
+        by_rows = ops.on_host and self._is_ours("predict")
+        return accuracy(ops, self.predict, x, t, rows=ROWS if by_rows else x.shape[0])
 
     def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
         """Return the gradients by central differences, by name: very slow, for checking `gradient`."""
@@ -153,18 +160,20 @@ class MultiLayerNet:
 
     def gradient(self, x: Array, t: Array) -> dict[str, Array]:
         """Return the gradients by backpropagation, by name, as arrays of the backend."""
-        self.loss(x, t)
+        (self._error if self._is_ours("loss") else self.loss)(x, t)  # nobody gets the penalty
         return self._backward()
 
     def _backward(self) -> dict[str, Array]:
-        backpropagate(self.layers.values(), native(active_ops(), self.last_layer.backward(1)))
+        self._backpropagate(native(active_ops(), self.last_layer.backward(1)))
         grads = {}
         for i in self._numbers():
-            affine = self.layers[f"Affine{i}"]
-            decay = self.weight_decay_lambda
-            grads[f"W{i}"] = affine.dW + decay * affine.W if decay else affine.dW
+            affine = self._layers[f"Affine{i}"]
+            grads[f"W{i}"] = affine.dW
+            if self.weight_decay_lambda:
+                grads[f"W{i}"] = self.weight_decay_lambda * affine.W
+                grads[f"W{i}"] += affine.dW
             grads[f"b{i}"] = affine.db
-            norm = self.layers.get(f"BatchNorm{i}")
+            norm = self._layers.get(f"BatchNorm{i}")
             if isinstance(norm, BatchNormalization):
                 grads[f"gamma{i}"], grads[f"beta{i}"] = norm.dgamma, norm.dbeta
         return grads

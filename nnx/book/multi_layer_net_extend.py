@@ -52,11 +52,11 @@ class MultiLayerNetExtend(MultiLayerNet):
             size, dtype, to_device = self.hidden_size_list[i - 1], network_dtype(), active_ops().to_device
             gamma, beta = to_device(np.ones(size, dtype)), to_device(np.zeros(size, dtype))
             self.params[f"gamma{i}"], self.params[f"beta{i}"] = gamma, beta
-            self.layers[f"BatchNorm{i}"] = BatchNormalization(gamma, beta)
+            self._layers[f"BatchNorm{i}"] = BatchNormalization(gamma, beta)
 
     def _add_dropout(self, i: int) -> None:
         if self.use_dropout:
-            self.layers[f"Dropout{i}"] = Dropout(self._dropout_ratio)
+            self._layers[f"Dropout{i}"] = Dropout(self._dropout_ratio)
 
     def predict(self, x: Array, train_flg: bool = False) -> Array:
         """Return the scores before the softmax: (n, output_size).
@@ -75,7 +75,10 @@ class MultiLayerNetExtend(MultiLayerNet):
             t: labels (n,), or one-hot rows.
             train_flg: whether to use the batch's statistics and dropout.
         """
-        return self.last_layer.forward(self.predict(native(active_ops(), x), train_flg), t) + self._penalty()
+        return self._error(x, t, train_flg) + self._penalty()
+
+    def _error(self, x: Array, t: Array, train_flg: bool = False) -> Any:
+        return self.last_layer.forward(self.predict(native(active_ops(), x), train_flg), t)
 
     def numerical_gradient(self, x: Array, t: Array) -> dict[str, Array]:
         """Return the gradients of the training loss by central differences, by name."""
@@ -83,5 +86,5 @@ class MultiLayerNetExtend(MultiLayerNet):
 
     def gradient(self, x: Array, t: Array) -> dict[str, Array]:
         """Return the gradients of the training loss by backpropagation, by name, as arrays of the backend."""
-        self.loss(x, t, train_flg=True)
+        (self._error if self._is_ours("loss") else self.loss)(x, t, train_flg=True)
         return self._backward()

@@ -214,12 +214,15 @@ def test_the_images_gradient_that_nobody_gets_is_not_computed(backend, dtype, mo
     with nnx.use_backend(backend):
         for targets in (t, np.eye(4)[t]):
             network, theirs = adapted(), TwoLayers()
+            planned = network.gradient(x[:100], targets[:100])
+            assert network.accuracy(x, targets) == theirs.accuracy(x, targets)
             with monkeypatch.context() as patch:
                 patch.setattr(network.layers["Affine1"], "backward_to_parameters", counted := Counted(network), False)
                 got, wanted = network.gradient(x[:100], targets[:100]), theirs.gradient(x[:100], targets[:100])
             assert counted.calls == 1
             for name, gradient in wanted.items():
-                np.testing.assert_array_equal(got[name], gradient)
+                np.testing.assert_allclose(got[name], gradient, rtol=1e-12)
+                np.testing.assert_allclose(planned[name], gradient, rtol=1e-9, atol=1e-12)
             assert network.accuracy(x, targets) == theirs.accuracy(x, targets)
 
 
@@ -254,6 +257,63 @@ def test_what_depends_on_other_images_is_predicted_at_once():
     with nnx.use_backend("numpy"):
         network.accuracy(np.random.default_rng(1).random((600, 784)), np.zeros(600, int))
     assert seen == [600]
+
+
+class WithoutLayers:
+    """A network of two layers of a script's own, as chapter 4 has one."""
+
+    def __init__(self):
+        r = np.random.default_rng(0)
+        self.params = {
+            "W1": r.normal(size=(784, 30)),
+            "b1": np.zeros(30),
+            "W2": r.normal(size=(30, 4)),
+            "b2": np.zeros(4),
+        }
+
+    def _passed(self, x):
+        p = self.params
+        z = 1 / (1 + np.exp(-(np.dot(x, p["W1"]) + p["b1"])))
+        return z, book.functions.softmax(np.dot(z, p["W2"]) + p["b2"])
+
+    def predict(self, x):
+        return self._passed(x)[1]
+
+    def accuracy(self, x, t):
+        return np.sum(np.argmax(self.predict(x), axis=1) == np.argmax(t, axis=1)) / float(x.shape[0])
+
+    def gradient(self, x, t):
+        z, y = self._passed(x)
+        dy = (y - t) / x.shape[0]
+        da = (1.0 - z) * z * np.dot(dy, self.params["W2"].T)
+        return {"W1": np.dot(x.T, da), "b1": da.sum(axis=0), "W2": np.dot(z.T, dy), "b2": dy.sum(axis=0)}
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_network_without_layers(backend, dtype):
+    r = np.random.default_rng(1)
+    x, t = r.random((600, 784)).astype(dtype), np.eye(4)[r.integers(0, 4, 600)]
+    adapted = _adapters.network_without_layers(sys.modules[__name__], WithoutLayers)
+    ours, theirs = adapted(), WithoutLayers()
+    with nnx.use_backend(backend):
+        for n in (100, 100, 3, 100):
+            found, wanted = ours.gradient(x[:n], t[:n]), theirs.gradient(x[:n], t[:n])
+            assert list(found) == list(wanted)
+            for name, gradient in wanted.items():
+                np.testing.assert_allclose(found[name], gradient, rtol=1e-9, atol=1e-12)
+            for network, gradients in ((ours, found), (theirs, wanted)):
+                for name, gradient in gradients.items():
+                    network.params[name] = network.params[name] - 0.1 * gradient  # another array in its place
+            np.testing.assert_allclose(ours.predict(x[:n]), theirs.predict(x[:n]), rtol=1e-9)
+        assert ours.accuracy(x, t) == theirs.accuracy(x, t)
+        np.testing.assert_allclose(ours.predict(x[0]), theirs.predict(x[0]), rtol=1e-9)  # one image
+        for network in (ours, theirs):
+            with pytest.raises(ValueError, match="axis"):
+                network.accuracy(x, t.argmax(axis=1))
+            with pytest.raises(ValueError, match="aligned|mismatch"):
+                network.gradient(x[:, :5], t)
+    assert vars(ours).keys() == vars(theirs).keys()
 
 
 SETTINGS = {"filter_num": 2, "filter_size": 3, "pad": 0, "stride": 1}

@@ -3,7 +3,7 @@
 import pytest
 
 import nnx
-from nnx.book import _arrays, functions, layers
+from nnx.book import _arrays, functions, layers, planned
 
 
 @pytest.fixture
@@ -12,6 +12,7 @@ def of_any_size(monkeypatch):
     monkeypatch.setattr(_arrays, "LEAST", 0)
     monkeypatch.setattr(functions, "LEAST_OF_A_SOFTMAX", 0)
     monkeypatch.setattr(layers, "LEAST_OF_A_PRODUCT", 0)
+    monkeypatch.setattr(planned, "LEAST_OF_A_PLAN", 0)
 
 
 @pytest.fixture(params=["numpy", "numba", "as it comes"], autouse=True)

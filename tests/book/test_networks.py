@@ -30,7 +30,7 @@ def test_float32_images_give_the_same_as_their_float64_values():
     single, double = network.gradient(x, T[:30]), network.gradient(x.astype(float), T[:30])
     for key, gradient in single.items():
         assert gradient.dtype == np.float64
-        np.testing.assert_array_equal(gradient, double[key])
+        np.testing.assert_allclose(gradient, double[key], rtol=1e-12, atol=1e-15)
 
 
 def test_printed_lines(capsys):
