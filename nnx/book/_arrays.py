@@ -11,9 +11,10 @@ from ..ops import FLOATS, Array, HostArray, Ops, dtype_name
 
 LEAST = 8192
 """How many numbers of an array of NumPy's are worth a call of the backend: below, NumPy is as fast, or faster."""
+LEAST_OF_AN_SGD = 40_000
 LEAST_OF_A_SOFTMAX = 256
 LEAST_OF_A_PRODUCT = 500_000
-"""Likewise, of the scores of a softmax, and how many multiplications of a matrix product."""
+"""Likewise, of what SGD updates, of the scores of a softmax, and how many multiplications of a matrix product."""
 
 _FLOATS = np.dtype("float64"), np.dtype("float32")
 

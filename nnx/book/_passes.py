@@ -36,14 +36,14 @@ class _Stage:
 
     Attributes:
         y: the output of the last forward pass.
-        dx: the gradient of the input, of the last backward pass.
+        dx: the gradient of the input, of the last backward pass; None below all others, where nobody wants it.
     """
 
     def __init__(
         self, ops: Ops, dtype: Any, place: int, layer: Any, shape: tuple[int, int], outputs: int | None = None
     ) -> None:
         self.ops, self.dtype, self.place = ops, dtype, place
-        self.y, self.dx = self.empty(shape[0], outputs or shape[1]), self.empty(*shape)
+        self.y, self.dx = self.empty(shape[0], outputs or shape[1]), self.empty(*shape) if place else None
 
     def empty(self, *shape: int) -> Array:
         return np.empty(shape, self.dtype)
@@ -56,8 +56,8 @@ class _Stage:
         """Write y, and return it."""
         raise NotImplementedError
 
-    def backward(self, dy: Array, x: Array, given: list[Array], lowest: bool) -> Array:
-        """Write the gradients, and return dx, which nobody wants of the lowest one."""
+    def backward(self, dy: Array, x: Array, given: list[Array]) -> Array | None:
+        """Write the gradients, and return dx."""
         raise NotImplementedError
 
     def before(self, layer: Any) -> None:
@@ -88,12 +88,12 @@ class _Affine(_Stage):
     def forward(self, x: Array, given: list[Array], training: bool) -> Array:
         return self.ops.affine(x, *given, activation=self._activation, out=self.y)
 
-    def backward(self, dy: Array, x: Array, given: list[Array], lowest: bool) -> Array:
+    def backward(self, dy: Array, x: Array, given: list[Array]) -> Array | None:
         db: Array | None = self._db
         if self._backward is not None:
             dy = self.ops.activation_backward(self._backward, dy, None, self.y, out=self._dz, db=db)
             db = None
-        self.ops.affine_backward(dy, x, given[0], dx=None if lowest else self.dx, dw=self._dw, db=db)
+        self.ops.affine_backward(dy, x, given[0], dx=self.dx, dw=self._dw, db=db)
         return self.dx
 
     def settle(self, layers: Sequence[Any], x: Array, training: bool) -> None:
@@ -113,7 +113,7 @@ class _Activation(_Stage):
     def forward(self, x: Array, given: list[Array], training: bool) -> Array:
         return self.ops.activation(self._formula, x, out=self.y)
 
-    def backward(self, dy: Array, x: Array, given: list[Array], lowest: bool) -> Array:
+    def backward(self, dy: Array, x: Array, given: list[Array]) -> Array | None:
         return self.ops.activation_backward(self._backward, dy, None, self.y, out=self.dx)
 
     def settle(self, layers: Sequence[Any], x: Array, training: bool) -> None:
@@ -136,7 +136,7 @@ class _Dropout(_Stage):
         mask, factor = (given[0], self._one) if training else (self._every, self._share)
         return self.ops.dropout_backward(x, mask, factor, out=self.y)
 
-    def backward(self, dy: Array, x: Array, given: list[Array], lowest: bool) -> Array:
+    def backward(self, dy: Array, x: Array, given: list[Array]) -> Array | None:
         return self.ops.dropout_backward(dy, given[0], self._one, out=self.dx)
 
 
@@ -157,7 +157,7 @@ class _BatchNorm(_Stage):
         mean, var = running
         return self.ops.batch_norm_inference(x, gamma, beta, mean, var, self._hyper, out=self.y)
 
-    def backward(self, dy: Array, x: Array, given: list[Array], lowest: bool) -> Array:
+    def backward(self, dy: Array, x: Array, given: list[Array]) -> Array | None:
         batch, gradients = (self._mean, self._var), {"dgamma": self._dgamma, "dbeta": self._dbeta}
         return self.ops.batch_norm_backward(dy, x, given[0], *batch, self._hyper, out=self.dx, **gradients)
 
@@ -255,7 +255,7 @@ class Passes:
             left = iter(given)
             for stage, count in zip(self._stages, counts, strict=True):
                 x = stage.forward(x, list(islice(left, count)), self.training)
-            return self._ops.sum_squares(x)  # a step returns a number
+            return self._ops.sum_squares(x[:1])  # a step returns a number
 
         return step
 
@@ -263,9 +263,9 @@ class Passes:
         def step(dy: Array, x: Array, *given: Array) -> Array:
             left = iter(given)
             inputs = [list(islice(left, count)) for count in counts]
-            below = [x, *(stage.y for stage in self._stages)]
+            below, dx = [x, *(stage.y for stage in self._stages)], dy
             for i in range(len(self._stages) - 1, -1, -1):
-                dy = self._stages[i].backward(dy, below[i], inputs[i], i == 0)
-            return self._ops.sum_squares(self._stages[-1].y)
+                dx = self._stages[i].backward(dx, below[i], inputs[i])
+            return self._ops.sum_squares(dy[:1])
 
         return step

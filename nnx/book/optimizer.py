@@ -11,6 +11,7 @@ import numpy as np
 from .. import optimizers
 from ..backend import active_ops
 from ..ops import Array, dtype_name
+from . import _arrays
 from ._arrays import is_plain, is_worth_it, native
 
 __all__ = ["SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "np"]
@@ -30,6 +31,10 @@ class _Optimizer:
     def _coefficients(self) -> tuple[float, ...]:
         return (self.lr,)
 
+    def _least(self) -> int:
+        """Return how many numbers of an array are worth a call of the backend."""
+        return _arrays.LEAST
+
     def update(self, params: MutableMapping[str, Array], grads: Mapping[str, Array]) -> None:
         """Make one step, in place. Numbers in `params`, which cannot be changed in place, are replaced.
 
@@ -43,7 +48,7 @@ class _Optimizer:
         coefficients, hypers = self._coefficients(), dict[Any, Array]()
         for key in params:
             given = (params[key], grads[key], *(state[key] for state in states))
-            if all(is_worth_it(array) for array in given) and _alike(given):
+            if all(is_worth_it(array, self._least()) for array in given) and _alike(given):
                 self._on_the_backend(coefficients, hypers, given)
             else:
                 params[key] = self._by_numpy(key, params[key], grads[key])
@@ -81,6 +86,9 @@ class SGD(_Optimizer):
 
     def __init__(self, lr: float = 0.01) -> None:
         super().__init__(lr)
+
+    def _least(self) -> int:
+        return _arrays.LEAST_OF_AN_SGD
 
     def _by_numpy(self, key: str, p: Any, g: Any) -> Any:
         p -= self.lr * g

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from operator import is_
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,7 @@ class Plan:
     def __init__(self) -> None:
         self._sizes: dict[Any, Passes] = {}
         self._sums: dict[Any, Captured] = {}
+        self._known: tuple[list[Any], tuple[Any, ...] | None] | None = None
         self._last: _Last | None = None
         self._trained: _Last | None = None
         """The last one in training: batch normalization keeps its batch."""
@@ -100,7 +102,7 @@ class Plan:
         ops = active_ops()
         if not ops.on_host or any(vars(kind).get(name) is not method for kind, name, method in _METHODS):
             return None
-        structure = _structure(layers)
+        structure = self._structure(layers)
         if structure is None or not _suits(layers, x):
             return None
         training = training and has_two_passes(layers)
@@ -111,6 +113,13 @@ class Plan:
             left = _left.pop(key, None)
             self._sizes[key] = Passes(ops, layers, len(x), training=training) if left is None else left
         return self._sizes[key]
+
+    def _structure(self, layers: Sequence[Any]) -> tuple[Any, ...] | None:
+        """Return what `_structure` does, looked up anew if a parameter is another array than before."""
+        arrays = [layer.W if type(layer) is Affine else getattr(layer, "gamma", None) for layer in layers]
+        if self._known is None or not all(map(is_, arrays, self._known[0])):
+            self._known = arrays, _structure(layers)
+        return self._known[1]
 
     def __del__(self) -> None:
         """Leave the passes to the next network like this one: to capture steps takes as long as to do twenty."""

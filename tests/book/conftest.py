@@ -10,6 +10,7 @@ from nnx.book import _arrays, functions, layers, planned
 def of_any_size(monkeypatch):
     """Have the backend compute whatever the size."""
     monkeypatch.setattr(_arrays, "LEAST", 0)
+    monkeypatch.setattr(_arrays, "LEAST_OF_AN_SGD", 0)
     monkeypatch.setattr(functions, "LEAST_OF_A_SOFTMAX", 0)
     monkeypatch.setattr(layers, "LEAST_OF_A_PRODUCT", 0)
     monkeypatch.setattr(planned, "LEAST_OF_A_PLAN", 0)
