@@ -484,7 +484,7 @@ class Convolution:
         self.dW, self.db = like(ops, dw, self.W), like(ops, db, self.W)
 
 
-_OWN = Affine.forward, Relu.forward, Sigmoid.forward
+_PRODUCTS, _ACTIVATIONS = (Affine.forward,), (Relu.forward, Sigmoid.forward)
 _BACKWARDS = Affine.backward, Convolution.backward
 
 
@@ -496,7 +496,7 @@ def propagate(layers: Iterable[tuple[str, Any]], x: Array, train_flg: bool = Fal
     left = list(layers)
     while left:
         (key, layer), left = left[0], left[1:]
-        if left and isinstance(layer, Affine) and _is_own(layer) and _is_own(left[0][1]):
+        if left and _does(layer, _PRODUCTS) and _does(left[0][1], _ACTIVATIONS):
             x, left = layer.forward_into(left[0][1], x), left[1:]
         elif "Dropout" in key or "BatchNorm" in key:
             x = layer.forward(x, train_flg)
@@ -505,9 +505,9 @@ def propagate(layers: Iterable[tuple[str, Any]], x: Array, train_flg: bool = Fal
     return x
 
 
-def _is_own(layer: Any) -> bool:
-    """Return whether a layer's forward pass is written here, and not a script's own, which may do more."""
-    return getattr(layer.forward, "__func__", None) in _OWN
+def _does(layer: Any, methods: tuple[Any, ...]) -> bool:
+    """Return whether a layer's forward pass is one of these, and not a script's own, which may do more."""
+    return getattr(layer.forward, "__func__", None) in methods
 
 
 def backpropagate(layers: Iterable[Any], dout: Array) -> None:

@@ -201,6 +201,21 @@ def test_a_method_that_a_script_has_replaced_is_called(kind, method, monkeypatch
     assert len(calls) >= 2
 
 
+def test_affine_layers_without_an_activation_between_them():
+    r = np.random.default_rng(1)
+    layers = {f"Affine{i}": Affine(r.normal(size=(12, 12)), np.ones(12)) for i in (1, 2)}
+    z = np.dot(X, layers["Affine1"].W) + 1
+    dz = np.dot(np.ones((40, 12)), layers["Affine2"].W.T)
+    network, plan = MultiLayerNet(12, [12], 12), planned.Plan()
+    network.layers = layers
+    for y in (network.predict(X), plan.forward(layers, X, training=False)):
+        np.testing.assert_allclose(y, np.dot(z, layers["Affine2"].W) + 1, rtol=1e-9)
+    for backward in (lambda dout: plan.backward(layers, dout), network._backpropagate):
+        backward(np.ones((40, 12)))
+        np.testing.assert_allclose(layers["Affine1"].dW, np.dot(X.T, dz), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(layers["Affine2"].dW, np.dot(z.T, np.ones((40, 12))), rtol=1e-9, atol=1e-12)
+
+
 def test_a_network_of_ones_own_uses_its_layers():
     class Noisy(MultiLayerNet):
         def predict(self, x):
