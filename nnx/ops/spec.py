@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from ..formula import Formula
 
 
+def _widened(ops: Any, x: Array, w: Array) -> Array:
+    """Return x in w's dtype: `matmul` need not take two."""
+    return x if x.dtype == w.dtype else ops.xp.astype(x, w.dtype)
+
+
 def _write(out: Array | None, value: Array) -> Array:
     if out is None:
         return value
@@ -108,7 +113,7 @@ def affine(
         activation: a formula as for `activation`, or None.
         out: (n, o), receives the result.
     """
-    y = ops.matmul(x, w, out=out)
+    y = ops.matmul(_widened(ops, x, w), w, out=out)
     if b is not None:
         y = _write(out, y + b)
     return y if activation is None else _write(out, ops.activation(activation, y))
@@ -136,7 +141,7 @@ def affine_backward(
         db: (o,).
     """
     if dw is not None:
-        ops.matmul(x.T, dy, out=dw)
+        ops.matmul(_widened(ops, x, w).T, dy, out=dw)
     if db is not None:
         db[...] = ops.xp.sum(dy, axis=0)
     if dx is not None:
