@@ -167,17 +167,16 @@ def test_a_network_that_has_its_parameters_beside_its_module(tmp_path):
     np.testing.assert_array_equal(other.params["W1"], network.params["W1"])
 
 
+def two_layers():
+    r = np.random.default_rng(0)
+    return {"W1": r.normal(size=(784, 30)), "b1": np.zeros(30), "W2": r.normal(size=(30, 4)), "b2": np.zeros(4)}
+
+
 class TwoLayers:
     """A network of two layers of a script's own, as chapter 5 has one."""
 
     def __init__(self, first=book.layers.Affine):
-        r = np.random.default_rng(0)
-        self.params = {
-            "W1": r.normal(size=(784, 30)),
-            "b1": np.zeros(30),
-            "W2": r.normal(size=(30, 4)),
-            "b2": np.zeros(4),
-        }
+        self.params = two_layers()
         self.layers = {
             "Affine1": first(self.params["W1"], self.params["b1"]),
             "Relu1": book.layers.Relu(),
@@ -263,13 +262,7 @@ class WithoutLayers:
     """A network of two layers of a script's own, as chapter 4 has one."""
 
     def __init__(self):
-        r = np.random.default_rng(0)
-        self.params = {
-            "W1": r.normal(size=(784, 30)),
-            "b1": np.zeros(30),
-            "W2": r.normal(size=(30, 4)),
-            "b2": np.zeros(4),
-        }
+        self.params = two_layers()
 
     def _passed(self, x):
         p = self.params

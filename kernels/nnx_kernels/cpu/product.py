@@ -349,7 +349,10 @@ def _kinds(vectors: int, heights: tuple[int, ...]) -> list[tuple[int, str, str]]
 
 
 def _text(size_of_a: str) -> str:
-    """Write `part`: columns in panels as wide as a tile, and in each the rows, from the highest tile to the lowest."""
+    """Write `part`: columns in panels as wide as a tile, and in each the rows, from the highest tile to the lowest.
+
+    size_of_a: the bytes of one of a's numbers, as an expression.
+    """
     copies, tiles = [], []
     for vectors, heights in TILES.items():
         copies.append(
