@@ -69,6 +69,19 @@ def test_pictures():
             assert abs(float(cell) - value * 1e3) <= (0.05 if "." in cell else 0.5), (cell, value)
 
 
+def test_the_books_scripts():
+    scripts = results("book")["scripts"]
+    *rows, total = table((ROOT / "docs/my-scripts.md").read_text(encoding="utf-8"), "### Numbers and times")
+    sums = [0.0, 0.0]
+    for (name, theirs, ours, ratio), (script, measured) in zip(rows, scripts.items(), strict=True):
+        medians = measured["median"].values()
+        assert name == f"`{script}`"
+        assert [theirs, ours] == [f"{seconds:.1f}" for seconds in medians]
+        assert ratio == f"{measured['ratio']:.2f}"
+        sums = [a + b for a, b in zip(sums, medians, strict=True)]
+    assert total == ["all", *(f"{seconds:.0f}" for seconds in sums), f"{sums[0] / sums[1]:.2f}"]
+
+
 def test_against_scikit_learn():
     for (name, *cells), (case, measured) in zip(
         table(SPEED, "## Against scikit-learn"), results("sklearn")["cases"].items(), strict=True
