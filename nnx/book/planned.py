@@ -1,6 +1,7 @@
 """Networks whose layers compute by a plan until a script looks at them."""
 
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from operator import is_
 from typing import Any, NamedTuple
@@ -51,6 +52,7 @@ class Plan:
         """The last one in training: batch normalization keeps its batch."""
         self._lock = threading.Lock()
         """Threads that predict at once take turns in the buffers."""
+        weakref.finalize(self, _leave, self._sizes).atexit = False
 
     def forward(self, layers: Mapping[str, Any], x: Array, training: bool) -> Array:
         """Return the last layer's output for a batch."""
@@ -121,16 +123,17 @@ class Plan:
             self._known = arrays, _structure(layers)
         return self._known[1]
 
-    def __del__(self) -> None:
-        """Leave the passes to the next network like this one: to capture steps takes as long as to do twenty."""
-        for key, passes in self._sizes.items():
-            if len(_left) >= _SIZES:
-                _left.clear()
-            _left[key] = passes
-
 
 _left: dict[Any, Passes] = {}
 """Passes that no network uses any longer."""
+
+
+def _leave(sizes: dict[Any, Passes]) -> None:
+    """Leave passes to the next network like theirs: to capture steps takes as long as to do twenty."""
+    for key, passes in sizes.items():
+        if len(_left) >= _SIZES:
+            _left.clear()
+        _left[key] = passes
 
 
 def _rows(x: Any) -> Array | None:
