@@ -104,7 +104,7 @@ class Plan:
         ops = active_ops()
         if not ops.on_host or any(vars(kind).get(name) is not method for kind, name, method in _METHODS):
             return None
-        structure = self._structure(layers)
+        structure = self._looked_up(layers)
         if structure is None or not _suits(layers, x):
             return None
         training = training and has_two_passes(layers)
@@ -116,9 +116,9 @@ class Plan:
             self._sizes[key] = Passes(ops, layers, len(x), training=training) if left is None else left
         return self._sizes[key]
 
-    def _structure(self, layers: Sequence[Any]) -> tuple[Any, ...] | None:
-        """Return what `_structure` does, looked up anew if a parameter is another array than before."""
-        arrays = [layer.W if type(layer) is Affine else getattr(layer, "gamma", None) for layer in layers]
+    def _looked_up(self, layers: Sequence[Any]) -> tuple[Any, ...] | None:
+        """Return the layers' structure, found anew if a parameter is another array than before."""
+        arrays = [getattr(layer, name, None) for layer in layers for name in ("W", "b", "gamma", "beta")]
         if self._known is None or not all(map(is_, arrays, self._known[0])):
             self._known = arrays, _structure(layers)
         return self._known[1]
@@ -160,6 +160,8 @@ def _structure(layers: Sequence[Any]) -> tuple[Any, ...] | None:
     result: list[Any] = [dtype]
     for layer in layers:
         kind = type(layer)
+        if not getattr(layer, "__dict__", {}).keys().isdisjoint(("forward", "backward")):  # a script's own, for one
+            return None
         if kind is Affine:
             w, b = layer.W, layer.b
             if not _are_arrays(dtype, (w, 2), (b, 1)) or w.shape[1:] != b.shape or width not in (None, len(w)):
@@ -234,12 +236,24 @@ class Planned:
         return [number(ops, ops.sum_squares(a)) for a in arrays]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what `copy` and `pickle` keep: what a network of the book's has, and no plan."""
+        """Return what `deepcopy` and `pickle` keep: what a network of the book's has, and whether it has no plan."""
         if self._plan is not None:
             self._plan.settle(self._layers)
         state = {**self.__dict__, "layers": self._layers}
-        return {name: value for name, value in state.items() if name not in ("_layers", "_plan")}
+        gone = ("_layers",) if self._plan is None else ("_layers", "_plan")
+        return {name: value for name, value in state.items() if name not in gone}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._start(self.__dict__.pop("layers"))
+        layers = self.__dict__.pop("layers")
+        if "_plan" in state:  # who has copied the network may have copied a layer that is in other hands
+            self._layers = layers
+        else:
+            self._start(layers)
+
+    def __copy__(self) -> Any:
+        """Share the layers: they compute themselves, for neither network's plan would see the other's passes."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.layers = self.layers
+        return other

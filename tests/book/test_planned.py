@@ -244,6 +244,33 @@ def test_copies_and_pickles(kind):
     assert not {"_layers", "_plan"} & ours.__getstate__().keys()
 
 
+def test_copies_of_a_network_whose_layers_are_in_other_hands():
+    network, _ = pair()
+    other = copy.copy(network)
+    other.gradient(X, T)
+    assert network.layers is other.layers
+    assert network.layers["Affine1"].x is X
+    held = network.layers["Affine1"]
+    again, layer = copy.deepcopy((network, held))
+    again.gradient(X[:7], T[:7])
+    assert layer.x.shape == (7, 12)
+    held.forward = lambda x: np.zeros((len(x), 9))
+    assert pickle.loads(pickle.dumps(again))._plan is None
+    plan = planned.Plan()
+    plan.forward(network._layers, X, training=False)
+    assert plan._last is None
+    assert network.layers["Activation_function1"].mask.all()
+
+
+def test_a_parameter_that_becomes_another_array():
+    plan, r = planned.Plan(), np.random.default_rng(1)
+    first, second = Affine(r.normal(size=(12, 9)), np.zeros(9)), Affine(r.normal(size=(9, 4)), np.zeros(4))
+    for b in (np.ones(9), np.ones((1, 9)), np.full(9, 2.0)):
+        first.b = b
+        y = plan.forward({"Affine1": first, "Affine2": second}, X, training=False)
+        np.testing.assert_allclose(y, (X @ first.W + b) @ second.W, rtol=1e-9, atol=1e-12)
+
+
 def test_what_diverges_is_selected_and_not_multiplied():
     ours, theirs = pair()
     seen = []
